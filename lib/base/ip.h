@@ -1,0 +1,105 @@
+/* ip.h - addresses, prefixes and endpoints of both families in one shape.
+ *
+ * An address is 16 bytes, network order; IPv4 is held as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2), so one
+ * compare, one hash key and one field serve both families. All-zero is "none".
+ * Threads: pure functions, any thread.
+ */
+#ifndef PORTIER_BASE_IP_H
+#define PORTIER_BASE_IP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct ip_addr {
+	uint8_t bytes[16];
+};
+
+/* len_bits counts from the top of the 16 bytes: an IPv4 /24 is held as 120. Host bits are zero. */
+struct ip_prefix {
+	struct ip_addr addr;
+	uint8_t len_bits;
+};
+
+struct ip_endpoint {
+	struct ip_addr addr;
+	uint16_t port; /* host order */
+};
+
+/* An address with the prefix length of its link: 192.0.2.1/24 keeps its host bits. */
+struct ip_ifaddr {
+	struct ip_addr addr;
+	uint8_t len_bits; /* as in ip_prefix */
+};
+
+static inline struct ip_addr ip_from_v4(const uint8_t v4[4])
+{
+	struct ip_addr a = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}};
+
+	memcpy(a.bytes + 12, v4, 4);
+	return a;
+}
+
+static inline struct ip_addr ip_from_v6(const uint8_t v6[16])
+{
+	struct ip_addr a;
+
+	memcpy(a.bytes, v6, 16);
+	return a;
+}
+
+static inline bool ip_is_v4(const struct ip_addr *a)
+{
+	static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+	return memcmp(a->bytes, mapped, sizeof(mapped)) == 0;
+}
+
+static inline bool ip_is_none(const struct ip_addr *a)
+{
+	static const uint8_t zero[16];
+
+	return memcmp(a->bytes, zero, sizeof(zero)) == 0;
+}
+
+static inline bool ip_equal(const struct ip_addr *a, const struct ip_addr *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+static inline bool ip_endpoint_equal(const struct ip_endpoint *a, const struct ip_endpoint *b)
+{
+	return a->port == b->port && ip_equal(&a->addr, &b->addr);
+}
+
+/* The four bytes of an IPv4 address, network order in memory; only when ip_is_v4(). */
+static inline const uint8_t *ip_v4_bytes(const struct ip_addr *a)
+{
+	return a->bytes + 12;
+}
+
+bool ip_prefix_contains(const struct ip_prefix *p, const struct ip_addr *a);
+bool ip_prefix_overlaps(const struct ip_prefix *a, const struct ip_prefix *b);
+/* The link prefix of an interface address, host bits cleared. */
+struct ip_prefix ip_ifaddr_prefix(const struct ip_ifaddr *i);
+/* Loopback, multicast, unspecified, broadcast, 240/4, 0/8: never a host's source address. */
+bool ip_is_martian(const struct ip_addr *a);
+
+/* Text to value. Each returns 0, or -EINVAL with *out untouched. No name look-ups, no surrounding
+ * space, IPv4 in four decimal parts only. A prefix without "/len" is one host; a prefix with host
+ * bits set is -EINVAL, an ifaddr keeps them and needs its "/len". Endpoints are "192.0.2.1:51820"
+ * and "[2001:db8::1]:51820". */
+int ip_addr_parse(const char *text, struct ip_addr *out);
+int ip_prefix_parse(const char *text, struct ip_prefix *out);
+int ip_ifaddr_parse(const char *text, struct ip_ifaddr *out);
+int ip_endpoint_parse(const char *text, struct ip_endpoint *out);
+
+/* Value to text (RFC 5952), the inverse of the parsers; each returns buf. A host prefix is written
+ * without its length. */
+#define IP_TEXT_CHARS 64
+char *ip_addr_format(const struct ip_addr *a, char buf[static IP_TEXT_CHARS]);
+char *ip_prefix_format(const struct ip_prefix *p, char buf[static IP_TEXT_CHARS]);
+char *ip_endpoint_format(const struct ip_endpoint *e, char buf[static IP_TEXT_CHARS]);
+
+#endif

@@ -1,0 +1,128 @@
+/* lease.h - port-forwarding leases: which peer owns a public port, and until when.
+ *
+ * Spec:      DESIGN section 4; RFC 6888 REQ-8 (quarantine); RFC 6056 (random choice).
+ * Threads:   control thread only; workers see leases through doors.
+ * Memory:    sized at create; no allocation afterwards.
+ * Invariant: at most one owner of (public address, public port), both protocols together;
+ *            at most one live lease per (peer, protocol, inner address, inner port);
+ *            all leases of a peer have the same public address.
+ */
+#ifndef PORTIER_LEASE_H
+#define PORTIER_LEASE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/ip.h"
+#include "base/time.h"
+
+#define LEASE_PROTO_TCP  (1u << 0)
+#define LEASE_PROTO_UDP  (1u << 1)
+#define LEASE_PROTO_BOTH (LEASE_PROTO_TCP | LEASE_PROTO_UDP)
+
+#define LEASE_LABEL_CHARS  64 /* with its NUL */
+#define LEASE_SOURCES_MAX  8  /* source prefixes per lease */
+#define LEASE_POOL_MAX     64 /* public prefixes */
+
+enum lease_state {
+	LEASE_FREE = 0,
+	LEASE_ACTIVE,
+	LEASE_QUARANTINE, /* ended; kept from others until quarantine has passed */
+};
+
+struct lease {
+	uint64_t id; /* never reused while the process runs; 1.. */
+	enum lease_state state;
+	uint32_t peer_idx;
+	uint8_t protos;              /* LEASE_PROTO_* bits */
+	struct ip_addr public_addr;
+	uint16_t public_port;
+	struct ip_addr inner_addr;
+	uint16_t inner_port;
+	uint64_t opened_ns;
+	uint64_t expires_ns;         /* TIME_NEVER: no end; in QUARANTINE: when it becomes FREE */
+	uint64_t ttl_ns;             /* as granted; a renewal without a TTL grants it again */
+	uint64_t idle_ns;            /* close when unused for this long; 0: no idle limit */
+	struct ip_prefix sources[LEASE_SOURCES_MAX];
+	uint8_t n_sources;           /* 0: any source */
+	char label[LEASE_LABEL_CHARS];
+};
+
+/* Where public ports come from. */
+struct lease_conf {
+	struct ip_prefix pool[LEASE_POOL_MAX];
+	unsigned n_pool;
+	uint16_t port_first, port_last; /* inclusive */
+	uint32_t max_leases;            /* capacity of the table */
+	uint64_t default_ttl_ns, max_ttl_ns;
+	uint64_t quarantine_ns;
+	/* Random bytes: crypto_random in the gateway, a seeded generator in tests. */
+	void (*random)(void *out, size_t len);
+};
+
+/* Zero means "not asked for" in public_addr, public_port and ttl_ns. */
+struct lease_request {
+	uint32_t peer_idx;
+	uint32_t peer_max_leases; /* quota */
+	uint8_t protos;
+	struct ip_addr public_addr;
+	uint16_t public_port;
+	struct ip_addr inner_addr;
+	uint16_t inner_port;
+	uint64_t ttl_ns;
+	uint64_t idle_ns;
+	struct ip_prefix sources[LEASE_SOURCES_MAX];
+	uint8_t n_sources;
+	char label[LEASE_LABEL_CHARS];
+};
+
+struct lease_table;
+
+/* NULL when memory is out. conf is copied. */
+struct lease_table *lease_table_create(const struct lease_conf *conf);
+void lease_table_destroy(struct lease_table *t);
+
+/* Grant a new lease, or renew the caller's own: a request for the same (peer, inner address, inner
+ * port) and protocols renews that lease, keeping its port, whatever is suggested. Asking for the
+ * companion protocol of an own lease gives a lease on the same number.
+ *
+ * The public address is the one the peer's other leases have; for a first lease the requested one,
+ * else a random address of the pool, and a random free port out of the range.
+ *
+ * *out     on success the live lease, owned by the table, valid until it is FREE.
+ * Returns 0 new; 1 renewed;
+ *   -EINVAL inner port 0 or no protocol; -ERANGE public port outside the lease range;
+ *   -EADDRNOTAVAIL public address not in the pool; -EADDRINUSE port held by another peer, in
+ *   quarantine from another peer, or by the caller for something else; -EXDEV the peer's leases have
+ *   another public address; -EDQUOT per-peer limit; -ENOSPC table full or no free port.
+ * The ttl is clamped to max_ttl. Cost O(1) expected, never blocks.
+ */
+int lease_grant(struct lease_table *t, const struct lease_request *req, uint64_t now_ns,
+	const struct lease **out);
+
+/* Extend by ttl_ns (0: as granted before). 0; -ENOENT no such live lease. */
+int lease_renew(struct lease_table *t, uint64_t id, uint64_t ttl_ns, uint64_t now_ns,
+	const struct lease **out);
+
+/* End it: ACTIVE -> QUARANTINE. During the quarantine only the same peer gets the port again. *out: what ended.
+ * 0; -ENOENT. */
+int lease_close(struct lease_table *t, uint64_t id, uint64_t now_ns, struct lease *out);
+
+/* The next ACTIVE lease whose time has come ends (copied to *out, true), or false: none is due.
+ * QUARANTINE entries that are due become FREE on the way. Call until false. O(log n) each. */
+bool lease_expire_next(struct lease_table *t, uint64_t now_ns, struct lease *out);
+/* When lease_expire_next has something to do; TIME_NEVER when the table is empty. */
+uint64_t lease_next_deadline_ns(const struct lease_table *t);
+
+const struct lease *lease_get(const struct lease_table *t, uint64_t id);
+/* The live lease that holds this public port for one of these protocols; NULL. */
+const struct lease *lease_find_public(const struct lease_table *t, const struct ip_addr *addr,
+	uint8_t protos, uint16_t port);
+
+/* Walk live leases in no particular order: *cursor starts at 0; NULL ends. peer_idx UINT32_MAX: all.
+ * With a peer the cost is that peer's leases only. The table may not change during a walk, except
+ * that the lease just returned may be closed. */
+const struct lease *lease_next(const struct lease_table *t, uint32_t peer_idx, uint64_t *cursor);
+uint32_t lease_count(const struct lease_table *t, uint32_t peer_idx);
+
+#endif
