@@ -1,0 +1,93 @@
+/* doors.h - live leases as workers see them: two look-ups, one record, its counters.
+ *
+ * Threads:   control opens and closes (one writer); workers look up, lock-free; a door's counters
+ * are written by the home worker of its peer. Memory:    records are type-stable: a pointer stays
+ * readable for ever, and generation tells whether it is still the door that was looked up. So a
+ * packet may carry (door, generation) to another worker. Invariant: a closed door forwards nothing
+ * after its grace period has passed.
+ */
+#ifndef PORTIER_DOORS_H
+#define PORTIER_DOORS_H
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/ip.h"
+#include "lease/lease.h"
+#include "peer/peer.h"
+#include "table/table.h"
+
+/* Counters of one lease. W: home worker of the peer, R: control. */
+struct door_counters {
+	uint64_t in_pkts, in_bytes;   /* Internet -> peer */
+	uint64_t out_pkts, out_bytes; /* peer -> Internet */
+	uint64_t refused_pkts;	      /* source not admitted */
+	uint64_t last_used_ns;	      /* refreshed at most every 250 ms */
+};
+
+/* W: control, while no worker can see it; then read-only until closed. First line: what a packet
+ * needs. */
+struct door {
+	_Atomic uint32_t generation; /* odd: open */
+	uint32_t peer_idx;
+	uint8_t public_v4[4], inner_v4[4]; /* network order */
+	uint16_t public_port, inner_port;  /* host order */
+	uint8_t n_sources;
+	struct ip_prefix sources[LEASE_SOURCES_MAX];
+
+	struct door_counters counters __attribute__((aligned(64)));
+} __attribute__((aligned(64)));
+
+/* Keys, as workers build them from a packet. All bytes count: no padding. */
+struct door_public_key {
+	uint8_t addr_v4[4];
+	uint16_t port_be16;
+	uint8_t proto; /* IP protocol number */
+	uint8_t zero;
+};
+
+struct door_inner_key {
+	uint32_t peer_idx;
+	uint8_t addr_v4[4];
+	uint16_t port_be16;
+	uint8_t proto;
+	uint8_t zero[5];
+};
+
+static_assert(sizeof(struct door_public_key) == 8, "key has no padding");
+static_assert(sizeof(struct door_inner_key) == 16, "key has no padding");
+
+struct doors;
+
+/* max_leases: as in lease_conf; each may need two records' keys. NULL when memory is out. */
+struct doors *doors_create(uint32_t max_leases, struct grace *g, int socket_id);
+void doors_destroy(struct doors *d);
+
+/* Control. Make a lease visible to workers, or what changed of it (protocols added by a renewal,
+ * sources). 0; -ENOSPC; -EAFNOSUPPORT when an address is not IPv4. On failure nothing is visible.
+ */
+int doors_open(struct doors *d, const struct lease *lease);
+/* Unpublish. Packets in flight are dropped from the next quiescent point of each worker at the
+ * latest; answer the asker after a grace period (grace_defer) that begins after this call. -ENOENT.
+ */
+int doors_close(struct doors *d, uint64_t lease_id);
+/* Sums over the lease's life; zeros when it is not open. */
+void doors_counters_get(const struct doors *d, uint64_t lease_id, struct door_counters *out);
+uint32_t doors_count(const struct doors *d);
+
+/* Workers, grace readers. NULL / clear bit: no door. keys and out are arrays of n <=
+ * TABLE_BULK_MAX. */
+uint64_t doors_lookup_public_bulk(
+	const struct doors *d, const struct door_public_key **keys, uint32_t n, struct door **out);
+uint64_t doors_lookup_inner_bulk(
+	const struct doors *d, const struct door_inner_key **keys, uint32_t n, struct door **out);
+
+/* Is this still the door that was looked up with this generation? */
+static inline bool door_is(const struct door *door, uint32_t generation)
+{
+	return atomic_load_explicit(&door->generation, memory_order_acquire) == generation;
+}
+
+#endif

@@ -1,0 +1,183 @@
+/* peer.h - one VPN client as the gateway knows it: what control says, and what each thread may
+ * read.
+ *
+ * A peer is a number, peer_idx, into parallel arrays. Each array has one writer:
+ *
+ *   conf     W: control                     names, keys, limits
+ *   view     W: control, R: all             addresses and switches, immutable once published
+ *   home     W: handshake, R: all           the worker that owns the peer's packets
+ *   hot      W: home worker, R: control     session, endpoint, counters
+ *   shake    W: handshake                   Noise state, cookies, retries
+ *
+ * Birth: control fills conf and view, then tells the handshake thread (PEER_MSG_ADD), which
+ * computes the static-static secret. Death: control unpublishes the view; after a grace period it
+ * tells the handshake thread, which wipes its part and tells the home worker, which wipes its own
+ * and passes the message back; only then is the number used again.
+ */
+#ifndef PORTIER_PEER_H
+#define PORTIER_PEER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_mbuf.h>
+
+#include "base/ip.h"
+#include "cookie/cookie.h"
+#include "mbox/mbox.h"
+#include "noise/noise.h"
+#include "noise/session.h"
+#include "table/table.h"
+
+#define PEER_NONE	UINT32_MAX
+#define PEER_HOME_NONE	UINT8_MAX
+#define PEER_NAME_CHARS 32
+#define PEER_HOLD_MAX	8 /* packets that wait for a handshake, per peer */
+
+/* What control was told. Control thread only. */
+struct peer_conf {
+	char name[PEER_NAME_CHARS]; /* may be empty; unique otherwise */
+	uint8_t public_key[CRYPTO_KEY_BYTES];
+	uint8_t preshared_key[CRYPTO_KEY_BYTES]; /* zero: none. Wiped with the peer. */
+	struct ip_addr address4, address6;	 /* inner; at least one */
+	struct ip_endpoint endpoint;		 /* configured; port 0: none */
+	bool forwarding;
+	uint32_t max_leases;
+	uint16_t persistent_keepalive_s;
+};
+
+/* What workers read of a peer. Immutable; replaced whole. */
+struct peer_view {
+	struct ip_addr address4, address6; /* none where absent */
+	uint64_t persistent_keepalive_ns;
+};
+
+/* Where a peer is heard, and through which of our addresses and ports we answer it. */
+struct peer_path {
+	struct ip_endpoint remote;
+	struct ip_addr local;
+	uint16_t port_idx;
+};
+
+/* W: home worker. The first cache lines are what each packet touches. */
+struct peer_hot {
+	struct noise_session session;
+	struct peer_path path; /* remote.port 0: never heard of */
+	uint32_t path_version; /* odd while path is being written: control reads it twice */
+	uint32_t wheel_slot;   /* private to the home worker's timer wheel */
+	struct peer_hot *wheel_next, **wheel_prev;
+	uint64_t rx_bytes, tx_bytes, rx_pkts, tx_pkts; /* inner packets, keepalives included */
+	uint64_t last_handshake_ns;		       /* 0: never */
+	uint64_t last_received_ns; /* refreshed at most every 250 ms; 0: never */
+	uint64_t held_since_ns;
+	struct rte_mbuf *held[PEER_HOLD_MAX];
+	uint8_t n_held;
+} __attribute__((aligned(64)));
+
+/* W: handshake thread. */
+struct peer_shake {
+	struct noise_remote noise;
+	struct cookie_maker cookie;
+	struct noise_retry retry;
+	struct peer_path path; /* where initiations go */
+	uint64_t persistent_keepalive_ns;
+	uint32_t slot_idx;	  /* index reserved for the initiation in flight; 0: none */
+	uint64_t flood_window_ns; /* initiations accepted in the second that began here */
+	uint32_t flood_n;
+	uint32_t list_next, list_prev; /* peers with a running retry series */
+	bool is_known;
+};
+
+struct peer_params {
+	uint32_t max_peers;
+	uint32_t n_workers;
+	struct grace *grace;
+	int socket_id;
+};
+
+struct peers;
+
+/* NULL when memory is out. Boot. */
+struct peers *peers_create(const struct peer_params *p);
+/* Wipes every key; no other thread runs any more. NULL is fine. */
+void peers_destroy(struct peers *p);
+
+/* --- control ------------------------------------------------------------------------------------
+ */
+
+/* Messages control -> handshake -> home worker -> handshake -> control; each is allocated by
+ * control and comes back to it, so that nobody else allocates. */
+enum peer_msg_kind {
+	PEER_MSG_ADD = 1, /* a new peer */
+	PEER_MSG_SET,	  /* changed preshared key, keepalive or endpoint */
+	PEER_MSG_DEL,	  /* forget everything */
+};
+
+struct peer_msg {
+	enum peer_msg_kind kind;
+	uint32_t peer_idx;
+	uint8_t public_key[CRYPTO_KEY_BYTES];
+	uint8_t preshared_key[CRYPTO_KEY_BYTES]; /* wiped by control when the message is back */
+	bool sets_endpoint;
+	struct ip_endpoint endpoint;
+	uint64_t persistent_keepalive_ns;
+};
+
+/* Control's two ends towards the handshake thread, set once at boot. */
+void peers_connect(struct peers *p, struct mbox *to_handshake, struct mbox *from_handshake);
+
+/* Add a peer. *out_idx on success.
+ * 0; -EEXIST public key, name or inner address is another peer's (*culprit: static text naming
+ * which); -EINVAL no address, or public key is all zero; -ENOSPC max_peers reached; -ENOMEM;
+ * -EAGAIN the handshake thread is behind. */
+int peer_add(
+	struct peers *p, const struct peer_conf *conf, uint32_t *out_idx, const char **culprit);
+/* Replace what was said of a peer; the public key stays. Errors as peer_add. The caller has closed
+ * leases that a change of address or forwarding ends. */
+int peer_set(
+	struct peers *p, uint32_t peer_idx, const struct peer_conf *conf, const char **culprit);
+/* Delete. The caller has closed its leases. From now on workers drop its packets; the number is
+ * reused when all threads have let go. -ENOENT. */
+int peer_del(struct peers *p, uint32_t peer_idx);
+/* Drain messages that came back. From the control loop. */
+void peers_poll(struct peers *p);
+
+/* NULL when there is none (deleted ones included). */
+const struct peer_conf *peer_conf_get(const struct peers *p, uint32_t peer_idx);
+/* PEER_NONE when unknown. who: a name, or a public key in base64. */
+uint32_t peer_find(const struct peers *p, const char *who);
+uint32_t peer_find_key(const struct peers *p, const uint8_t public_key[static CRYPTO_KEY_BYTES]);
+/* Walk: *cursor starts at 0; PEER_NONE ends. */
+uint32_t peer_next(const struct peers *p, uint32_t *cursor);
+uint32_t peers_count(const struct peers *p);
+
+/* What is known live; a snapshot that may be a burst old. */
+struct peer_status {
+	struct ip_endpoint endpoint; /* port 0: never heard of and none configured */
+	uint8_t home;		     /* worker, or PEER_HOME_NONE */
+	uint64_t last_handshake_ns, last_received_ns; /* 0: never */
+	uint64_t rx_bytes, tx_bytes, rx_pkts, tx_pkts;
+};
+void peer_status_get(const struct peers *p, uint32_t peer_idx, struct peer_status *out);
+
+/* --- any thread that is a grace reader
+ * ------------------------------------------------------------ */
+
+/* NULL: no such peer (any more). Valid until the reader's next quiescent point. */
+const struct peer_view *peer_view(const struct peers *p, uint32_t peer_idx);
+/* The peer whose inner address this is; PEER_NONE. */
+uint32_t peer_find_inner(const struct peers *p, const struct ip_addr *inner);
+uint8_t peer_home(const struct peers *p, uint32_t peer_idx);
+
+/* --- home worker
+ * ----------------------------------------------------------------------------------- */
+struct peer_hot *peer_hot(struct peers *p, uint32_t peer_idx);
+
+/* --- handshake thread
+ * ------------------------------------------------------------------------------ */
+struct peer_shake *peer_shake(struct peers *p, uint32_t peer_idx);
+void peer_home_set(struct peers *p, uint32_t peer_idx, uint8_t home);
+uint32_t peers_max(const struct peers *p);
+
+#endif

@@ -1,0 +1,148 @@
+/* stats.h - per-worker counters and the one list of reasons to drop.
+ *
+ * Threads:   each struct stats_worker has one writer, its worker; control reads by summing (a read
+ *            may be one burst old; words never tear on 64-bit machines).
+ * Invariant: on every worker, when no packet is inside it:
+ *            received + handed_in == forwarded + consumed + dropped + handed_out.
+ *            Packets that the gateway makes itself (handshakes, keepalives, answers, neighbour
+ *            requests) are originated, not received: originated == originated_sent +
+ * originated_lost.
+ */
+#ifndef PORTIER_STATS_H
+#define PORTIER_STATS_H
+
+#include <stdint.h>
+
+/* X(name, help): name is the word used by `portierctl drops`, metrics and logs. */
+#define STATS_DROP_REASONS(X)                                                            \
+	X(rx_segmented, "frame in more than one buffer")                                 \
+	X(rx_truncated, "frame shorter than its headers say")                            \
+	X(not_for_us, "destination Ethernet or IP address is not the gateway's")         \
+	X(unknown_ethertype, "neither IPv4, IPv6 nor ARP")                               \
+	X(bad_ip_header, "IP header malformed or its checksum wrong")                    \
+	X(martian_source, "source address cannot be a host's")                           \
+	X(own_source, "source address is one of the gateway's own")                      \
+	X(fragment, "IP fragment")                                                       \
+	X(entry_closed, "to an entry address, but not WireGuard and not ping")           \
+	X(wg_malformed, "to the WireGuard port, but no WireGuard message")               \
+	X(wg_unknown_index, "receiver index names no keypair")                           \
+	X(wg_key_expired, "keypair too old or used up")                                  \
+	X(wg_bad_tag, "authentication failed")                                           \
+	X(wg_replayed, "counter seen before or behind the window")                       \
+	X(handshake_queue_full, "handshake thread is behind")                            \
+	X(inner_malformed, "decrypted packet is not a sound IP packet")                  \
+	X(inner_source, "inner source address is not the peer's")                        \
+	X(inner_no_service, "to the gateway's inner address, but no such service")       \
+	X(inner_to_peer, "to another peer's inner address")                              \
+	X(inner_no_lease, "from a peer, but no lease and no session leads out")          \
+	X(inner_to_self, "from a peer to an entry or public address of the gateway")     \
+	X(ttl_expired, "TTL or hop limit ended here")                                    \
+	X(no_lease, "from the Internet to a public address, but no lease is open there") \
+	X(lease_source, "source is not one the lease admits")                            \
+	X(lease_closed, "lease ended while the packet was on its way between workers")   \
+	X(peer_gone, "peer was deleted")                                                 \
+	X(peer_unreachable, "peer has no endpoint to send to")                           \
+	X(peer_hold_full, "peer has no session yet and enough packets wait for it")      \
+	X(peer_hold_expired, "handshake with the peer did not complete in time")         \
+	X(too_big, "packet exceeds the MTU of the tunnel or port")                       \
+	X(neigh_queue_full, "too many packets wait for a neighbour")                     \
+	X(neigh_unreachable, "destination is not on a link and there is no gateway")     \
+	X(handover_full, "the owning worker's ring is full")                             \
+	X(punt_full, "control thread is behind")                                         \
+	X(ping_disabled, "ping is not answered on this port")                            \
+	X(tx_full, "port did not take the packet")                                       \
+	X(no_memory, "no buffer was free")                                               \
+	X(internal, "a state that should not exist")
+
+enum stats_drop {
+#define X(name, help) STATS_DROP_##name,
+	STATS_DROP_REASONS(X)
+#undef X
+		STATS_N_DROPS
+};
+
+/* X(name, help): what a worker counts apart from drops. */
+#define STATS_COUNTERS(X)                                                                  \
+	X(received, "packets from ports")                                                  \
+	X(received_bytes, "bytes from ports")                                              \
+	X(forwarded, "packets sent on to a port")                                          \
+	X(forwarded_bytes, "bytes sent on to a port")                                      \
+	X(consumed, "packets that ended here as meant: handshakes, keepalives, ARP, ping") \
+	X(handed_in, "packets from other workers")                                         \
+	X(handed_out, "packets to other workers")                                          \
+	X(originated, "packets that the gateway made")                                     \
+	X(originated_sent, "of these, sent")                                               \
+	X(originated_lost, "of these, not sent")                                           \
+	X(opened, "data messages whose tag verified")                                      \
+	X(sealed, "data messages sealed")                                                  \
+	X(keepalives_in, "keepalives received")                                            \
+	X(keepalives_out, "keepalives sent")                                               \
+	X(handshakes_in, "handshake messages passed to the handshake thread")              \
+	X(installed, "keypairs installed")                                                 \
+	X(roamed, "endpoint changes by authenticated packets")                             \
+	X(held, "packets held for a handshake")                                            \
+	X(turns, "turns of the loop")                                                      \
+	X(busy_turns, "turns that found work")                                             \
+	X(sleeps, "sleeps while idle")
+
+enum stats_counter {
+#define X(name, help) STATS_##name,
+	STATS_COUNTERS(X)
+#undef X
+		STATS_N_COUNTERS
+};
+
+struct stats_worker {
+	uint64_t counter[STATS_N_COUNTERS];
+	uint64_t drop[STATS_N_DROPS];
+} __attribute__((aligned(64)));
+
+/* X(name, help): the handshake thread. */
+#define STATS_HANDSHAKE_COUNTERS(X)                                             \
+	X(received, "messages taken from workers")                              \
+	X(bad_mac1, "MAC1 wrong")                                               \
+	X(cookie_sent, "cookie replies sent: under load and MAC2 missing")      \
+	X(rate_limited, "refused by the per-source limiter under load")         \
+	X(rejected, "did not verify")                                           \
+	X(unknown_peer, "sound, but of no configured peer")                     \
+	X(replayed, "timestamp not greater than the last")                      \
+	X(flooded, "over 50 initiations a second of one peer")                  \
+	X(initiations_in, "initiations accepted")                               \
+	X(responses_in, "responses accepted")                                   \
+	X(cookies_in, "cookie replies accepted")                                \
+	X(initiations_out, "initiations sent")                                  \
+	X(responses_out, "responses sent")                                      \
+	X(gave_up, "series of initiations without an answer")                   \
+	X(no_slot, "no keypair slot was free")                                  \
+	X(lost, "messages not sent: a worker's queue or the buffers were full") \
+	X(under_load, "turns under load")
+
+enum stats_handshake_counter {
+#define X(name, help) STATS_HANDSHAKE_##name,
+	STATS_HANDSHAKE_COUNTERS(X)
+#undef X
+		STATS_N_HANDSHAKE_COUNTERS
+};
+
+struct stats_handshake {
+	uint64_t counter[STATS_N_HANDSHAKE_COUNTERS];
+} __attribute__((aligned(64)));
+
+/* The words of the lists; idx in range. */
+const char *stats_drop_name(unsigned idx);
+const char *stats_drop_help(unsigned idx);
+const char *stats_counter_name(unsigned idx);
+const char *stats_counter_help(unsigned idx);
+const char *stats_handshake_name(unsigned idx);
+const char *stats_handshake_help(unsigned idx);
+
+static inline uint64_t stats_dropped(const struct stats_worker *s)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < STATS_N_DROPS; i++)
+		sum += s->drop[i];
+	return sum;
+}
+
+#endif
