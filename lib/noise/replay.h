@@ -10,14 +10,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NOISE_REPLAY_BITS        8192
-#define NOISE_REPLAY_WORDS       (NOISE_REPLAY_BITS / 64)
+#define NOISE_REPLAY_BITS  8192
+#define NOISE_REPLAY_WORDS (NOISE_REPLAY_BITS / 64)
 /* One word is always being refilled. Guaranteed span: any counter less than this behind. */
 #define NOISE_REPLAY_WINDOW_PKTS (NOISE_REPLAY_BITS - 64)
 
-/* The highest message counter that may be used: 2^64 - 2^13 - 1 (paper 6.1, REJECT_AFTER_MESSAGES). */
+/* REJECT_AFTER_MESSAGES of paper 6.1, 2^64 - 2^13 - 1: counters below it are used and accepted, so
+ * the window's arithmetic never wraps. */
 #define NOISE_REJECT_AFTER_MSGS (UINT64_MAX - (1ULL << 13))
-#define NOISE_REKEY_AFTER_MSGS  (1ULL << 60)
+#define NOISE_REKEY_AFTER_MSGS	(1ULL << 60)
 
 struct noise_replay {
 	uint64_t next; /* greatest accepted counter + 1; 0: none yet */
@@ -27,8 +28,9 @@ struct noise_replay {
 /* All zero is the valid start. */
 void noise_replay_init(struct noise_replay *r);
 
-/* True when counter is new: it is then marked as seen. False, unchanged, when it was seen, is behind
- * the window, or is at or over NOISE_REJECT_AFTER_MSGS. O(1), except after a jump (at most 128 words). */
+/* True when counter is new: it is then marked as seen. False, unchanged, when it was seen, is
+ * behind the window, or is at or over NOISE_REJECT_AFTER_MSGS. O(1), except after a jump (at most
+ * 128 words). */
 bool noise_replay_accept(struct noise_replay *r, uint64_t counter);
 
 #endif
