@@ -79,6 +79,7 @@ static inline const uint8_t *ip_v4_bytes(const struct ip_addr *a)
 	return a->bytes + 12;
 }
 
+/* The families stay apart: ::/0 holds no IPv4 address. */
 bool ip_prefix_contains(const struct ip_prefix *p, const struct ip_addr *a);
 bool ip_prefix_overlaps(const struct ip_prefix *a, const struct ip_prefix *b);
 /* The link prefix of an interface address, host bits cleared. */
@@ -89,7 +90,7 @@ bool ip_is_martian(const struct ip_addr *a);
 /* Text to value. Each returns 0, or -EINVAL with *out untouched. No name look-ups, no surrounding
  * space, IPv4 in four decimal parts only. A prefix without "/len" is one host; a prefix with host
  * bits set is -EINVAL, an ifaddr keeps them and needs its "/len". Endpoints are "192.0.2.1:51820"
- * and "[2001:db8::1]:51820". */
+ * and "[2001:db8::1]:51820", port 1 to 65535. */
 int ip_addr_parse(const char *text, struct ip_addr *out);
 int ip_prefix_parse(const char *text, struct ip_prefix *out);
 int ip_ifaddr_parse(const char *text, struct ip_ifaddr *out);

@@ -18,7 +18,8 @@
  * "0" needs no unit. Returns 0; -EINVAL not a duration; -ERANGE over 100 years. */
 int time_duration_parse(const char *text, uint64_t *out_ns);
 
-/* Write the shortest exact form ("90s", "2h", "250ms") into buf; returns buf. */
+/* Write the shortest exact form ("90s", "2h", "250ms") into buf; returns buf. A rest under 1 ms is
+ * cut off; TIME_NEVER is "never", which the parser does not take. */
 #define TIME_DURATION_CHARS 32
 char *time_duration_format(uint64_t ns, char buf[static TIME_DURATION_CHARS]);
 
