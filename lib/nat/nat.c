@@ -1,1 +1,410 @@
-/* placeholder until this library lands */
+#include "nat/nat.h"
+
+#define IPV4_HEADER_BYTES 20
+#define IPV4_DF		  0x4000
+#define IPV4_MF		  0x2000
+#define IPV4_OFFSET	  0x1fff
+
+#define IPV6_HEADER_BYTES   40
+#define IPV6_EXT_MAX	    8
+#define IPV6_FRAGMENT_BYTES 8
+#define IPV6_NH_HOPOPTS	    0
+#define IPV6_NH_ROUTING	    43
+#define IPV6_NH_FRAGMENT    44
+#define IPV6_NH_AH	    51
+#define IPV6_NH_DSTOPTS	    60
+#define IPV6_NH_MOBILITY    135
+#define IPV6_NH_HIP	    139
+#define IPV6_NH_SHIM6	    140
+
+#define TCP_HEADER_BYTES  20
+#define UDP_HEADER_BYTES  8
+#define ICMP_HEADER_BYTES 8
+#define TCP_CHECKSUM_AT	  16
+#define UDP_CHECKSUM_AT	  6
+#define ICMP_CHECKSUM_AT  2
+
+#define ICMP_ECHO_REPLY	    0
+#define ICMP_ECHO_REQUEST   8
+#define ICMPV6_ECHO_REQUEST 128
+#define ICMPV6_ECHO_REPLY   129
+#define ECHO_REPLY_HOPS	    64
+
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+uint32_t nat_checksum_add(uint32_t start, const uint8_t *data, size_t len)
+{
+	/* 2^16 and 2^32 are both 1 modulo 0xffff, so 32-bit words may be added up and folded later.
+	 */
+	uint64_t sum = start;
+
+	for (; len >= 4; data += 4, len -= 4)
+		sum += load_be32(data);
+	if (len >= 2) {
+		sum += load_be16(data);
+		data += 2;
+		len -= 2;
+	}
+	if (len > 0)
+		sum += (uint32_t)data[0] << 8;
+
+	sum = (sum & UINT32_MAX) + (sum >> 32);
+	return (uint32_t)((sum & UINT32_MAX) + (sum >> 32));
+}
+
+/* The usual 20 bytes are five loads in the machine's own order: whether a one's complement sum is
+ * all ones does not depend on it (RFC 1071, section 2B). */
+static inline bool is_v4_header_sum_ok(const uint8_t *pkt, unsigned header_len)
+{
+	uint32_t w[5];
+	uint64_t sum;
+
+	if (header_len != IPV4_HEADER_BYTES)
+		return nat_checksum_fold(nat_checksum_add(0, pkt, header_len)) == 0xffff;
+	memcpy(w, pkt, sizeof(w));
+	sum = (uint64_t)w[0] + w[1] + w[2] + w[3] + w[4];
+	sum = (sum & UINT32_MAX) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return nat_checksum_fold((uint32_t)sum) == 0xffff;
+}
+
+/* The payload of an unfragmented packet, len bytes of it; fills the ports. */
+static inline enum nat_verdict parse_l4(const uint8_t *l4, unsigned len, struct nat_view *v)
+{
+	unsigned header_len, udp_len;
+
+	switch (v->proto) {
+	case NAT_PROTO_TCP:
+		if (UNLIKELY(len < TCP_HEADER_BYTES))
+			return NAT_MALFORMED;
+		header_len = (l4[12] >> 4) * 4u;
+		if (UNLIKELY(header_len < TCP_HEADER_BYTES || header_len > len))
+			return NAT_MALFORMED;
+		break;
+	case NAT_PROTO_UDP:
+		if (UNLIKELY(len < UDP_HEADER_BYTES))
+			return NAT_MALFORMED;
+		udp_len = load_be16(l4 + 4);
+		if (UNLIKELY(udp_len < UDP_HEADER_BYTES || udp_len > len))
+			return NAT_MALFORMED;
+		break;
+	case NAT_PROTO_ICMP:
+		if (v->version != 4)
+			return NAT_OTHER_PROTO;
+		if (len < ICMP_HEADER_BYTES)
+			return NAT_MALFORMED;
+		return l4[0] == ICMP_ECHO_REQUEST || l4[0] == ICMP_ECHO_REPLY ? NAT_OK
+									      : NAT_OTHER_PROTO;
+	case NAT_PROTO_ICMPV6:
+		if (v->version != 6)
+			return NAT_OTHER_PROTO;
+		if (len < ICMP_HEADER_BYTES)
+			return NAT_MALFORMED;
+		return l4[0] == ICMPV6_ECHO_REQUEST || l4[0] == ICMPV6_ECHO_REPLY ? NAT_OK
+										  : NAT_OTHER_PROTO;
+	default:
+		return NAT_OTHER_PROTO;
+	}
+	v->src_port = load_be16(l4);
+	v->dst_port = load_be16(l4 + 2);
+	return NAT_OK;
+}
+
+/* offset_bytes and len are this fragment's place in its packet. All but the last are multiples of
+ * 8 bytes (RFC 791, section 3.2; RFC 8200, section 4.5), and none may end past 65,535. */
+static enum nat_verdict check_fragment(
+	unsigned header_len, unsigned offset_bytes, unsigned len, bool is_last)
+{
+	if (header_len + offset_bytes + len > UINT16_MAX ||
+		(!is_last && (len % 8 != 0 || len == 0)))
+		return NAT_MALFORMED;
+	return NAT_FRAGMENT;
+}
+
+/* header_len is at most len. Inlined twice: the compiler keeps only the 20-byte sum in one. */
+static inline __attribute__((always_inline)) enum nat_verdict parse_v4(
+	const uint8_t *pkt, size_t len, unsigned header_len, struct nat_view *out)
+{
+	unsigned total_len = load_be16(pkt + 2), fragment = load_be16(pkt + 6), payload_len;
+	enum nat_verdict verdict;
+	struct nat_view v = {
+		.version = 4,
+		.proto = pkt[9],
+		.hop_limit = pkt[8],
+		.l4_offset = (uint16_t)header_len,
+		.total_len = (uint16_t)total_len,
+		.dont_fragment = fragment & IPV4_DF,
+	};
+
+	if (UNLIKELY(total_len < header_len || total_len > len ||
+		     !is_v4_header_sum_ok(pkt, header_len)))
+		return NAT_MALFORMED;
+	payload_len = total_len - header_len;
+	if (UNLIKELY(fragment & (IPV4_MF | IPV4_OFFSET)))
+		verdict = check_fragment(header_len, (fragment & IPV4_OFFSET) * 8, payload_len,
+			!(fragment & IPV4_MF));
+	else
+		verdict = parse_l4(pkt + header_len, payload_len, &v);
+	if (verdict != NAT_MALFORMED)
+		*out = v;
+	return verdict;
+}
+
+/* Bytes of the extension header at ext, of which at least two bytes are there; 0: not one. */
+static unsigned ext_header_bytes(uint8_t next_header, const uint8_t *ext)
+{
+	switch (next_header) {
+	case IPV6_NH_HOPOPTS:
+	case IPV6_NH_ROUTING:
+	case IPV6_NH_DSTOPTS:
+	case IPV6_NH_MOBILITY:
+	case IPV6_NH_HIP:
+	case IPV6_NH_SHIM6:
+		return (ext[1] + 1u) * 8;
+	case IPV6_NH_AH: /* counted in 4-byte units, less 2 (RFC 4302, section 2.2) */
+		return (ext[1] + 2u) * 4;
+	case IPV6_NH_FRAGMENT:
+		return IPV6_FRAGMENT_BYTES;
+	default:
+		return 0;
+	}
+}
+
+static bool is_ext_header(uint8_t next_header)
+{
+	static const uint8_t dummy[2];
+
+	return ext_header_bytes(next_header, dummy) != 0;
+}
+
+/* Walk to the upper-layer header; v->proto and v->l4_offset move along. NAT_OK: it is at l4_offset
+ * and may be read further; any other verdict is final. */
+static enum nat_verdict walk_extensions(const uint8_t *pkt, struct nat_view *v)
+{
+	unsigned at = IPV6_HEADER_BYTES, n, field;
+	const uint8_t *ext;
+	uint8_t kind;
+
+	for (unsigned walked = 0; is_ext_header(v->proto); walked++) {
+		kind = v->proto;
+		ext = pkt + at;
+		/* Hop-by-hop options come first or not at all (RFC 8200, section 4.1). */
+		if (walked == IPV6_EXT_MAX || v->total_len - at < 8 ||
+			(kind == IPV6_NH_HOPOPTS && walked > 0))
+			return NAT_MALFORMED;
+		n = ext_header_bytes(kind, ext);
+		if (n > v->total_len - at)
+			return NAT_MALFORMED;
+		at += n;
+		v->proto = ext[0];
+		v->l4_offset = (uint16_t)at;
+
+		if (kind == IPV6_NH_FRAGMENT) {
+			/* offset (13 bits), reserved (2), more (1); all clear: atomic (RFC 6946) */
+			field = load_be16(ext + 2);
+			if (field & 0xfff9)
+				return check_fragment(
+					0, field & 0xfff8, v->total_len - at, !(field & 1));
+		} else if (kind == IPV6_NH_ROUTING) {
+			/* Type 0 is gone (RFC 5095). One with segments left names another
+			 * destination than the header, so ports would decide wrongly. */
+			if (ext[2] == 0)
+				return NAT_MALFORMED;
+			if (ext[3] != 0)
+				return NAT_OTHER_PROTO;
+		}
+	}
+	return NAT_OK;
+}
+
+static enum nat_verdict parse_v6(const uint8_t *pkt, size_t len, struct nat_view *out)
+{
+	enum nat_verdict verdict;
+	struct nat_view v;
+	unsigned total_len;
+
+	if (len < IPV6_HEADER_BYTES)
+		return NAT_MALFORMED;
+	total_len = IPV6_HEADER_BYTES + load_be16(pkt + 4);
+	if (total_len > len || total_len > UINT16_MAX)
+		return NAT_MALFORMED;
+	v = (struct nat_view){
+		.version = 6,
+		.proto = pkt[6],
+		.hop_limit = pkt[7],
+		.l4_offset = IPV6_HEADER_BYTES,
+		.total_len = (uint16_t)total_len,
+		.dont_fragment = true,
+	};
+	verdict = walk_extensions(pkt, &v);
+	if (verdict == NAT_OK)
+		verdict = parse_l4(pkt + v.l4_offset, total_len - v.l4_offset, &v);
+	if (verdict != NAT_MALFORMED)
+		*out = v;
+	return verdict;
+}
+
+enum nat_verdict nat_parse(const uint8_t *pkt, size_t len, struct nat_view *out)
+{
+	unsigned header_len;
+
+	if (UNLIKELY(len < IPV4_HEADER_BYTES))
+		return NAT_MALFORMED;
+	if (pkt[0] == 0x45)
+		return parse_v4(pkt, len, IPV4_HEADER_BYTES, out);
+	if (pkt[0] >> 4 == 6)
+		return parse_v6(pkt, len, out);
+	header_len = (pkt[0] & 0xf) * 4u;
+	if (pkt[0] >> 4 != 4 || header_len < IPV4_HEADER_BYTES || header_len > len)
+		return NAT_MALFORMED;
+	return parse_v4(pkt, len, header_len, out);
+}
+
+static inline void mend(uint8_t *checksum, uint32_t diff)
+{
+	store_be16(checksum, nat_checksum_update(load_be16(checksum), diff));
+}
+
+static inline void rewrite(uint8_t *pkt, const struct nat_view *v, const uint8_t *addr,
+	uint16_t port, unsigned addr_at, unsigned port_at)
+{
+	uint8_t *l4 = pkt + v->l4_offset;
+	uint16_t old_sum, sum;
+	uint32_t diff;
+
+	diff = nat_diff32(load_be32(pkt + addr_at), load_be32(addr));
+	memcpy(pkt + addr_at, addr, 4);
+	mend(pkt + 10, diff);
+
+	diff += nat_diff16(load_be16(l4 + port_at), port);
+	if (v->proto == NAT_PROTO_TCP) {
+		store_be16(l4 + port_at, port);
+		mend(l4 + TCP_CHECKSUM_AT, diff);
+	} else if (v->proto == NAT_PROTO_UDP) {
+		store_be16(l4 + port_at, port);
+		/* RFC 768: zero on the wire means "none", so none stays none and a computed zero
+		 * is sent as all ones. */
+		old_sum = load_be16(l4 + UDP_CHECKSUM_AT);
+		sum = nat_checksum_update(old_sum, diff);
+		sum = sum == 0 ? 0xffff : sum;
+		store_be16(l4 + UDP_CHECKSUM_AT, old_sum == 0 ? 0 : sum);
+	}
+}
+
+void nat_rewrite_dst(
+	uint8_t *pkt, const struct nat_view *v, const uint8_t addr[static 4], uint16_t port)
+{
+	rewrite(pkt, v, addr, port, 16, 2);
+}
+
+void nat_rewrite_src(
+	uint8_t *pkt, const struct nat_view *v, const uint8_t addr[static 4], uint16_t port)
+{
+	rewrite(pkt, v, addr, port, 12, 0);
+}
+
+/* The TTL is the high byte of its checksummed word. */
+static inline void set_ttl(uint8_t *pkt, uint8_t ttl)
+{
+	mend(pkt + 10, nat_diff16((uint16_t)(pkt[8] << 8), (uint16_t)(ttl << 8)));
+	pkt[8] = ttl;
+}
+
+bool nat_hop(uint8_t *pkt, const struct nat_view *v)
+{
+	uint8_t hops = v->version == 4 ? pkt[8] : pkt[7];
+
+	if (UNLIKELY(hops <= 1))
+		return false;
+	if (v->version == 4)
+		set_ttl(pkt, (uint8_t)(hops - 1));
+	else
+		pkt[7] = (uint8_t)(hops - 1);
+	return true;
+}
+
+/* The L4 length that checksums cover: UDP has its own, which may be less than what IP carries. */
+static unsigned l4_bytes(const uint8_t *pkt, const struct nat_view *v)
+{
+	if (v->proto == NAT_PROTO_UDP)
+		return load_be16(pkt + v->l4_offset + 4);
+	return (unsigned)v->total_len - v->l4_offset;
+}
+
+uint16_t nat_l4_checksum(const uint8_t *pkt, const struct nat_view *v)
+{
+	const uint8_t *l4 = pkt + v->l4_offset;
+	unsigned field_at, len = l4_bytes(pkt, v);
+	uint32_t sum = 0;
+
+	switch (v->proto) {
+	case NAT_PROTO_TCP:
+		field_at = TCP_CHECKSUM_AT;
+		break;
+	case NAT_PROTO_UDP:
+		field_at = UDP_CHECKSUM_AT;
+		break;
+	default:
+		field_at = ICMP_CHECKSUM_AT;
+		break;
+	}
+	if (v->proto != NAT_PROTO_ICMP) {
+		sum = len + v->proto;
+		sum = v->version == 4 ? nat_checksum_add(sum, pkt + 12, 8)
+				      : nat_checksum_add(sum, pkt + 8, 32);
+	}
+	sum = nat_checksum_add(sum, l4, field_at);
+	sum = nat_checksum_add(sum, l4 + field_at + 2, len - field_at - 2);
+	sum = (uint16_t)~nat_checksum_fold(sum);
+	return v->proto == NAT_PROTO_UDP && sum == 0 ? 0xffff : (uint16_t)sum;
+}
+
+/* Equal as one's complement numbers: 0 and 0xffff are both zero. */
+static bool is_same_checksum(uint16_t a, uint16_t b)
+{
+	return a == b || ((a == 0 || a == 0xffff) && (b == 0 || b == 0xffff));
+}
+
+static void swap_bytes(uint8_t *a, uint8_t *b, size_t len)
+{
+	uint8_t keep[16];
+
+	memcpy(keep, a, len);
+	memcpy(a, b, len);
+	memcpy(b, keep, len);
+}
+
+bool nat_echo_reply(uint8_t *pkt, size_t len)
+{
+	uint8_t request, reply, *l4;
+	struct nat_view v;
+
+	if (nat_parse(pkt, len, &v) != NAT_OK)
+		return false;
+	if (v.proto == NAT_PROTO_ICMP && v.l4_offset == IPV4_HEADER_BYTES) {
+		request = ICMP_ECHO_REQUEST;
+		reply = ICMP_ECHO_REPLY;
+	} else if (v.proto == NAT_PROTO_ICMPV6 && v.l4_offset == IPV6_HEADER_BYTES) {
+		request = ICMPV6_ECHO_REQUEST;
+		reply = ICMPV6_ECHO_REPLY;
+	} else {
+		return false;
+	}
+	l4 = pkt + v.l4_offset;
+	/* RFC 5508 REQ-3: a wrong ICMP checksum is dropped. */
+	if (l4[0] != request ||
+		!is_same_checksum(load_be16(l4 + ICMP_CHECKSUM_AT), nat_l4_checksum(pkt, &v)))
+		return false;
+
+	/* Swapping the addresses changes no sum. */
+	if (v.version == 4) {
+		swap_bytes(pkt + 12, pkt + 16, 4);
+		set_ttl(pkt, ECHO_REPLY_HOPS);
+	} else {
+		swap_bytes(pkt + 8, pkt + 24, 16);
+		pkt[7] = ECHO_REPLY_HOPS;
+	}
+	mend(l4 + ICMP_CHECKSUM_AT, nat_diff16((uint16_t)(request << 8), (uint16_t)(reply << 8)));
+	l4[0] = reply;
+	return true;
+}

@@ -15,30 +15,36 @@
 
 enum nat_verdict {
 	NAT_MALFORMED = 0, /* lengths that do not fit, bad version, bad IPv4 header checksum */
-	NAT_OK,
-	NAT_FRAGMENT,      /* well formed, a fragment: ports are not to be trusted */
+	NAT_OK,		   /* unfragmented TCP, UDP or ICMP echo of the packet's own family */
+	NAT_FRAGMENT,	   /* well formed, a fragment: ports are not to be trusted */
 	NAT_OTHER_PROTO,   /* well formed, neither TCP, UDP nor ICMP echo: no ports */
 };
 
-#define NAT_PROTO_ICMP   1
-#define NAT_PROTO_TCP    6
-#define NAT_PROTO_UDP    17
+#define NAT_PROTO_ICMP	 1
+#define NAT_PROTO_TCP	 6
+#define NAT_PROTO_UDP	 17
 #define NAT_PROTO_ICMPV6 58
 
 /* Where things are in a packet. Offsets count from the first byte of the IP header. */
 struct nat_view {
-	uint8_t version;       /* 4 or 6 */
-	uint8_t proto;         /* of the payload */
-	uint8_t hop_limit;     /* TTL */
+	uint8_t version;   /* 4 or 6 */
+	uint8_t proto;	   /* of the payload */
+	uint8_t hop_limit; /* TTL */
 	uint16_t l4_offset;
-	uint16_t total_len;    /* IP total length: may be less than the bytes given (padding) */
+	uint16_t total_len; /* IP total length: may be less than the bytes given (padding) */
 	uint16_t src_port, dst_port; /* host order; 0 unless TCP or UDP and NAT_OK */
-	bool dont_fragment;    /* IPv4 DF; always true for IPv6 */
+	bool dont_fragment;	     /* IPv4 DF; always true for IPv6 */
 };
 
-/* Parse an IPv4 or IPv6 packet. On anything but MALFORMED the view is filled. The IPv4
- * header checksum is verified. IPv6 extension headers are walked, at most 8 and within len; a
- * fragment header (but not an atomic one) gives FRAGMENT. */
+/* Parse an IPv4 or IPv6 packet. On anything but MALFORMED the view is filled, else untouched. The
+ * IPv4 header checksum is verified; the L4 checksum is not. On OK the whole TCP (with options), UDP
+ * or ICMP header lies within total_len, and a UDP length within the packet.
+ *
+ * IPv6 extension headers are walked, at most 8 and within total_len; a fragment header (but not an
+ * atomic one) gives FRAGMENT. A routing header of type 0 is MALFORMED (RFC 5095); another one with
+ * segments left is OTHER_PROTO, because the destination is not the one in the IPv6 header.
+ * Fragments that would end past 65,535, or that are not the last and no multiple of 8 bytes, are
+ * MALFORMED. */
 enum nat_verdict nat_parse(const uint8_t *pkt, size_t len, struct nat_view *out);
 
 /* One's complement helpers, big-endian values in host order. */
@@ -51,7 +57,8 @@ static inline uint16_t nat_checksum_fold(uint32_t sum)
 /* RFC 1624, equation 3: HC' = ~(~HC + ~m + m'). Differences of several fields may be added up. */
 static inline uint16_t nat_checksum_update(uint16_t checksum, uint32_t diff)
 {
-	return (uint16_t)~nat_checksum_fold((uint32_t)(uint16_t)~checksum + nat_checksum_fold(diff));
+	return (uint16_t)~nat_checksum_fold(
+		(uint32_t)(uint16_t)~checksum + nat_checksum_fold(diff));
 }
 
 static inline uint32_t nat_diff16(uint16_t from, uint16_t to)
@@ -65,26 +72,31 @@ static inline uint32_t nat_diff32(uint32_t from, uint32_t to)
 	       nat_diff16((uint16_t)from, (uint16_t)to);
 }
 
-/* Set a TCP or UDP destination (dnat) or source (snat) of an IPv4 packet that nat_parse called OK, and
- * mend the IPv4 and L4 checksums. addr: 4 bytes, network order. A UDP checksum of zero stays zero; one that
- * becomes zero is written as 0xffff. */
-void nat_rewrite_dst(uint8_t *pkt, const struct nat_view *v, const uint8_t addr[static 4],
-	uint16_t port);
-void nat_rewrite_src(uint8_t *pkt, const struct nat_view *v, const uint8_t addr[static 4],
-	uint16_t port);
+/* Set a TCP or UDP destination (dnat) or source (snat) of an IPv4 packet that nat_parse called OK,
+ * and mend the IPv4 and L4 checksums; the view's ports stay as parsed. addr: 4 bytes, network
+ * order. A UDP checksum of zero stays zero; one that becomes zero is written as 0xffff. Of another
+ * protocol only the address changes. */
+void nat_rewrite_dst(
+	uint8_t *pkt, const struct nat_view *v, const uint8_t addr[static 4], uint16_t port);
+void nat_rewrite_src(
+	uint8_t *pkt, const struct nat_view *v, const uint8_t addr[static 4], uint16_t port);
 
 /* One hop: decrement TTL or hop limit and mend the IPv4 checksum. False, unchanged, when it is 0 or
- * 1: the packet ends here. */
+ * 1: the packet ends here. The packet's own byte counts, not the view's. */
 bool nat_hop(uint8_t *pkt, const struct nat_view *v);
 
 /* Turn an ICMP or ICMPv6 echo request, addressed to us, into its reply in place (addresses swapped,
- * hop limit 64, checksums mended). False, unchanged, when it is not an unfragmented echo request or its
- * checksum is wrong. */
+ * hop limit 64, checksums mended). False, unchanged, when it is not an unfragmented echo request,
+ * its checksum is wrong, or it carries IPv4 options or IPv6 extension headers (a source route must
+ * not be reflected). Whether the source may be answered (no multicast, no martian) is the caller's
+ * part. */
 bool nat_echo_reply(uint8_t *pkt, size_t len);
 
-/* Plain RFC 1071 sum over bytes, not folded; start is added. For tests and for building packets. */
+/* Plain RFC 1071 sum over bytes, not folded to 16 bits; start is added. An odd len only in the last
+ * part of a sum. For tests and for building packets. */
 uint32_t nat_checksum_add(uint32_t start, const uint8_t *data, size_t len);
-/* The L4 checksum as it should be, over pseudo header and payload (field taken as zero). */
+/* The L4 checksum as it should be, over pseudo header and payload (field taken as zero; a UDP
+ * result of zero is 0xffff). Only for a packet that nat_parse called OK. */
 uint16_t nat_l4_checksum(const uint8_t *pkt, const struct nat_view *v);
 
 #endif

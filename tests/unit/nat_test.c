@@ -1,0 +1,800 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "nat/nat.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define RANDOM_PACKETS 1000000u
+#define PACKET_MAX     2048
+
+static uint64_t random_state;
+
+/* splitmix64 */
+static uint64_t random_u64(void)
+{
+	uint64_t z = (random_state += 0x9e3779b97f4a7c15u);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+static uint32_t random_below(uint32_t n)
+{
+	return (uint32_t)(random_u64() >> 32) % n;
+}
+
+static void random_fill(uint8_t *p, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		p[i] = (uint8_t)random_u64();
+}
+
+static void random_seed(void)
+{
+	const char *text = getenv("PORTIER_TEST_SEED");
+
+	random_state = text ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
+	printf("PORTIER_TEST_SEED=%llu\n", (unsigned long long)random_state);
+}
+
+/* RFC 1071 as its text says it, byte by byte: what the code under test is compared with. */
+static uint16_t plain_checksum(
+	const uint8_t *pseudo, size_t pseudo_len, const uint8_t *data, size_t len)
+{
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < pseudo_len + len; i++) {
+		uint8_t byte = i < pseudo_len ? pseudo[i] : data[i - pseudo_len];
+
+		sum += i % 2 == 0 ? (uint32_t)byte << 8 : byte;
+		sum = (sum & 0xffff) + (sum >> 16);
+	}
+	return (uint16_t)~sum;
+}
+
+static uint16_t plain_l4_checksum(const uint8_t *pkt, unsigned l4_at, uint8_t proto, unsigned len)
+{
+	uint8_t pseudo[40] = {0};
+
+	if (proto == NAT_PROTO_ICMP)
+		return plain_checksum(NULL, 0, pkt + l4_at, len);
+	if (pkt[0] >> 4 == 4) {
+		memcpy(pseudo, pkt + 12, 8);
+		pseudo[9] = proto;
+		store_be16(pseudo + 10, (uint16_t)len);
+		return plain_checksum(pseudo, 12, pkt + l4_at, len);
+	}
+	memcpy(pseudo, pkt + 8, 32);
+	store_be32(pseudo + 32, len);
+	pseudo[39] = proto;
+	return plain_checksum(pseudo, 40, pkt + l4_at, len);
+}
+
+static unsigned checksum_at(uint8_t proto)
+{
+	return proto == NAT_PROTO_TCP ? 16 : proto == NAT_PROTO_UDP ? 6 : 2;
+}
+
+/* Write the right L4 checksum into a packet whose L4 header starts at l4_at and ends with it. */
+static void seal_l4(uint8_t *pkt, unsigned l4_at, uint8_t proto, unsigned len)
+{
+	uint8_t *field = pkt + l4_at + checksum_at(proto);
+	uint16_t sum;
+
+	store_be16(field, 0);
+	sum = plain_l4_checksum(pkt, l4_at, proto, len);
+	store_be16(field, proto == NAT_PROTO_UDP && sum == 0 ? 0xffff : sum);
+}
+
+static void seal_v4_header(uint8_t *pkt)
+{
+	store_be16(pkt + 10, 0);
+	store_be16(pkt + 10, plain_checksum(NULL, 0, pkt, (pkt[0] & 0xf) * 4u));
+}
+
+static void build_l4(uint8_t *l4, uint8_t proto, unsigned len)
+{
+	random_fill(l4, len);
+	if (proto == NAT_PROTO_TCP)
+		l4[12] = 0x50;
+	else if (proto == NAT_PROTO_UDP)
+		store_be16(l4 + 4, (uint16_t)len);
+	else if (proto == NAT_PROTO_ICMP)
+		l4[0] = 8;
+	else if (proto == NAT_PROTO_ICMPV6)
+		l4[0] = 128;
+}
+
+/* A right IPv4 packet: option_words of no-operation, l4_len bytes of random L4. Returns its bytes.
+ */
+static unsigned build_v4(uint8_t *pkt, uint8_t proto, unsigned option_words, unsigned l4_len)
+{
+	unsigned header_len = 20 + 4 * option_words;
+
+	random_fill(pkt, 20);
+	pkt[0] = (uint8_t)(0x40 | header_len / 4);
+	store_be16(pkt + 2, (uint16_t)(header_len + l4_len));
+	store_be16(pkt + 6, 0x4000);
+	pkt[8] = 64;
+	pkt[9] = proto;
+	memset(pkt + 20, 1, 4 * option_words);
+	build_l4(pkt + header_len, proto, l4_len);
+	seal_v4_header(pkt);
+	seal_l4(pkt, header_len, proto, l4_len);
+	return header_len + l4_len;
+}
+
+/* A right IPv6 packet; ext_len bytes of extension headers (already chained, ending in proto) start
+ * with the type first. */
+static unsigned build_v6(uint8_t *pkt, uint8_t first, const uint8_t *ext, unsigned ext_len,
+	uint8_t proto, unsigned l4_len)
+{
+	random_fill(pkt, 40);
+	store_be32(pkt, 0x60000000);
+	store_be16(pkt + 4, (uint16_t)(ext_len + l4_len));
+	pkt[6] = first;
+	pkt[7] = 64;
+	if (ext_len > 0)
+		memcpy(pkt + 40, ext, ext_len);
+	build_l4(pkt + 40 + ext_len, proto, l4_len);
+	seal_l4(pkt, 40 + ext_len, proto, l4_len);
+	return 40 + ext_len + l4_len;
+}
+
+/* Parse a copy that ends where len ends, so that a sanitizer sees each byte read beyond. */
+static enum nat_verdict parse_exact(const uint8_t *pkt, size_t len, struct nat_view *v)
+{
+	uint8_t *copy = malloc(len ? len : 1);
+	enum nat_verdict verdict;
+
+	assert_non_null(copy);
+	memcpy(copy, pkt, len);
+	verdict = nat_parse(copy, len, v);
+	free(copy);
+	return verdict;
+}
+
+static void assert_parse(const uint8_t *pkt, size_t len, enum nat_verdict want)
+{
+	struct nat_view v;
+
+	assert_int_equal(parse_exact(pkt, len, &v), want);
+}
+
+static void parse_fills_the_view(void **state)
+{
+	struct nat_view v;
+	uint8_t pkt[256];
+	unsigned len;
+
+	(void)state;
+	len = build_v4(pkt, NAT_PROTO_TCP, 2, 21);
+	store_be16(pkt + 28, 0x1234);
+	store_be16(pkt + 30, 0xfedc);
+	assert_int_equal(parse_exact(pkt, len, &v), NAT_OK);
+	assert_int_equal(v.version, 4);
+	assert_int_equal(v.proto, NAT_PROTO_TCP);
+	assert_int_equal(v.hop_limit, 64);
+	assert_int_equal(v.l4_offset, 28);
+	assert_int_equal(v.total_len, len);
+	assert_int_equal(v.src_port, 0x1234);
+	assert_int_equal(v.dst_port, 0xfedc);
+	assert_true(v.dont_fragment);
+
+	store_be16(pkt + 6, 0);
+	seal_v4_header(pkt);
+	assert_int_equal(parse_exact(pkt, len, &v), NAT_OK);
+	assert_false(v.dont_fragment);
+
+	len = build_v6(pkt, NAT_PROTO_UDP, NULL, 0, NAT_PROTO_UDP, 8);
+	assert_int_equal(parse_exact(pkt, len, &v), NAT_OK);
+	assert_int_equal(v.version, 6);
+	assert_int_equal(v.l4_offset, 40);
+	assert_int_equal(v.total_len, 48);
+	assert_int_equal(v.src_port, load_be16(pkt + 40));
+	assert_true(v.dont_fragment);
+}
+
+static void parse_knows_echo_of_its_own_family(void **state)
+{
+	struct nat_view v;
+	uint8_t pkt[256];
+	unsigned len;
+
+	(void)state;
+	len = build_v4(pkt, NAT_PROTO_ICMP, 0, 8);
+	for (unsigned type = 0; type < 256; type++) {
+		pkt[20] = (uint8_t)type;
+		assert_int_equal(parse_exact(pkt, len, &v),
+			type == 0 || type == 8 ? NAT_OK : NAT_OTHER_PROTO);
+		assert_int_equal(v.src_port, 0);
+		assert_int_equal(v.dst_port, 0);
+	}
+	len = build_v6(pkt, NAT_PROTO_ICMPV6, NULL, 0, NAT_PROTO_ICMPV6, 8);
+	for (unsigned type = 0; type < 256; type++) {
+		pkt[40] = (uint8_t)type;
+		assert_int_equal(parse_exact(pkt, len, &v),
+			type == 128 || type == 129 ? NAT_OK : NAT_OTHER_PROTO);
+	}
+
+	len = build_v4(pkt, NAT_PROTO_ICMPV6, 0, 8);
+	assert_parse(pkt, len, NAT_OTHER_PROTO);
+	len = build_v6(pkt, NAT_PROTO_ICMP, NULL, 0, NAT_PROTO_ICMP, 8);
+	assert_parse(pkt, len, NAT_OTHER_PROTO);
+	len = build_v4(pkt, 47, 0, 0);
+	assert_parse(pkt, len, NAT_OTHER_PROTO);
+	len = build_v6(pkt, 59, NULL, 0, 59, 0);
+	assert_parse(pkt, len, NAT_OTHER_PROTO);
+}
+
+static void parse_refuses_each_truncation(void **state)
+{
+	static const uint8_t protos[] = {NAT_PROTO_TCP, NAT_PROTO_UDP, NAT_PROTO_ICMP};
+	const uint8_t ext[16] = {60, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0};
+	struct nat_view v, untouched;
+	uint8_t pkt[256];
+	unsigned len;
+
+	(void)state;
+	for (unsigned options = 0; options <= 10; options++)
+		for (unsigned i = 0; i < 3; i++) {
+			len = build_v4(pkt, protos[i], options, 33);
+			assert_parse(pkt, len, NAT_OK);
+			for (unsigned cut = 0; cut < len; cut++) {
+				memset(&v, 0xa5, sizeof(v));
+				memset(&untouched, 0xa5, sizeof(v));
+				assert_int_equal(parse_exact(pkt, cut, &v), NAT_MALFORMED);
+				assert_memory_equal(&v, &untouched, sizeof(v));
+			}
+		}
+	len = build_v6(pkt, 0, ext, sizeof(ext), NAT_PROTO_UDP, 20);
+	assert_parse(pkt, len, NAT_OK);
+	for (unsigned cut = 0; cut < len; cut++)
+		assert_parse(pkt, cut, NAT_MALFORMED);
+}
+
+/* The length that IP states is cut, not the buffer: every header must fit in it. */
+static void parse_believes_the_smaller_length(void **state)
+{
+	struct nat_view v;
+	uint8_t pkt[256];
+	unsigned len;
+
+	(void)state;
+	for (unsigned total = 0; total <= 60; total++) {
+		build_v4(pkt, NAT_PROTO_TCP, 0, 40);
+		store_be16(pkt + 2, (uint16_t)total);
+		seal_v4_header(pkt);
+		assert_parse(pkt, 60, total >= 40 ? NAT_OK : NAT_MALFORMED);
+
+		build_v4(pkt, NAT_PROTO_UDP, 0, 40);
+		store_be16(pkt + 2, (uint16_t)total);
+		store_be16(pkt + 24, 8);
+		seal_v4_header(pkt);
+		assert_parse(pkt, 60, total >= 28 ? NAT_OK : NAT_MALFORMED);
+	}
+
+	/* Ethernet padding behind a short packet. */
+	len = build_v4(pkt, NAT_PROTO_UDP, 0, 9);
+	assert_int_equal(parse_exact(pkt, 60, &v), NAT_OK);
+	assert_int_equal(v.total_len, len);
+	len = build_v6(pkt, NAT_PROTO_TCP, NULL, 0, NAT_PROTO_TCP, 21);
+	assert_int_equal(parse_exact(pkt, 80, &v), NAT_OK);
+	assert_int_equal(v.total_len, len);
+	assert_int_equal(nat_l4_checksum(pkt, &v), load_be16(pkt + 56));
+}
+
+static void parse_checks_l4_lengths(void **state)
+{
+	uint8_t pkt[256];
+	unsigned len;
+
+	(void)state;
+	len = build_v4(pkt, NAT_PROTO_TCP, 0, 32);
+	for (unsigned words = 0; words < 16; words++) {
+		pkt[32] = (uint8_t)(words << 4);
+		assert_parse(pkt, len, words >= 5 && words <= 8 ? NAT_OK : NAT_MALFORMED);
+	}
+	len = build_v4(pkt, NAT_PROTO_UDP, 0, 32);
+	for (unsigned udp_len = 0; udp_len < 40; udp_len++) {
+		store_be16(pkt + 24, (uint16_t)udp_len);
+		assert_parse(pkt, len, udp_len >= 8 && udp_len <= 32 ? NAT_OK : NAT_MALFORMED);
+	}
+}
+
+static void parse_refuses_bad_headers(void **state)
+{
+	uint8_t pkt[256];
+	unsigned len;
+
+	(void)state;
+	for (unsigned options = 0; options <= 10; options += 5) {
+		len = build_v4(pkt, NAT_PROTO_TCP, options, 20);
+		for (unsigned bit = 0; bit < (20 + 4 * options) * 8; bit++) {
+			pkt[bit / 8] ^= (uint8_t)(1u << bit % 8);
+			assert_parse(pkt, len, NAT_MALFORMED);
+			pkt[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		}
+		assert_parse(pkt, len, NAT_OK);
+	}
+	for (unsigned first = 0; first < 256; first++) {
+		len = build_v4(pkt, NAT_PROTO_UDP, 10, 40);
+		pkt[0] = (uint8_t)first;
+		if (first >> 4 == 6)
+			continue;
+		/* 0x40 to 0x44: seal_v4_header would sum a header that is too short. */
+		store_be16(pkt + 10, 0);
+		store_be16(pkt + 10, plain_checksum(NULL, 0, pkt, (first & 0xf) * 4u));
+		if (first >> 4 != 4 || (first & 0xf) < 5)
+			assert_parse(pkt, len, NAT_MALFORMED);
+	}
+}
+
+static void parse_v4_fragments(void **state)
+{
+	static const struct {
+		uint16_t field, total_len;
+		enum nat_verdict want;
+	} cases[] = {
+		{0x2000, 20 + 40, NAT_FRAGMENT},  /* first */
+		{0x6000, 20 + 40, NAT_FRAGMENT},  /* first, with DF */
+		{0x2005, 20 + 40, NAT_FRAGMENT},  /* middle */
+		{0x000a, 20 + 33, NAT_FRAGMENT},  /* last */
+		{0x400a, 20 + 33, NAT_FRAGMENT},  /* last, with DF */
+		{0x1fff, 20 + 1, NAT_MALFORMED},  /* 20 + 65528 + 1 */
+		{0x1ffd, 20 + 3, NAT_FRAGMENT},	  /* 20 + 65512 + 3 = 65535 */
+		{0x1ffd, 20 + 4, NAT_MALFORMED},  /* one more */
+		{0x2000, 20 + 39, NAT_MALFORMED}, /* not the last, not a multiple of 8 */
+		{0x2000, 20, NAT_MALFORMED},	  /* not the last, empty */
+		{0x8000, 20 + 40, NAT_OK},	  /* the reserved bit says nothing */
+	};
+	struct nat_view v;
+	uint8_t pkt[256];
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		build_v4(pkt, NAT_PROTO_TCP, 0, 40);
+		store_be16(pkt + 2, cases[i].total_len);
+		store_be16(pkt + 6, cases[i].field);
+		seal_v4_header(pkt);
+		assert_int_equal(parse_exact(pkt, 60, &v), cases[i].want);
+		if (cases[i].want != NAT_FRAGMENT)
+			continue;
+		assert_int_equal(v.proto, NAT_PROTO_TCP);
+		assert_int_equal(v.src_port, 0);
+		assert_int_equal(v.dst_port, 0);
+		assert_int_equal(v.dont_fragment, (cases[i].field & 0x4000) != 0);
+	}
+}
+
+static void parse_v6_fragments(void **state)
+{
+	static const struct {
+		uint16_t field;
+		unsigned l4_len;
+		enum nat_verdict want;
+	} cases[] = {
+		{0x0000, 33, NAT_OK},	     /* atomic (RFC 6946) */
+		{0x0006, 33, NAT_OK},	     /* atomic, reserved bits set */
+		{0x0001, 40, NAT_FRAGMENT},  /* first */
+		{0x0029, 40, NAT_FRAGMENT},  /* middle */
+		{0x0028, 33, NAT_FRAGMENT},  /* last */
+		{0x0029, 33, NAT_MALFORMED}, /* middle, not a multiple of 8 */
+		{0xfff8, 32, NAT_MALFORMED}, /* ends past 65535 */
+	};
+	uint8_t pkt[256], ext[8] = {NAT_PROTO_TCP, 0, 0, 0, 1, 2, 3, 4};
+	struct nat_view v;
+	unsigned len;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		store_be16(ext + 2, cases[i].field);
+		len = build_v6(pkt, 44, ext, sizeof(ext), NAT_PROTO_TCP, cases[i].l4_len);
+		assert_int_equal(parse_exact(pkt, len, &v), cases[i].want);
+		if (cases[i].want == NAT_MALFORMED)
+			continue;
+		assert_int_equal(v.proto, NAT_PROTO_TCP);
+		assert_int_equal(v.l4_offset, 48);
+		assert_int_equal(v.src_port, cases[i].want == NAT_OK ? load_be16(pkt + 48) : 0);
+	}
+}
+
+static void parse_v6_extension_headers(void **state)
+{
+	static const uint8_t kinds[] = {43, 51, 60, 135, 139, 140};
+	uint8_t pkt[512], ext[16 * 9];
+	struct nat_view v;
+	unsigned len;
+
+	(void)state;
+	/* A chain of n headers of each kind, 16 bytes each; 8 are walked, 9 are not. */
+	for (unsigned k = 0; k < sizeof(kinds); k++)
+		for (unsigned n = 1; n <= 9; n++) {
+			memset(ext, 0, sizeof(ext));
+			for (unsigned i = 0; i < n; i++) {
+				ext[16 * i] = i + 1 < n ? kinds[k] : NAT_PROTO_UDP;
+				ext[16 * i + 1] = kinds[k] == 51 ? 2 : 1;
+				ext[16 * i + 2] = 4; /* routing type */
+			}
+			len = build_v6(pkt, kinds[k], ext, 16 * n, NAT_PROTO_UDP, 12);
+			assert_int_equal(
+				parse_exact(pkt, len, &v), n <= 8 ? NAT_OK : NAT_MALFORMED);
+			if (n > 8)
+				continue;
+			assert_int_equal(v.l4_offset, 40 + 16 * n);
+			assert_int_equal(v.proto, NAT_PROTO_UDP);
+			assert_int_equal(v.dst_port, load_be16(pkt + 42 + 16 * n));
+		}
+
+	/* Hop-by-hop options are only the first. */
+	memset(ext, 0, sizeof(ext));
+	ext[0] = NAT_PROTO_UDP;
+	len = build_v6(pkt, 0, ext, 8, NAT_PROTO_UDP, 12);
+	assert_parse(pkt, len, NAT_OK);
+	ext[0] = 0;
+	ext[8] = NAT_PROTO_UDP;
+	len = build_v6(pkt, 60, ext, 16, NAT_PROTO_UDP, 12);
+	assert_parse(pkt, len, NAT_MALFORMED);
+
+	/* Routing headers: type 0 never, others only when they are used up. */
+	memcpy(ext, (uint8_t[]){NAT_PROTO_UDP, 0, 0, 0}, 4);
+	len = build_v6(pkt, 43, ext, 8, NAT_PROTO_UDP, 12);
+	assert_parse(pkt, len, NAT_MALFORMED);
+	memcpy(ext, (uint8_t[]){NAT_PROTO_UDP, 0, 4, 1}, 4);
+	len = build_v6(pkt, 43, ext, 8, NAT_PROTO_UDP, 12);
+	assert_int_equal(parse_exact(pkt, len, &v), NAT_OTHER_PROTO);
+	assert_int_equal(v.dst_port, 0);
+
+	/* A header that claims more than there is. */
+	memcpy(ext, (uint8_t[]){NAT_PROTO_UDP, 255, 4, 0}, 4);
+	len = build_v6(pkt, 43, ext, 8, NAT_PROTO_UDP, 12);
+	assert_parse(pkt, len, NAT_MALFORMED);
+}
+
+static void parse_v6_refuses_more_than_16_bits(void **state)
+{
+	uint8_t *pkt = calloc(1, 65575);
+	struct nat_view v;
+
+	(void)state;
+	assert_non_null(pkt);
+	pkt[0] = 0x60;
+	pkt[6] = NAT_PROTO_TCP;
+	pkt[52] = 0x50;
+	store_be16(pkt + 4, 65495);
+	assert_int_equal(nat_parse(pkt, 65575, &v), NAT_OK);
+	assert_int_equal(v.total_len, 65535);
+	store_be16(pkt + 4, 65496);
+	assert_int_equal(nat_parse(pkt, 65575, &v), NAT_MALFORMED);
+	store_be16(pkt + 4, 65535);
+	assert_int_equal(nat_parse(pkt, 65575, &v), NAT_MALFORMED);
+	free(pkt);
+}
+
+static void checksum_add_agrees_with_the_plain_sum(void **state)
+{
+	uint8_t data[301];
+
+	(void)state;
+	for (unsigned len = 0; len <= 300; len++) {
+		random_fill(data, sizeof(data));
+		assert_int_equal((uint16_t)~nat_checksum_fold(nat_checksum_add(0, data, len)),
+			plain_checksum(NULL, 0, data, len));
+		/* in two parts */
+		uint32_t sum = nat_checksum_add(0, data, len & ~1u);
+
+		sum = nat_checksum_add(sum, data + (len & ~1u), len & 1);
+		assert_int_equal(
+			(uint16_t)~nat_checksum_fold(sum), plain_checksum(NULL, 0, data, len));
+	}
+	memset(data, 0xff, sizeof(data));
+	assert_int_equal(nat_checksum_fold(nat_checksum_add(UINT32_MAX, data, 300)), 0xffff);
+}
+
+/* Rewrites of random packets against a full recomputation. Addresses and ports of few distinct
+ * values make sums of 0 and 0xffff frequent. */
+static void rewrite_agrees_with_recomputation(void **state)
+{
+	static const uint16_t edges[] = {0, 1, 0xfffe, 0xffff, 0x8000, 0x7fff};
+	uint8_t pkt[PACKET_MAX], want[PACKET_MAX], addr[4];
+	unsigned zeros = 0;
+	struct nat_view v;
+
+	(void)state;
+	for (uint32_t i = 0; i < RANDOM_PACKETS; i++) {
+		bool is_udp = random_u64() & 1, is_dst = random_u64() & 1;
+		bool is_edgy = random_below(4) == 0;
+		uint8_t proto = is_udp ? NAT_PROTO_UDP : NAT_PROTO_TCP;
+		unsigned options = random_below(8) ? 0 : random_below(11);
+		unsigned l4_len = (is_udp ? 8 : 20) + random_below(random_below(16) ? 40 : 1400);
+		unsigned l4_at = 20 + 4 * options;
+		unsigned len = build_v4(pkt, proto, options, l4_len);
+		uint16_t port = (uint16_t)random_u64();
+
+		random_fill(addr, 4);
+		if (is_edgy) {
+			port = edges[random_below(6)];
+			store_be16(addr, edges[random_below(6)]);
+			store_be16(addr + 2, edges[random_below(6)]);
+			for (unsigned at = 12; at < 20; at += 2)
+				store_be16(pkt + at, edges[random_below(6)]);
+			memset(pkt + l4_at + (is_udp ? 8 : 20), 0, l4_len - (is_udp ? 8 : 20));
+			/* Steer the L4 sum to where the new packet's checksum is zero. */
+			if (is_udp && l4_len >= 10) {
+				memcpy(want, pkt, len);
+				memcpy(want + (is_dst ? 16 : 12), addr, 4);
+				store_be16(want + l4_at + (is_dst ? 2 : 0), port);
+				store_be16(want + l4_at + 6, 0);
+				store_be16(pkt + l4_at + 8,
+					plain_l4_checksum(want, l4_at, proto, l4_len));
+			}
+			seal_v4_header(pkt);
+			seal_l4(pkt, l4_at, proto, l4_len);
+		}
+
+		memcpy(want, pkt, len);
+		memcpy(want + (is_dst ? 16 : 12), addr, 4);
+		store_be16(want + l4_at + (is_dst ? 2 : 0), port);
+		seal_v4_header(want);
+		seal_l4(want, l4_at, proto, l4_len);
+		zeros += is_udp && load_be16(want + l4_at + 6) == 0xffff;
+
+		assert_int_equal(nat_parse(pkt, len, &v), NAT_OK);
+		assert_int_equal(
+			nat_l4_checksum(pkt, &v), load_be16(pkt + l4_at + checksum_at(proto)));
+		if (is_dst)
+			nat_rewrite_dst(pkt, &v, addr, port);
+		else
+			nat_rewrite_src(pkt, &v, addr, port);
+		assert_memory_equal(pkt, want, len);
+	}
+	assert_true(zeros > 1000); /* the 0 -> 0xffff rule was met */
+}
+
+static void rewrite_keeps_udp_without_checksum(void **state)
+{
+	const uint8_t addr[4] = {10, 1, 2, 3};
+	uint8_t pkt[256], want[256];
+	struct nat_view v;
+	unsigned len;
+
+	(void)state;
+	for (unsigned i = 0; i < 1000; i++) {
+		len = build_v4(pkt, NAT_PROTO_UDP, 0, 30);
+		store_be16(pkt + 26, 0);
+		memcpy(want, pkt, len);
+		memcpy(want + 16, addr, 4);
+		store_be16(want + 22, 6881);
+		seal_v4_header(want);
+		assert_int_equal(nat_parse(pkt, len, &v), NAT_OK);
+		nat_rewrite_dst(pkt, &v, addr, 6881);
+		assert_memory_equal(pkt, want, len);
+	}
+}
+
+static void rewrite_of_echo_changes_the_address_only(void **state)
+{
+	const uint8_t addr[4] = {10, 1, 2, 3};
+	uint8_t pkt[256], want[256];
+	struct nat_view v;
+	unsigned len;
+
+	(void)state;
+	len = build_v4(pkt, NAT_PROTO_ICMP, 0, 8);
+	memcpy(want, pkt, sizeof(pkt));
+	memcpy(want + 12, addr, 4);
+	seal_v4_header(want);
+	assert_int_equal(nat_parse(pkt, len, &v), NAT_OK);
+	nat_rewrite_src(pkt, &v, addr, 6881);
+	assert_memory_equal(pkt, want, len);
+}
+
+static void hop_at_each_limit(void **state)
+{
+	uint8_t pkt[256], want[256];
+	struct nat_view v;
+	unsigned len;
+
+	(void)state;
+	for (unsigned hops = 0; hops < 256; hops++)
+		for (unsigned i = 0; i < 200; i++) {
+			len = build_v4(pkt, NAT_PROTO_UDP, i % 3, 12);
+			pkt[8] = (uint8_t)hops;
+			seal_v4_header(pkt);
+			memcpy(want, pkt, len);
+			if (hops > 1) {
+				want[8]--;
+				seal_v4_header(want);
+			}
+			assert_int_equal(nat_parse(pkt, len, &v), NAT_OK);
+			assert_int_equal(nat_hop(pkt, &v), hops > 1);
+			assert_memory_equal(pkt, want, len);
+		}
+	for (unsigned hops = 0; hops < 256; hops++) {
+		len = build_v6(pkt, NAT_PROTO_UDP, NULL, 0, NAT_PROTO_UDP, 12);
+		pkt[7] = (uint8_t)hops;
+		memcpy(want, pkt, len);
+		want[7] = (uint8_t)(hops > 1 ? hops - 1 : hops);
+		assert_int_equal(nat_parse(pkt, len, &v), NAT_OK);
+		assert_int_equal(nat_hop(pkt, &v), hops > 1);
+		assert_memory_equal(pkt, want, len);
+	}
+}
+
+static void echo_reply_v4(void **state)
+{
+	uint8_t pkt[PACKET_MAX], want[PACKET_MAX];
+	unsigned len;
+
+	(void)state;
+	for (unsigned l4_len = 8; l4_len < 1500; l4_len++) {
+		len = build_v4(pkt, NAT_PROTO_ICMP, 0, l4_len);
+		pkt[8] = (uint8_t)random_u64();
+		seal_v4_header(pkt);
+		memcpy(want, pkt, len);
+		memcpy(want + 12, pkt + 16, 4);
+		memcpy(want + 16, pkt + 12, 4);
+		want[8] = 64;
+		want[20] = 0;
+		seal_v4_header(want);
+		seal_l4(want, 20, NAT_PROTO_ICMP, l4_len);
+		assert_true(nat_echo_reply(pkt, len));
+		assert_memory_equal(pkt, want, len);
+		assert_false(nat_echo_reply(pkt, len)); /* a reply is not a request */
+		assert_memory_equal(pkt, want, len);
+	}
+}
+
+static void echo_reply_v6(void **state)
+{
+	uint8_t pkt[PACKET_MAX], want[PACKET_MAX];
+	unsigned len;
+
+	(void)state;
+	for (unsigned l4_len = 8; l4_len < 1500; l4_len++) {
+		len = build_v6(pkt, NAT_PROTO_ICMPV6, NULL, 0, NAT_PROTO_ICMPV6, l4_len);
+		pkt[7] = (uint8_t)random_u64();
+		memcpy(want, pkt, len);
+		memcpy(want + 8, pkt + 24, 16);
+		memcpy(want + 24, pkt + 8, 16);
+		want[7] = 64;
+		want[40] = 129;
+		seal_l4(want, 40, NAT_PROTO_ICMPV6, l4_len);
+		assert_true(nat_echo_reply(pkt, len));
+		assert_memory_equal(pkt, want, len);
+		assert_false(nat_echo_reply(pkt, len));
+	}
+}
+
+static void assert_no_reply(uint8_t *pkt, unsigned len)
+{
+	uint8_t before[PACKET_MAX];
+
+	memcpy(before, pkt, len);
+	assert_false(nat_echo_reply(pkt, len));
+	assert_memory_equal(pkt, before, len);
+}
+
+static void echo_reply_refuses_the_rest(void **state)
+{
+	const uint8_t atomic[8] = {NAT_PROTO_ICMPV6};
+	uint8_t pkt[PACKET_MAX];
+	unsigned len;
+
+	(void)state;
+	/* Each flipped byte of the ICMP message is a wrong checksum or another type. */
+	len = build_v4(pkt, NAT_PROTO_ICMP, 0, 41);
+	for (unsigned at = 20; at < len; at++) {
+		pkt[at] ^= 0x55;
+		assert_no_reply(pkt, len);
+		pkt[at] ^= 0x55;
+	}
+	len = build_v6(pkt, NAT_PROTO_ICMPV6, NULL, 0, NAT_PROTO_ICMPV6, 41);
+	for (unsigned at = 8; at < len; at++) {
+		pkt[at] ^= 0x55;
+		assert_no_reply(pkt, len);
+		pkt[at] ^= 0x55;
+	}
+	for (unsigned cut = 0; cut < len; cut++)
+		assert_no_reply(pkt, cut);
+
+	len = build_v4(pkt, NAT_PROTO_ICMP, 0, 40);
+	store_be16(pkt + 6, 0x2000);
+	seal_v4_header(pkt);
+	assert_no_reply(pkt, len);
+	len = build_v4(pkt, NAT_PROTO_ICMP, 1, 40);
+	assert_no_reply(pkt, len);
+	len = build_v6(pkt, 44, atomic, 8, NAT_PROTO_ICMPV6, 40);
+	assert_no_reply(pkt, len);
+	len = build_v4(pkt, NAT_PROTO_UDP, 0, 40);
+	assert_no_reply(pkt, len);
+}
+
+/* Known answers: the textbook header whose checksum is b861, and the example of RFC 1624. */
+static void known_header(void **state)
+{
+	uint8_t pkt[] = {0x45, 0x00, 0x00, 0x73, 0x00, 0x00, 0x40, 0x00, 0x40, 0x11, 0xb8, 0x61,
+		0xc0, 0xa8, 0x00, 0x01, 0xc0, 0xa8, 0x00, 0xc7, 0x00, 0x35, 0xe9, 0x7c, 0x00, 0x5f,
+		0x00, 0x00, [114] = 0};
+	struct nat_view v;
+
+	(void)state;
+	assert_int_equal(nat_parse(pkt, sizeof(pkt), &v), NAT_OK);
+	assert_int_equal(v.src_port, 53);
+	/* RFC 1624, section 4: HC 0xdd2f, m 0x5555, m' 0x3285 gives 0x0000, not 0xffff. */
+	assert_int_equal(nat_checksum_update(0xdd2f, nat_diff16(0x5555, 0x3285)), 0x0000);
+}
+
+/* Random bytes, and right packets with random damage: parse, and do what the verdict allows. */
+static void damaged_packets_are_survived(void **state)
+{
+	uint8_t base[160], *pkt;
+	const uint8_t addr[4] = {192, 0, 2, 1};
+	struct nat_view v;
+	unsigned len;
+
+	(void)state;
+	for (unsigned i = 0; i < 200000; i++) {
+		if (random_u64() & 1)
+			len = build_v4(base, random_u64() & 1 ? 6 : 17, random_below(11), 24);
+		else
+			len = build_v6(base, (uint8_t)random_u64(), NULL, 0, 17, 80);
+		for (unsigned n = random_below(4); n > 0; n--)
+			base[random_below(len)] = (uint8_t)random_u64();
+		if (base[0] >> 4 == 4 && (base[0] & 0xf) >= 5)
+			seal_v4_header(base);
+		len = random_below(8) ? len : random_below(len + 1);
+		pkt = malloc(len ? len : 1);
+		assert_non_null(pkt);
+		memcpy(pkt, base, len);
+		if (nat_parse(pkt, len, &v) == NAT_OK) {
+			assert_in_range(v.total_len, v.l4_offset + 8u, len);
+			nat_l4_checksum(pkt, &v);
+			nat_hop(pkt, &v);
+			if (v.version == 4) {
+				nat_rewrite_dst(pkt, &v, addr, 1);
+				nat_rewrite_src(pkt, &v, addr, 2);
+			}
+			assert_int_equal(nat_parse(pkt, len, &v), NAT_OK);
+		}
+		nat_echo_reply(pkt, len);
+		free(pkt);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(known_header),
+		cmocka_unit_test(parse_fills_the_view),
+		cmocka_unit_test(parse_knows_echo_of_its_own_family),
+		cmocka_unit_test(parse_refuses_each_truncation),
+		cmocka_unit_test(parse_believes_the_smaller_length),
+		cmocka_unit_test(parse_checks_l4_lengths),
+		cmocka_unit_test(parse_refuses_bad_headers),
+		cmocka_unit_test(parse_v4_fragments),
+		cmocka_unit_test(parse_v6_fragments),
+		cmocka_unit_test(parse_v6_extension_headers),
+		cmocka_unit_test(parse_v6_refuses_more_than_16_bits),
+		cmocka_unit_test(checksum_add_agrees_with_the_plain_sum),
+		cmocka_unit_test(rewrite_agrees_with_recomputation),
+		cmocka_unit_test(rewrite_keeps_udp_without_checksum),
+		cmocka_unit_test(rewrite_of_echo_changes_the_address_only),
+		cmocka_unit_test(hop_at_each_limit),
+		cmocka_unit_test(echo_reply_v4),
+		cmocka_unit_test(echo_reply_v6),
+		cmocka_unit_test(echo_reply_refuses_the_rest),
+		cmocka_unit_test(damaged_packets_are_survived),
+	};
+
+	random_seed();
+	return cmocka_run_group_tests_name("nat", tests, NULL, NULL);
+}
