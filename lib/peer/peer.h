@@ -53,19 +53,21 @@ struct peer_view {
 	uint64_t persistent_keepalive_ns;
 };
 
-/* Where a peer is heard, and through which of our addresses and ports we answer it. */
+/* Where a peer is heard, and through which of our addresses and ports we answer it. local is none
+ * when that is not known (a configured endpoint): the sender chooses both by its routes. */
 struct peer_path {
 	struct ip_endpoint remote;
 	struct ip_addr local;
 	uint16_t port_idx;
 };
 
-/* W: home worker. The first cache lines are what each packet touches. */
+/* W: home worker; control while the peer is being born (session ready, keepalive and configured
+ * endpoint set, all else zero). The first cache lines are what each packet touches. */
 struct peer_hot {
 	struct noise_session session;
-	struct peer_path path; /* remote.port 0: never heard of */
-	uint32_t path_version; /* odd while path is being written: control reads it twice */
-	uint32_t wheel_slot;   /* private to the home worker's timer wheel */
+	struct peer_path path;	       /* remote.port 0: never heard of */
+	_Atomic uint32_t path_version; /* odd while path is being written: control reads it twice */
+	uint64_t wheel_due_ns;	       /* when the home worker's timer wheel looks at this peer */
 	struct peer_hot *wheel_next, **wheel_prev;
 	uint64_t rx_bytes, tx_bytes, rx_pkts, tx_pkts; /* inner packets, keepalives included */
 	uint64_t last_handshake_ns;		       /* 0: never */
@@ -85,7 +87,7 @@ struct peer_shake {
 	uint32_t slot_idx;	  /* index reserved for the initiation in flight; 0: none */
 	uint64_t flood_window_ns; /* initiations accepted in the second that began here */
 	uint32_t flood_n;
-	uint32_t list_next, list_prev; /* peers with a running retry series */
+	uint32_t heap_pos; /* place among the running retry series, from 1; 0: none runs */
 	bool is_known;
 };
 
@@ -98,7 +100,8 @@ struct peer_params {
 
 struct peers;
 
-/* NULL when memory is out. Boot. */
+/* NULL when memory is out. Boot. max_peers costs address space only; each peer that exists costs
+ * about 1 KB. */
 struct peers *peers_create(const struct peer_params *p);
 /* Wipes every key; no other thread runs any more. NULL is fine. */
 void peers_destroy(struct peers *p);
@@ -115,6 +118,7 @@ enum peer_msg_kind {
 };
 
 struct peer_msg {
+	struct peer_msg *next; /* whoever holds it may keep it in a list */
 	enum peer_msg_kind kind;
 	uint32_t peer_idx;
 	uint8_t public_key[CRYPTO_KEY_BYTES];
@@ -161,8 +165,7 @@ struct peer_status {
 };
 void peer_status_get(const struct peers *p, uint32_t peer_idx, struct peer_status *out);
 
-/* --- any thread that is a grace reader
- * ------------------------------------------------------------ */
+/* --- any thread that is a grace reader --- */
 
 /* NULL: no such peer (any more). Valid until the reader's next quiescent point. */
 const struct peer_view *peer_view(const struct peers *p, uint32_t peer_idx);
@@ -170,12 +173,21 @@ const struct peer_view *peer_view(const struct peers *p, uint32_t peer_idx);
 uint32_t peer_find_inner(const struct peers *p, const struct ip_addr *inner);
 uint8_t peer_home(const struct peers *p, uint32_t peer_idx);
 
-/* --- home worker
- * ----------------------------------------------------------------------------------- */
+/* --- home worker --- */
 struct peer_hot *peer_hot(struct peers *p, uint32_t peer_idx);
 
-/* --- handshake thread
- * ------------------------------------------------------------------------------ */
+/* Every change of path goes through here, because control may be reading it (peer_status_get). */
+static inline void peer_hot_path_set(struct peer_hot *hot, const struct peer_path *path)
+{
+	uint32_t v = atomic_load_explicit(&hot->path_version, memory_order_relaxed);
+
+	atomic_store_explicit(&hot->path_version, v + 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+	hot->path = *path;
+	atomic_store_explicit(&hot->path_version, v + 2, memory_order_release);
+}
+
+/* --- handshake thread --- */
 struct peer_shake *peer_shake(struct peers *p, uint32_t peer_idx);
 void peer_home_set(struct peers *p, uint32_t peer_idx, uint8_t home);
 uint32_t peers_max(const struct peers *p);
