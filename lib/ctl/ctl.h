@@ -1,0 +1,101 @@
+/* ctl.h - the control server: who may change what, and the one way in which it is changed.
+ *
+ * Interface: JSON-RPC 2.0 on a UNIX stream socket, one message a line (rpc/rpc.h). Methods:
+ *              peer.add peer.set peer.del peer.show peer.list
+ *              lease.open lease.renew lease.close lease.show lease.list
+ *              stats drops workers ports health version
+ *            lib/ctl/README.md lists their parameters and results.
+ * Roles:     by the credentials of the far end at connect (SO_PEERCRED, SO_PEERGROUPS): uid 0 and
+ *            members of control.socket_group, when that group exists, may write; all others may
+ *            read. The socket's mode is 0666, therefore: the file does not decide, the role does.
+ * Commit:    a request that changed a table is answered after every worker has passed a quiescent
+ *            point that follows the change. All requests that arrive in one read are carried out
+ *            first; replies leave in the order in which they are committed, so a reply may overtake
+ *            one to an earlier request. A batch is answered when all of it is committed.
+ * Bounds:    clients, line length, batch, reply size; a client's requests wait while it does not
+ *            read its replies, and it is dropped when it reads nothing for a while.
+ * Threads:   control thread only; everything here runs inside its event loop.
+ */
+#ifndef PORTIER_CTL_H
+#define PORTIER_CTL_H
+
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "lease/lease.h"
+#include "rpc/rpc.h"
+#include "stats/stats.h"
+#include "peer/peer.h"
+#include "neigh/neigh.h"
+#include "doors/doors.h"
+
+#define CTL_FAULT_CHARS	 512
+#define CTL_CLIENTS_MAX	 64
+#define CTL_STALL_NS	 (10 * NS_PER_S) /* a client that reads nothing for so long is dropped */
+#define CTL_LOOK_NS	 NS_PER_S	 /* how often workers are looked at, at least */
+#define CTL_STUCK_NS	 (3 * NS_PER_S)	 /* a worker that does not turn for so long is stuck */
+#define CTL_LIST_DEFAULT 1000u		 /* entries in one reply to a list method */
+#define CTL_LIST_MAX	 4000u
+
+struct event_base;
+
+/* All pointers stay the caller's and outlive the server. */
+struct ctl_params {
+	struct event_base *base;
+	const struct conf *conf;
+	struct peers *peers;
+	struct lease_table *leases;
+	struct doors *doors;
+	struct neigh *neigh; /* may be NULL: no counters of it are shown */
+	struct grace *grace;
+	const struct stats_worker *const *workers; /* one pointer per worker */
+	unsigned n_workers;
+	const struct stats_handshake *handshake;
+	const uint16_t *eth_port_ids; /* DPDK port id of conf->ports[i] */
+	uint64_t (*now_ns)(void);     /* monotonic; the clock that workers stamp with */
+	const char *aead_name;	      /* the back end chosen at start */
+	uint64_t started_ns;
+	uint64_t stall_ns; /* 0: CTL_STALL_NS */
+};
+
+struct ctl;
+
+/* Bind conf->socket_path and serve it from base. Its directory is made when missing. The socket of
+ * a dead process is replaced; one that answers, or a file that is no socket, is refused. NULL: the
+ * sentence is in fault. */
+struct ctl *ctl_create(const struct ctl_params *p, char fault[static CTL_FAULT_CHARS]);
+/* Drops clients, removes the socket. May precede or follow the last grace_poll. NULL is fine. */
+void ctl_destroy(struct ctl *c);
+
+/* Add the peers and leases of the configuration. 0, or -EINVAL and the sentence of the first that
+ * was refused. The handshake thread runs, or its mailbox takes all peers. */
+int ctl_load_conf(struct ctl *c, char fault[static CTL_FAULT_CHARS]);
+
+/* Do what is due: leases that expire or idle, clients that stall, peers that are let go of, the
+ * look at the workers. The server's own timer calls it; call it after the clock was moved by hand.
+ * Bounded work; what is left continues at the next turn of the loop. */
+void ctl_tick(struct ctl *c);
+
+/* --- the rules, as the methods apply them; for the parts of the control thread -----------------
+ *
+ * Each returns 0, or -EINVAL with *fault and nothing changed. Changes are visible to workers on
+ * return or a little later; who must know waits with grace_defer. */
+
+int ctl_peer_add(
+	struct ctl *c, const struct peer_conf *conf, uint32_t *out_idx, struct rpc_fault *fault);
+/* Leases that the change ends (forwarding off, another IPv4 address) are closed first. */
+int ctl_peer_set(struct ctl *c, uint32_t peer_idx, const struct peer_conf *conf, unsigned *n_closed,
+	struct rpc_fault *fault);
+/* Its leases are closed first. */
+int ctl_peer_del(struct ctl *c, uint32_t peer_idx, unsigned *n_closed, struct rpc_fault *fault);
+
+/* Open or renew. peer_max_leases is filled in here; inner_addr none means the peer's address. */
+int ctl_lease_open(struct ctl *c, const struct lease_request *req, const struct lease **out,
+	bool *is_renewal, struct rpc_fault *fault);
+int ctl_lease_renew(struct ctl *c, uint64_t id, uint64_t ttl_ns, const struct lease **out,
+	struct rpc_fault *fault);
+/* *out: what ended; *counters: its last sums. Both may be NULL. */
+int ctl_lease_close(struct ctl *c, uint64_t id, struct lease *out, struct door_counters *counters,
+	struct rpc_fault *fault);
+
+#endif

@@ -1,0 +1,154 @@
+/* rpc.h - JSON-RPC 2.0 messages, one a line: what portier and portierctl say to each other.
+ *
+ * Spec:    JSON-RPC 2.0 (2013-01-04); RFC 8259. A message is one object, or one array (a batch), on
+ *          one line that ends in \n. Parameters go by name only.
+ * Threads: none shared; each object belongs to one thread.
+ * Memory:  a line is at most RPC_LINE_BYTES_MAX, a batch RPC_BATCH_MAX. Requests may carry a
+ *          preshared key: after rpc_init all JSON memory is wiped when it is freed, and so are
+ *          lines.
+ * Foreign: every parser here takes any bytes.
+ */
+#ifndef PORTIER_RPC_H
+#define PORTIER_RPC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#define RPC_LINE_BYTES_MAX (1u << 20) /* of a request; replies may be longer */
+#define RPC_BATCH_MAX	   10000u
+#define RPC_METHOD_CHARS   64
+
+#define RPC_SENTENCE_CHARS 384
+#define RPC_CULPRIT_CHARS  128
+#define RPC_ACCEPTS_CHARS  256
+
+/* Once, before any other function here and before any thread that uses jansson. */
+void rpc_init(void);
+
+/* --- faults: one sentence that names the culprit and what would be accepted --------------------*/
+
+enum rpc_code {
+	RPC_PARSE_ERROR = -32700,
+	RPC_INVALID_REQUEST = -32600,
+	RPC_METHOD_NOT_FOUND = -32601,
+	RPC_INVALID_PARAMS = -32602,
+	RPC_INTERNAL_ERROR = -32603,
+	/* the gateway's own */
+	RPC_REFUSED = -32000,	    /* a rule forbids it: forwarding off, address of another peer */
+	RPC_NOT_FOUND = -32001,	    /* no such peer or lease */
+	RPC_IN_USE = -32002,	    /* key, name, address or port is someone else's */
+	RPC_NOT_PERMITTED = -32003, /* the caller may only read */
+	RPC_EXHAUSTED = -32004,	    /* quota, table or pool is full */
+	RPC_TRY_AGAIN = -32005,	    /* too much at once; nothing was done */
+};
+
+struct rpc_fault {
+	int code; /* enum rpc_code, or a far end's own; 0: none */
+	char sentence[RPC_SENTENCE_CHARS];
+	char culprit[RPC_CULPRIT_CHARS]; /* error.data.culprit; may be empty */
+	char accepts[RPC_ACCEPTS_CHARS]; /* error.data.accepts; may be empty */
+};
+
+/* Fill *f; culprit and accepts may be NULL. Text that does not fit is cut, never inside an UTF-8
+ * character. Returns -EINVAL, so that a check can end with it. */
+int rpc_fault_set(struct rpc_fault *f, int code, const char *culprit, const char *accepts,
+	const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+
+/* --- framing: bytes in, lines out --------------------------------------------------------------*/
+
+/* init/fini; fields are private. */
+struct rpc_lines {
+	char *buf;
+	size_t max_line_bytes;
+	size_t room;	/* allocated */
+	size_t len;	/* filled */
+	size_t taken;	/* of these, handed out as lines */
+	size_t scanned; /* of these, known to hold no newline */
+};
+
+void rpc_lines_init(struct rpc_lines *l, size_t max_line_bytes);
+/* Wipes and frees. */
+void rpc_lines_fini(struct rpc_lines *l);
+/* Where to read at least want bytes to; NULL when memory is out. Ends the life of the last line. */
+void *rpc_lines_reserve(struct rpc_lines *l, size_t want);
+/* len bytes were written there. */
+void rpc_lines_commit(struct rpc_lines *l, size_t len);
+/* The next whole line, without its \n or \r\n, as *line and *len; valid until the next reserve.
+ * 1 a line; 0 none yet; -EMSGSIZE: what comes is longer than max_line_bytes (for good: close). */
+int rpc_lines_next(struct rpc_lines *l, const char **line, size_t *len);
+
+/* --- requests, as the server reads them --------------------------------------------------------*/
+
+struct rpc_message {
+	json_t *root; /* owned; NULL after fini */
+	bool is_batch;
+	size_t n; /* requests in it, at least 1 */
+};
+
+struct rpc_request {
+	json_t *id; /* borrowed; NULL: a notification, not answered */
+	char method[RPC_METHOD_CHARS];
+	json_t *params; /* borrowed; an object, or NULL: none */
+};
+
+/* A line to a message. 0; -EINVAL with *fault (RPC_PARSE_ERROR; RPC_INVALID_REQUEST: empty or
+ * oversized batch), to be answered with a null id; *out untouched. */
+int rpc_message_parse(
+	const char *line, size_t len, struct rpc_message *out, struct rpc_fault *fault);
+void rpc_message_fini(struct rpc_message *m);
+/* Request i of the message. 0; -EINVAL with *fault: no request (RPC_INVALID_REQUEST) or params by
+ * position (RPC_INVALID_PARAMS); out->id is then what to answer with, NULL meaning null. */
+int rpc_message_request(
+	const struct rpc_message *m, size_t i, struct rpc_request *out, struct rpc_fault *fault);
+
+/* What a method takes. */
+enum rpc_type {
+	RPC_TEXT = 1,
+	RPC_TEXTS, /* array of strings */
+	RPC_BOOL,
+	RPC_INTEGER, /* 0 and up */
+	RPC_SECONDS, /* number, 0 and up, fractions allowed */
+};
+
+struct rpc_param {
+	const char *name;
+	enum rpc_type type;
+	bool is_required;
+	const char *accepts; /* in words, for the fault; NULL: the type says it */
+};
+
+/* Every name known, every type right, nothing required missing; params may be NULL (none). 0, or
+ * -EINVAL with *fault. After it, json_object_get of a named parameter has the stated type or is
+ * NULL. */
+int rpc_params_check(
+	const json_t *params, const struct rpc_param *list, size_t n_list, struct rpc_fault *fault);
+
+/* --- replies, as the server writes them --------------------------------------------------------*/
+
+/* A growing text; {0} is empty. */
+struct rpc_text {
+	char *chars;
+	size_t len, room;
+	bool is_broken; /* memory was out; stays so */
+};
+
+void rpc_text_fini(struct rpc_text *t);
+void rpc_text_append(struct rpc_text *t, const char *chars, size_t len);
+/* {"jsonrpc":"2.0","result":...,"id":...} without a newline; result is consumed, NULL makes it an
+ * internal error. id NULL: null. */
+void rpc_text_result(struct rpc_text *t, const json_t *id, json_t *result);
+void rpc_text_fault(struct rpc_text *t, const json_t *id, const struct rpc_fault *fault);
+
+/* --- the client's side -------------------------------------------------------------------------*/
+
+/* One request with its newline. params is consumed, NULL: none. */
+void rpc_text_request(struct rpc_text *t, json_int_t id, const char *method, json_t *params);
+/* A line to the result with this id. 0 and *result (the caller's to decref); -EREMOTEIO: *fault is
+ * the far end's; -EPROTO: no sound reply to this id, *fault says what is wrong with it. */
+int rpc_reply_parse(
+	const char *line, size_t len, json_int_t id, json_t **result, struct rpc_fault *fault);
+
+#endif
