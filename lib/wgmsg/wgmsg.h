@@ -58,12 +58,13 @@ static_assert(sizeof(struct wgmsg_response) == 92, "paper 5.4.3");
 static_assert(sizeof(struct wgmsg_cookie_reply) == 64, "paper 5.4.7");
 static_assert(sizeof(struct wgmsg_data) == 16, "paper 5.4.6");
 
-#define WGMSG_TAG_BYTES      16
-#define WGMSG_PAD_BYTES      16
+#define WGMSG_TAG_BYTES	     16
+#define WGMSG_PAD_BYTES	     16
 #define WGMSG_DATA_MIN_BYTES (sizeof(struct wgmsg_data) + WGMSG_TAG_BYTES)
 
 /* The type, when length and reserved bytes are right for it; WGMSG_INVALID otherwise. len is the
- * UDP payload: exact for the handshake messages; data is at least 32 bytes and a multiple of 16. */
+ * UDP payload: exact for the handshake messages; data is at least 32 bytes (of any length: padding
+ * to 16 stops at the sender's MTU, paper 5.4.6 and every implementation). */
 enum wgmsg_type wgmsg_classify(const uint8_t *msg, size_t len);
 
 /* Plaintext length on the wire: rounded up to 16. */
