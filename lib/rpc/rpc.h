@@ -57,6 +57,11 @@ struct rpc_fault {
 int rpc_fault_set(struct rpc_fault *f, int code, const char *culprit, const char *accepts,
 	const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
+/* The beginning of foreign text, for use in a sentence: at most 40 bytes, whole characters, "..."
+ * when cut. Returns buf. */
+#define RPC_EXCERPT_CHARS 44
+char *rpc_excerpt(const char *text, char buf[static RPC_EXCERPT_CHARS]);
+
 /* --- framing: bytes in, lines out --------------------------------------------------------------*/
 
 /* init/fini; fields are private. */
@@ -89,7 +94,8 @@ struct rpc_message {
 };
 
 struct rpc_request {
-	json_t *id; /* borrowed; NULL: a notification, not answered */
+	bool is_notification; /* has no id: never answered */
+	json_t *id;	      /* borrowed; what the answer says, NULL meaning null */
 	char method[RPC_METHOD_CHARS];
 	json_t *params; /* borrowed; an object, or NULL: none */
 };
@@ -100,7 +106,7 @@ int rpc_message_parse(
 	const char *line, size_t len, struct rpc_message *out, struct rpc_fault *fault);
 void rpc_message_fini(struct rpc_message *m);
 /* Request i of the message. 0; -EINVAL with *fault: no request (RPC_INVALID_REQUEST) or params by
- * position (RPC_INVALID_PARAMS); out->id is then what to answer with, NULL meaning null. */
+ * position (RPC_INVALID_PARAMS); out->is_notification and out->id are set all the same. */
 int rpc_message_request(
 	const struct rpc_message *m, size_t i, struct rpc_request *out, struct rpc_fault *fault);
 
