@@ -29,13 +29,15 @@ struct keypairs {
 	uint32_t n_slots; /* per worker; a power of two */
 	uint32_t slot_bits, tag_bits;
 	struct noise_keypair *slots[KEYPAIRS_WORKERS_MAX];
+	/* W: handshake thread. Slots from here on were never given out. */
+	uint32_t n_used[KEYPAIRS_WORKERS_MAX];
 };
 
 /* Four slots a peer (previous, current, next, and one for a handshake in flight) if the peers
  * spread over the workers evenly; capped so that the tag keeps KEYPAIRS_TAG_BITS_MIN bits. NULL
  * when memory is out. n_workers is 1 to KEYPAIRS_WORKERS_MAX. Boot. */
 struct keypairs *keypairs_create(uint32_t n_workers, uint32_t max_peers);
-/* Wipes every slot that was touched; no worker runs any more. NULL is fine. */
+/* Wipes every slot that was given out; no worker runs any more. NULL is fine. */
 void keypairs_destroy(struct keypairs *k);
 
 /* The owner named by idx. For an index that we never gave out it may be >= n_workers. */

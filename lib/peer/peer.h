@@ -68,7 +68,8 @@ struct peer_hot {
 	struct peer_path path;	       /* remote.port 0: never heard of */
 	_Atomic uint32_t path_version; /* odd while path is being written: control reads it twice */
 	uint64_t wheel_due_ns;	       /* when the home worker's timer wheel looks at this peer */
-	struct peer_hot *wheel_next, **wheel_prev;
+	struct peer_hot *wheel_next, **wheel_prev; /* prev NULL: not in the wheel */
+	uint32_t peer_idx; /* own number; set when the first keypair is installed */
 	uint64_t rx_bytes, tx_bytes, rx_pkts, tx_pkts; /* inner packets, keepalives included */
 	uint64_t last_handshake_ns;		       /* 0: never */
 	uint64_t last_received_ns; /* refreshed at most every 250 ms; 0: never */
