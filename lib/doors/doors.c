@@ -1,1 +1,381 @@
-/* placeholder until this library lands */
+#include "doors/doors.h"
+
+#include "base/bytes.h"
+#include "peer/sparse.h"
+
+#include <rte_prefetch.h>
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RECORD_NONE UINT32_MAX
+
+/* Control's notes on a record, beside what workers read. */
+struct note {
+	struct doors *doors;
+	uint8_t protos; /* LEASE_PROTO_* bits whose keys are in the tables */
+	uint32_t next;	/* in the free list */
+	struct grace_work retire;
+};
+
+struct doors {
+	struct grace *grace;
+	struct table *by_public; /* struct door_public_key -> struct door */
+	struct table *by_inner;	 /* struct door_inner_key -> struct door */
+	struct table *by_lease;	 /* lease id -> struct door; control only */
+	struct door *records;	 /* n_records */
+	struct note *notes;	 /* n_records */
+	uint32_t n_records;
+	uint32_t max_open, n_open;
+	uint32_t n_fresh; /* records from here on were never used */
+	uint32_t free_head;
+};
+
+static const struct {
+	uint8_t bit, number;
+} protos[] = {{LEASE_PROTO_TCP, IPPROTO_TCP}, {LEASE_PROTO_UDP, IPPROTO_UDP}};
+
+#define N_PROTOS (sizeof(protos) / sizeof(protos[0]))
+
+static struct note *note_of(const struct doors *d, const struct door *door)
+{
+	return &d->notes[door - d->records];
+}
+
+static void keys_build(const struct door *door, uint8_t proto, struct door_public_key *public,
+	struct door_inner_key *inner)
+{
+	memset(public, 0, sizeof(*public));
+	memcpy(public->addr_v4, door->public_v4, 4);
+	store_be16((uint8_t *)&public->port_be16, door->public_port);
+	public->proto = proto;
+
+	memset(inner, 0, sizeof(*inner));
+	inner->peer_idx = door->peer_idx;
+	memcpy(inner->addr_v4, door->inner_v4, 4);
+	store_be16((uint8_t *)&inner->port_be16, door->inner_port);
+	inner->proto = proto;
+}
+
+/* --- create and destroy --- */
+
+struct doors *doors_create(uint32_t max_leases, struct grace *g, int socket_id)
+{
+	/* Closed doors keep their record and keys for a grace period: room for an eighth more. */
+	uint32_t n = max_leases + max_leases / 8 + 8;
+	struct doors *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->grace = g;
+	d->n_records = n;
+	d->max_open = max_leases;
+	d->free_head = RECORD_NONE;
+	d->notes = sparse_alloc(n, sizeof(*d->notes), -1);
+	d->records = sparse_alloc(n, sizeof(*d->records), socket_id);
+	d->by_public = table_create("doors_public", max_leases * N_PROTOS,
+		sizeof(struct door_public_key), socket_id, g);
+	d->by_inner = table_create(
+		"doors_inner", max_leases * N_PROTOS, sizeof(struct door_inner_key), socket_id, g);
+	d->by_lease = table_create("doors_lease", max_leases, sizeof(uint64_t), socket_id, g);
+	if (!d->notes || !d->records || !d->by_public || !d->by_inner || !d->by_lease) {
+		doors_destroy(d);
+		return NULL;
+	}
+	return d;
+}
+
+void doors_destroy(struct doors *d)
+{
+	if (!d)
+		return;
+	/* No reader runs, so all that was deferred is due; some of it points here. */
+	while (grace_poll(d->grace) > 0)
+		;
+	for (uint32_t i = 0; d->records && i < d->n_fresh; i++)
+		free(atomic_load_explicit(&d->records[i].sources, memory_order_relaxed));
+	table_destroy(d->by_public);
+	table_destroy(d->by_inner);
+	table_destroy(d->by_lease);
+	sparse_free(d->records, d->n_records, sizeof(*d->records));
+	sparse_free(d->notes, d->n_records, sizeof(*d->notes));
+	free(d);
+}
+
+/* --- records: fresh or free -> open -> retired -> (a grace period) -> free --- */
+
+static struct door *record_get(struct doors *d)
+{
+	uint32_t i = d->free_head;
+
+	if (i != RECORD_NONE)
+		d->free_head = d->notes[i].next;
+	else if (d->n_fresh < d->n_records)
+		i = d->n_fresh++;
+	else
+		return NULL;
+	d->notes[i].doors = d;
+	return &d->records[i];
+}
+
+static void record_put(struct doors *d, struct door *door)
+{
+	struct note *note = note_of(d, door);
+
+	free(atomic_load_explicit(&door->sources, memory_order_relaxed));
+	atomic_store_explicit(&door->sources, NULL, memory_order_relaxed);
+	memset(&door->counters, 0, sizeof(door->counters));
+	note->next = d->free_head;
+	d->free_head = (uint32_t)(door - d->records);
+}
+
+static void record_graced(void *arg)
+{
+	struct note *note = arg;
+	struct doors *d = note->doors;
+
+	record_put(d, &d->records[note - d->notes]);
+}
+
+/* Unpublished: used again when no worker can have it in hand. */
+static void record_retire(struct doors *d, struct door *door)
+{
+	struct note *note = note_of(d, door);
+
+	grace_defer_work(d->grace, &note->retire, record_graced, note);
+}
+
+/* --- keys --- */
+
+static void keys_del(struct doors *d, const struct door *door, uint8_t bits)
+{
+	struct door_public_key public;
+	struct door_inner_key inner;
+
+	for (unsigned i = 0; i < N_PROTOS; i++) {
+		if (!(bits & protos[i].bit))
+			continue;
+		keys_build(door, protos[i].number, &public, &inner);
+		table_del(d->by_public, &public);
+		table_del(d->by_inner, &inner);
+	}
+	note_of(d, door)->protos &= (uint8_t)~bits;
+}
+
+/* All of bits or none. */
+static int keys_add(struct doors *d, struct door *door, uint8_t bits)
+{
+	uint8_t done = 0;
+
+	for (unsigned i = 0; i < N_PROTOS; i++) {
+		struct door_public_key public;
+		struct door_inner_key inner;
+		int rc;
+
+		if (!(bits & protos[i].bit))
+			continue;
+		keys_build(door, protos[i].number, &public, &inner);
+		rc = table_add(d->by_public, &public, door);
+		if (rc == 0) {
+			rc = table_add(d->by_inner, &inner, door);
+			if (rc != 0)
+				table_del(d->by_public, &public);
+		}
+		if (rc != 0) {
+			keys_del(d, door, done);
+			return rc;
+		}
+		done |= protos[i].bit;
+	}
+	note_of(d, door)->protos |= done;
+	return 0;
+}
+
+/* --- sources --- */
+
+static int sources_build(const struct lease *lease, struct door_sources **out)
+{
+	struct door_sources *s = NULL;
+
+	if (lease->n_sources > 0) {
+		size_t bytes = lease->n_sources * sizeof(s->prefixes[0]);
+
+		s = malloc(sizeof(*s) + bytes);
+		if (!s)
+			return -ENOMEM;
+		s->n = lease->n_sources;
+		memcpy(s->prefixes, lease->sources, bytes);
+	}
+	*out = s;
+	return 0;
+}
+
+static bool sources_equal(const struct door_sources *s, const struct lease *lease)
+{
+	if (!s || lease->n_sources == 0)
+		return !s && lease->n_sources == 0;
+	if (s->n != lease->n_sources)
+		return false;
+	for (uint32_t i = 0; i < s->n; i++)
+		if (s->prefixes[i].len_bits != lease->sources[i].len_bits ||
+			!ip_equal(&s->prefixes[i].addr, &lease->sources[i].addr))
+			return false;
+	return true;
+}
+
+/* --- open and close --- */
+
+static struct door *find(const struct doors *d, uint64_t lease_id)
+{
+	return table_lookup(d->by_lease, &lease_id);
+}
+
+static int update(struct doors *d, struct door *door, const struct lease *lease)
+{
+	struct door_sources *old = atomic_load_explicit(&door->sources, memory_order_relaxed);
+	struct door_sources *new = old;
+	uint8_t had = note_of(d, door)->protos;
+	int rc;
+
+	if (!sources_equal(old, lease)) {
+		rc = sources_build(lease, &new);
+		if (rc != 0)
+			return rc;
+	}
+	rc = keys_add(d, door, lease->protos & (uint8_t)~had);
+	if (rc != 0) {
+		if (new != old)
+			free(new);
+		return rc;
+	}
+	if (new != old) {
+		atomic_store_explicit(&door->sources, new, memory_order_release);
+		if (old)
+			grace_defer_work(d->grace, &old->retire, free, old);
+	}
+	keys_del(d, door, had & (uint8_t)~lease->protos);
+	return 0;
+}
+
+static int open_new(struct doors *d, const struct lease *lease)
+{
+	struct door_sources *sources;
+	struct door *door;
+	int rc;
+
+	if (d->n_open >= d->max_open)
+		return -ENOSPC;
+	rc = sources_build(lease, &sources);
+	if (rc != 0)
+		return rc;
+	door = record_get(d);
+	if (!door) {
+		free(sources);
+		return -ENOSPC;
+	}
+	door->peer_idx = lease->peer_idx;
+	memcpy(door->public_v4, ip_v4_bytes(&lease->public_addr), 4);
+	memcpy(door->inner_v4, ip_v4_bytes(&lease->inner_addr), 4);
+	door->public_port = lease->public_port;
+	door->inner_port = lease->inner_port;
+	atomic_store_explicit(&door->sources, sources, memory_order_relaxed);
+	note_of(d, door)->protos = 0;
+
+	rc = table_add(d->by_lease, &lease->id, door);
+	if (rc == 0) {
+		rc = keys_add(d, door, lease->protos);
+		if (rc != 0)
+			table_del(d->by_lease, &lease->id);
+	}
+	if (rc != 0) {
+		/* A worker may have seen a key of it, though shut. */
+		record_retire(d, door);
+		return rc;
+	}
+	d->n_open++;
+	/* The keys lead to a record that is shut until now: all of them open at one moment. */
+	atomic_fetch_add_explicit(&door->generation, 1, memory_order_release);
+	return 0;
+}
+
+int doors_open(struct doors *d, const struct lease *lease)
+{
+	struct door *door = find(d, lease->id);
+
+	if (!ip_is_v4(&lease->public_addr) || !ip_is_v4(&lease->inner_addr))
+		return -EAFNOSUPPORT;
+	return door ? update(d, door, lease) : open_new(d, lease);
+}
+
+int doors_close(struct doors *d, uint64_t lease_id)
+{
+	struct door *door = find(d, lease_id);
+
+	if (!door)
+		return -ENOENT;
+	atomic_fetch_add_explicit(&door->generation, 1, memory_order_release);
+	keys_del(d, door, note_of(d, door)->protos);
+	table_del(d->by_lease, &lease_id);
+	d->n_open--;
+	record_retire(d, door);
+	return 0;
+}
+
+/* Written by a worker meanwhile: each word is whole, together they may be a burst apart. */
+void doors_counters_get(const struct doors *d, uint64_t lease_id, struct door_counters *out)
+{
+	const struct door *door = find(d, lease_id);
+	const struct door_counters *c;
+
+	memset(out, 0, sizeof(*out));
+	if (!door)
+		return;
+	c = &door->counters;
+	out->in_pkts = __atomic_load_n(&c->in_pkts, __ATOMIC_RELAXED);
+	out->in_bytes = __atomic_load_n(&c->in_bytes, __ATOMIC_RELAXED);
+	out->out_pkts = __atomic_load_n(&c->out_pkts, __ATOMIC_RELAXED);
+	out->out_bytes = __atomic_load_n(&c->out_bytes, __ATOMIC_RELAXED);
+	out->refused_pkts = __atomic_load_n(&c->refused_pkts, __ATOMIC_RELAXED);
+	out->last_used_ns = __atomic_load_n(&c->last_used_ns, __ATOMIC_RELAXED);
+}
+
+uint32_t doors_count(const struct doors *d)
+{
+	return d->n_open;
+}
+
+/* --- workers --- */
+
+/* A key may lead to a record that is shut: just being opened, or just closed. */
+static uint64_t open_only(uint64_t hits, uint32_t n, struct door **out)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (out[i])
+			rte_prefetch0(out[i]);
+	for (uint32_t i = 0; i < n; i++) {
+		if (out[i] &&
+			!(atomic_load_explicit(&out[i]->generation, memory_order_acquire) & 1)) {
+			out[i] = NULL;
+			hits &= ~(UINT64_C(1) << i);
+		}
+	}
+	return hits;
+}
+
+uint64_t doors_lookup_public_bulk(
+	const struct doors *d, const struct door_public_key **keys, uint32_t n, struct door **out)
+{
+	uint64_t hits = table_lookup_bulk(d->by_public, (const void **)keys, n, (void **)out);
+
+	return open_only(hits, n, out);
+}
+
+uint64_t doors_lookup_inner_bulk(
+	const struct doors *d, const struct door_inner_key **keys, uint32_t n, struct door **out)
+{
+	uint64_t hits = table_lookup_bulk(d->by_inner, (const void **)keys, n, (void **)out);
+
+	return open_only(hits, n, out);
+}

@@ -1,10 +1,14 @@
 /* doors.h - live leases as workers see them: two look-ups, one record, its counters.
  *
  * Threads:   control opens and closes (one writer); workers look up, lock-free; a door's counters
- * are written by the home worker of its peer. Memory:    records are type-stable: a pointer stays
- * readable for ever, and generation tells whether it is still the door that was looked up. So a
- * packet may carry (door, generation) to another worker. Invariant: a closed door forwards nothing
- * after its grace period has passed.
+ *            are written by the home worker of its peer.
+ *
+ * Memory:    records are type-stable: a pointer stays readable for ever, and generation tells
+ *            whether it is still the door that was looked up. So a packet may carry (door,
+ *            generation) to another worker.
+ *
+ * Invariant: a closed door forwards nothing after its grace period has passed. A record is used
+ *            again, and its counters are zeroed, only after one.
  */
 #ifndef PORTIER_DOORS_H
 #define PORTIER_DOORS_H
@@ -27,15 +31,21 @@ struct door_counters {
 	uint64_t last_used_ns;	      /* refreshed at most every 250 ms */
 };
 
-/* W: control, while no worker can see it; then read-only until closed. First line: what a packet
- * needs. */
+/* Whom a door admits. Immutable; replaced whole. */
+struct door_sources {
+	struct grace_work retire; /* W, R: control */
+	uint32_t n;
+	struct ip_prefix prefixes[];
+};
+
+/* W: control, while no worker can see it; then read-only until closed, but for generation and
+ * sources. First line: what a packet needs. */
 struct door {
 	_Atomic uint32_t generation; /* odd: open */
 	uint32_t peer_idx;
-	uint8_t public_v4[4], inner_v4[4]; /* network order */
-	uint16_t public_port, inner_port;  /* host order */
-	uint8_t n_sources;
-	struct ip_prefix sources[LEASE_SOURCES_MAX];
+	uint8_t public_v4[4], inner_v4[4];	/* network order */
+	uint16_t public_port, inner_port;	/* host order */
+	_Atomic(struct door_sources *) sources; /* NULL: any; see door_admits() */
 
 	struct door_counters counters __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
@@ -61,13 +71,17 @@ static_assert(sizeof(struct door_inner_key) == 16, "key has no padding");
 
 struct doors;
 
-/* max_leases: as in lease_conf; each may need two records' keys. NULL when memory is out. */
+/* max_leases: as in lease_conf. NULL when memory is out. */
 struct doors *doors_create(uint32_t max_leases, struct grace *g, int socket_id);
+/* No reader runs any more; before grace_destroy. NULL is fine. */
 void doors_destroy(struct doors *d);
 
-/* Control. Make a lease visible to workers, or what changed of it (protocols added by a renewal,
- * sources). 0; -ENOSPC; -EAFNOSUPPORT when an address is not IPv4. On failure nothing is visible.
- */
+/* Control. Make a lease visible to workers, both protocols at one moment; or, for one that is open,
+ * what changed of it: protocols and sources (a renewal). The rest of a lease never changes.
+ *
+ * 0; -ENOSPC more leases than max_leases (closed ones count until their grace period has passed,
+ * as far as they exceed an eighth more); -ENOMEM; -EAFNOSUPPORT an address is not IPv4. On failure
+ * nothing changed. */
 int doors_open(struct doors *d, const struct lease *lease);
 /* Unpublish. Packets in flight are dropped from the next quiescent point of each worker at the
  * latest; answer the asker after a grace period (grace_defer) that begins after this call. -ENOENT.
@@ -77,17 +91,31 @@ int doors_close(struct doors *d, uint64_t lease_id);
 void doors_counters_get(const struct doors *d, uint64_t lease_id, struct door_counters *out);
 uint32_t doors_count(const struct doors *d);
 
-/* Workers, grace readers. NULL / clear bit: no door. keys and out are arrays of n <=
- * TABLE_BULK_MAX. */
+/* Workers, grace readers. NULL and a clear bit: no open door. keys and out are arrays of n <=
+ * TABLE_BULK_MAX. What is found has been brought into the cache. */
 uint64_t doors_lookup_public_bulk(
 	const struct doors *d, const struct door_public_key **keys, uint32_t n, struct door **out);
 uint64_t doors_lookup_inner_bulk(
 	const struct doors *d, const struct door_inner_key **keys, uint32_t n, struct door **out);
 
-/* Is this still the door that was looked up with this generation? */
+/* Is this still the door that was looked up with this generation, and open? */
 static inline bool door_is(const struct door *door, uint32_t generation)
 {
-	return atomic_load_explicit(&door->generation, memory_order_acquire) == generation;
+	return (generation & 1) &&
+	       atomic_load_explicit(&door->generation, memory_order_acquire) == generation;
+}
+
+/* May src use this door? Between online and quiescent. */
+static inline bool door_admits(const struct door *door, const struct ip_addr *src)
+{
+	const struct door_sources *s = atomic_load_explicit(&door->sources, memory_order_acquire);
+
+	if (!s)
+		return true;
+	for (uint32_t i = 0; i < s->n; i++)
+		if (ip_prefix_contains(&s->prefixes[i], src))
+			return true;
+	return false;
 }
 
 #endif

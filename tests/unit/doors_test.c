@@ -1,0 +1,373 @@
+/* doors_test.c - leases become visible and invisible to workers, whole and in time. */
+#include "doors/doors.h"
+
+#include "eal.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define MAX_LEASES 16
+
+struct world {
+	struct grace *grace;
+	struct doors *doors;
+};
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	assert_non_null(w);
+	w->grace = grace_create(2);
+	assert_non_null(w->grace);
+	w->doors = doors_create(MAX_LEASES, w->grace, -1);
+	assert_non_null(w->doors);
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	doors_destroy(w->doors);
+	grace_destroy(w->grace);
+	free(w);
+	return 0;
+}
+
+static struct lease lease_of(uint64_t id, uint16_t public_port, uint8_t protos)
+{
+	struct lease l = {
+		.id = id,
+		.state = LEASE_ACTIVE,
+		.peer_idx = (uint32_t)id + 100,
+		.protos = protos,
+		.public_port = public_port,
+		.inner_port = (uint16_t)(public_port + 1),
+	};
+
+	l.public_addr = ip_from_v4((const uint8_t[]){203, 0, 113, 7});
+	l.inner_addr = ip_from_v4((const uint8_t[]){10, 0, 0, 9});
+	return l;
+}
+
+static struct door *lookup_public(struct world *w, const struct lease *l, uint8_t proto)
+{
+	struct door_public_key key = {.addr_v4 = {203, 0, 113, 7}, .proto = proto};
+	const struct door_public_key *keys[1] = {&key};
+	struct door *out[1];
+	uint64_t hits;
+
+	key.port_be16 = htons(l->public_port);
+	hits = doors_lookup_public_bulk(w->doors, keys, 1, out);
+	assert_int_equal(hits, out[0] ? 1 : 0);
+	return out[0];
+}
+
+static struct door *lookup_inner(struct world *w, const struct lease *l, uint8_t proto)
+{
+	struct door_inner_key key = {
+		.peer_idx = l->peer_idx, .addr_v4 = {10, 0, 0, 9}, .proto = proto};
+	const struct door_inner_key *keys[1] = {&key};
+	struct door *out[1];
+
+	key.port_be16 = htons(l->inner_port);
+	doors_lookup_inner_bulk(w->doors, keys, 1, out);
+	return out[0];
+}
+
+static void test_both_sides_lead_to_one_record(void **state)
+{
+	struct world *w = *state;
+	struct lease l = lease_of(1, 40000, LEASE_PROTO_BOTH);
+	struct door *door;
+
+	assert_null(lookup_public(w, &l, IPPROTO_TCP));
+	assert_int_equal(doors_open(w->doors, &l), 0);
+	assert_int_equal(doors_count(w->doors), 1);
+	door = lookup_public(w, &l, IPPROTO_TCP);
+	assert_non_null(door);
+	assert_ptr_equal(lookup_public(w, &l, IPPROTO_UDP), door);
+	assert_ptr_equal(lookup_inner(w, &l, IPPROTO_TCP), door);
+	assert_ptr_equal(lookup_inner(w, &l, IPPROTO_UDP), door);
+	assert_null(lookup_public(w, &l, IPPROTO_ICMP));
+	assert_int_equal(door->peer_idx, 101);
+	assert_int_equal(door->public_port, 40000);
+	assert_int_equal(door->inner_port, 40001);
+	assert_memory_equal(door->public_v4, ip_v4_bytes(&l.public_addr), 4);
+	assert_memory_equal(door->inner_v4, ip_v4_bytes(&l.inner_addr), 4);
+	assert_true(door_is(door, 1));
+	assert_int_equal(doors_close(w->doors, 1), 0);
+	assert_int_equal(doors_close(w->doors, 1), -ENOENT);
+	assert_int_equal(doors_count(w->doors), 0);
+	assert_null(lookup_public(w, &l, IPPROTO_TCP));
+	assert_null(lookup_inner(w, &l, IPPROTO_UDP));
+	/* The pointer that a packet carries tells that it is shut, whichever generation it saw. */
+	assert_false(door_is(door, 1));
+	assert_false(door_is(door, 2));
+}
+
+/* What a worker meets between doors_close's first step and its last, or in doors_open. */
+static void test_a_key_of_a_shut_record_finds_nothing(void **state)
+{
+	struct world *w = *state;
+	struct lease l = lease_of(1, 40000, LEASE_PROTO_TCP);
+	struct door *door;
+
+	assert_int_equal(doors_open(w->doors, &l), 0);
+	door = lookup_public(w, &l, IPPROTO_TCP);
+	atomic_fetch_add(&door->generation, 1);
+	assert_null(lookup_public(w, &l, IPPROTO_TCP));
+	assert_null(lookup_inner(w, &l, IPPROTO_TCP));
+}
+
+static void test_one_protocol_leaves_the_other_shut(void **state)
+{
+	struct world *w = *state;
+	struct lease l = lease_of(2, 40000, LEASE_PROTO_UDP);
+	struct door *door;
+
+	assert_int_equal(doors_open(w->doors, &l), 0);
+	assert_null(lookup_public(w, &l, IPPROTO_TCP));
+	assert_null(lookup_inner(w, &l, IPPROTO_TCP));
+	door = lookup_public(w, &l, IPPROTO_UDP);
+	assert_non_null(door);
+	door->counters.in_pkts = 5;
+
+	/* A renewal adds the companion: same record, same generation, counters kept. */
+	l.protos = LEASE_PROTO_BOTH;
+	assert_int_equal(doors_open(w->doors, &l), 0);
+	assert_int_equal(doors_count(w->doors), 1);
+	assert_ptr_equal(lookup_public(w, &l, IPPROTO_TCP), door);
+	assert_ptr_equal(lookup_inner(w, &l, IPPROTO_TCP), door);
+	assert_true(door_is(door, 1));
+	assert_int_equal(door->counters.in_pkts, 5);
+
+	l.protos = LEASE_PROTO_TCP;
+	assert_int_equal(doors_open(w->doors, &l), 0);
+	assert_null(lookup_public(w, &l, IPPROTO_UDP));
+	assert_ptr_equal(lookup_public(w, &l, IPPROTO_TCP), door);
+}
+
+static void test_sources_are_replaced_whole(void **state)
+{
+	struct world *w = *state;
+	struct lease l = lease_of(3, 40000, LEASE_PROTO_TCP);
+	struct ip_addr in, out;
+	struct door *door;
+	const struct door_sources *seen;
+
+	assert_int_equal(ip_addr_parse("198.51.100.20", &in), 0);
+	assert_int_equal(ip_addr_parse("198.51.101.20", &out), 0);
+	assert_int_equal(ip_prefix_parse("198.51.100.0/24", &l.sources[0]), 0);
+	l.n_sources = 1;
+	assert_int_equal(doors_open(w->doors, &l), 0);
+	door = lookup_public(w, &l, IPPROTO_TCP);
+	assert_true(door_admits(door, &in));
+	assert_false(door_admits(door, &out));
+
+	/* A reader that is inside keeps the old set readable (the sanitizer watches). */
+	grace_reader_online(w->grace, 0);
+	seen = atomic_load(&door->sources);
+	assert_int_equal(doors_open(w->doors, &l), 0);
+	assert_ptr_equal(atomic_load(&door->sources), seen);
+	assert_int_equal(ip_prefix_parse("198.51.101.0/24", &l.sources[0]), 0);
+	assert_int_equal(doors_open(w->doors, &l), 0);
+	assert_false(door_admits(door, &in));
+	assert_true(door_admits(door, &out));
+	grace_poll(w->grace);
+	assert_int_equal(seen->n, 1);
+	grace_reader_offline(w->grace, 0);
+	assert_true(grace_poll(w->grace) > 0);
+
+	l.n_sources = 0;
+	assert_int_equal(doors_open(w->doors, &l), 0);
+	assert_true(door_admits(door, &in));
+	assert_true(door_admits(door, &out));
+	assert_true(door_is(door, 1));
+}
+
+static void test_capacity(void **state)
+{
+	struct world *w = *state;
+	struct lease l;
+
+	for (unsigned i = 0; i < MAX_LEASES; i++) {
+		l = lease_of(i + 1, (uint16_t)(40000 + 2 * i), LEASE_PROTO_BOTH);
+		assert_int_equal(doors_open(w->doors, &l), 0);
+	}
+	l = lease_of(99, 50000, LEASE_PROTO_BOTH);
+	assert_int_equal(doors_open(w->doors, &l), -ENOSPC);
+	assert_null(lookup_public(w, &l, IPPROTO_TCP));
+	assert_int_equal(doors_count(w->doors), MAX_LEASES);
+	assert_int_equal(doors_close(w->doors, 1), 0);
+	assert_int_equal(doors_open(w->doors, &l), 0);
+	assert_non_null(lookup_public(w, &l, IPPROTO_TCP));
+}
+
+static void test_records_wait_for_readers(void **state)
+{
+	struct world *w = *state;
+	struct lease l = lease_of(1, 40000, LEASE_PROTO_TCP);
+	struct door *first, *second, *third;
+	struct door_counters c;
+
+	grace_reader_online(w->grace, 1);
+	assert_int_equal(doors_open(w->doors, &l), 0);
+	first = lookup_public(w, &l, IPPROTO_TCP);
+	first->counters.out_bytes = 77;
+	first->counters.last_used_ns = 5;
+	doors_counters_get(w->doors, 1, &c);
+	assert_int_equal(c.out_bytes, 77);
+	assert_int_equal(c.last_used_ns, 5);
+	assert_int_equal(doors_close(w->doors, 1), 0);
+	doors_counters_get(w->doors, 1, &c);
+	assert_int_equal(c.out_bytes, 0);
+	grace_poll(w->grace);
+
+	/* Reader 1 may still hold the first record: the same port gets another. */
+	l.id = 2;
+	assert_int_equal(doors_open(w->doors, &l), 0);
+	second = lookup_public(w, &l, IPPROTO_TCP);
+	assert_ptr_not_equal(second, first);
+	assert_int_equal(first->counters.out_bytes, 77);
+	grace_reader_quiescent(w->grace, 1);
+	assert_true(grace_poll(w->grace) > 0);
+	assert_int_equal(first->counters.out_bytes, 0);
+	l = lease_of(3, 41000, LEASE_PROTO_TCP);
+	assert_int_equal(doors_open(w->doors, &l), 0);
+	third = lookup_public(w, &l, IPPROTO_TCP);
+	assert_ptr_equal(third, first);
+	assert_true(door_is(third, 3));
+	assert_false(door_is(third, 1));
+	grace_reader_offline(w->grace, 1);
+}
+
+static void test_addresses_that_doors_do_not_serve(void **state)
+{
+	struct world *w = *state;
+	struct lease l = lease_of(1, 40000, LEASE_PROTO_TCP);
+
+	assert_int_equal(ip_addr_parse("2001:db8::1", &l.inner_addr), 0);
+	assert_int_equal(doors_open(w->doors, &l), -EAFNOSUPPORT);
+	assert_int_equal(doors_count(w->doors), 0);
+	doors_destroy(NULL);
+}
+
+/* --- readers that run --- */
+
+#define N_PORTS	 8
+#define N_ROUNDS 20000
+
+struct race {
+	struct world *w;
+	_Atomic bool is_over;
+	_Atomic bool is_shut[N_PORTS]; /* closed, and a grace period has passed */
+	_Atomic uint64_t n_found, n_faults;
+};
+
+static void *reader(void *arg)
+{
+	struct race *r = arg;
+	struct door_public_key key_of[N_PORTS] = {0};
+	const struct door_public_key *keys[N_PORTS];
+	struct door *out[N_PORTS];
+	bool was_shut[N_PORTS];
+
+	for (unsigned i = 0; i < N_PORTS; i++) {
+		memcpy(key_of[i].addr_v4, (const uint8_t[]){203, 0, 113, 7}, 4);
+		key_of[i].port_be16 = htons((uint16_t)(40000 + i));
+		key_of[i].proto = IPPROTO_UDP;
+		keys[i] = &key_of[i];
+	}
+	grace_reader_online(r->w->grace, 0);
+	while (!atomic_load(&r->is_over)) {
+		for (unsigned i = 0; i < N_PORTS; i++)
+			was_shut[i] = atomic_load(&r->is_shut[i]);
+		doors_lookup_public_bulk(r->w->doors, keys, N_PORTS, out);
+		for (unsigned i = 0; i < N_PORTS; i++) {
+			if (!out[i])
+				continue;
+			atomic_fetch_add(&r->n_found, 1);
+			if (out[i]->public_port != 40000 + i ||
+				(was_shut[i] && atomic_load(&r->is_shut[i])))
+				atomic_fetch_add(&r->n_faults, 1);
+		}
+		grace_reader_quiescent(r->w->grace, 0);
+	}
+	grace_reader_offline(r->w->grace, 0);
+	return NULL;
+}
+
+static void set_true(void *arg)
+{
+	atomic_store((_Atomic bool *)arg, true);
+}
+
+static void test_no_reader_meets_a_wrong_or_a_shut_door(void **state)
+{
+	struct world *w = *state;
+	unsigned long seed = eal_test_seed(7);
+	struct race r = {.w = w};
+	uint64_t open_id[N_PORTS] = {0}, next_id = 1;
+	pthread_t thread;
+
+	srandom((unsigned)seed);
+	for (unsigned i = 0; i < N_PORTS; i++)
+		atomic_store(&r.is_shut[i], true);
+	assert_int_equal(pthread_create(&thread, NULL, reader, &r), 0);
+	for (unsigned round = 0; round < N_ROUNDS || atomic_load(&r.n_found) == 0; round++) {
+		unsigned i = (unsigned)random() % N_PORTS;
+
+		if (open_id[i]) {
+			assert_int_equal(doors_close(w->doors, open_id[i]), 0);
+			open_id[i] = 0;
+			assert_int_equal(grace_defer(w->grace, set_true, &r.is_shut[i]), 0);
+		} else if (atomic_load(&r.is_shut[i])) {
+			struct lease l = lease_of(next_id, (uint16_t)(40000 + i), LEASE_PROTO_BOTH);
+
+			atomic_store(&r.is_shut[i], false);
+			assert_int_equal(doors_open(w->doors, &l), 0);
+			open_id[i] = next_id++;
+		}
+		grace_poll(w->grace);
+	}
+	atomic_store(&r.is_over, true);
+	pthread_join(thread, NULL);
+	assert_int_equal(atomic_load(&r.n_faults), 0);
+	assert_true(atomic_load(&r.n_found) > 0);
+	while (grace_poll(w->grace) > 0)
+		;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			test_both_sides_lead_to_one_record, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_key_of_a_shut_record_finds_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_one_protocol_leaves_the_other_shut, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sources_are_replaced_whole, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_capacity, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_records_wait_for_readers, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_addresses_that_doors_do_not_serve, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_no_reader_meets_a_wrong_or_a_shut_door, setup, teardown),
+	};
+
+	eal_start();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
