@@ -1,0 +1,249 @@
+/* classify.c - what is this frame, and is it for us? No table is asked here.
+ *
+ * Tunnel packets are recognised before any NAT look-up: a packet to an entry address can only be
+ * WireGuard or ping, whatever leases exist (the "port shadow" family, CVE-2021-3773).
+ */
+#include <rte_ether.h>
+#include <rte_prefetch.h>
+
+#include "wgmsg/wgmsg.h"
+#include "path/worker.h"
+
+#define ICMPV6_NS 135
+#define ICMPV6_NA 136
+
+static bool is_martian_v4(uint32_t addr)
+{
+	uint32_t net = addr >> 24;
+
+	return net == 0 || net == 127 || net >= 224;
+}
+
+static bool is_local(const struct path_port *port, const struct ip_addr *addr)
+{
+	for (unsigned i = 0; i < port->n_locals; i++)
+		if (ip_equal(&port->locals[i], addr))
+			return true;
+	return false;
+}
+
+static bool is_pool(const struct path_port *port, uint32_t addr)
+{
+	for (unsigned i = 0; i < port->n_pool; i++)
+		if ((addr & port->pool[i].mask) == port->pool[i].net)
+			return true;
+	return false;
+}
+
+static void punt_neigh_frame(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m)
+{
+	struct path_punt *punt = rte_mbuf_to_priv(m);
+	struct path_meta saved = *path_meta(m);
+
+	*punt = (struct path_punt){.port_idx = port_idx};
+	if (mbox_push(w->mail.to_control, m)) {
+		w->stats.counter[STATS_consumed]++;
+		return;
+	}
+	*path_meta(m) = saved;
+	path_drop(w, m, STATS_DROP_punt_full);
+}
+
+/* A UDP packet to the WireGuard port of an entry address; data begins at the IP header. */
+static void take_wireguard(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m,
+	const struct ip_addr *src, const struct ip_addr *dst)
+{
+	struct path_meta *meta = path_meta(m);
+	const struct nat_view *v = &meta->view;
+	const uint8_t *udp = rte_pktmbuf_mtod_offset(m, const uint8_t *, v->l4_offset);
+	uint16_t udp_len = load_be16(udp + 4);
+	enum wgmsg_type type;
+
+	if (udp_len < 8 || v->l4_offset + udp_len > v->total_len) {
+		path_drop(w, m, STATS_DROP_wg_malformed);
+		return;
+	}
+	type = wgmsg_classify(udp + 8, udp_len - 8);
+	if (type == WGMSG_INVALID) {
+		path_drop(w, m, STATS_DROP_wg_malformed);
+		return;
+	}
+	meta->path = (struct peer_path){
+		.remote = {*src, v->src_port}, .local = *dst, .port_idx = port_idx};
+	m->data_off += v->l4_offset + 8;
+	m->data_len = udp_len - 8;
+	m->pkt_len = m->data_len;
+
+	if (type == WGMSG_DATA) {
+		w->opening.pkts[w->opening.n++] = m;
+	} else if (mbox_push(w->mail.msgs, m)) {
+		w->stats.counter[STATS_consumed]++;
+		w->stats.counter[STATS_handshakes_in]++;
+	} else {
+		path_drop(w, m, STATS_DROP_handshake_queue_full);
+	}
+}
+
+/* To an address of the gateway itself. */
+static void take_local(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m,
+	enum nat_verdict verdict, const struct ip_addr *src, const struct ip_addr *dst)
+{
+	const struct path *p = w->path;
+	const struct nat_view *v = &path_meta(m)->view;
+
+	if (verdict == NAT_FRAGMENT) {
+		path_drop(w, m, STATS_DROP_fragment);
+	} else if (v->proto == NAT_PROTO_UDP && v->dst_port == p->listen_port &&
+		   p->ports[port_idx].is_tunnel) {
+		take_wireguard(w, port_idx, m, src, dst);
+	} else if (v->proto != NAT_PROTO_ICMP && v->proto != NAT_PROTO_ICMPV6) {
+		path_drop(w, m, STATS_DROP_entry_closed);
+	} else if (!p->ports[port_idx].answer_ping) {
+		path_drop(w, m, STATS_DROP_ping_disabled);
+	} else if (nat_echo_reply(rte_pktmbuf_mtod(m, uint8_t *), m->data_len)) {
+		path_answer(w, m);
+		path_route(w, m, port_idx, src);
+	} else {
+		path_drop(w, m, STATS_DROP_entry_closed);
+	}
+}
+
+/* Strip Ethernet, parse, cut the frame's padding. */
+static enum nat_verdict parse_ip(struct rte_mbuf *m)
+{
+	struct path_meta *meta = path_meta(m);
+	enum nat_verdict verdict;
+
+	m->data_off += RTE_ETHER_HDR_LEN;
+	m->data_len -= RTE_ETHER_HDR_LEN;
+	verdict = nat_parse(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, &meta->view);
+	if (verdict != NAT_MALFORMED)
+		m->data_len = meta->view.total_len;
+	m->pkt_len = m->data_len;
+	return verdict;
+}
+
+static void classify_ipv4(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m)
+{
+	const struct path_port *port = &w->path->ports[port_idx];
+	const struct nat_view *v = &path_meta(m)->view;
+	enum nat_verdict verdict = parse_ip(m);
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct ip_addr src, dst;
+
+	if (verdict == NAT_MALFORMED || v->version != 4) {
+		path_drop(w, m, STATS_DROP_bad_ip_header);
+		return;
+	}
+	src = ip_from_v4(ip + 12);
+	dst = ip_from_v4(ip + 16);
+	if (is_martian_v4(load_be32(ip + 12))) {
+		path_drop(w, m, STATS_DROP_martian_source);
+	} else if (is_pool(port, load_be32(ip + 12)) || is_local(port, &src)) {
+		path_drop(w, m, STATS_DROP_own_source);
+	} else if (is_local(port, &dst)) {
+		take_local(w, port_idx, m, verdict, &src, &dst);
+	} else if (!is_pool(port, load_be32(ip + 16))) {
+		path_drop(w, m, STATS_DROP_not_for_us);
+	} else if (verdict == NAT_FRAGMENT) {
+		path_drop(w, m, STATS_DROP_fragment);
+	} else if (v->proto != NAT_PROTO_TCP && v->proto != NAT_PROTO_UDP) {
+		path_drop(w, m, STATS_DROP_no_lease);
+	} else {
+		path_meta(m)->path.port_idx = port_idx;
+		w->knocking.pkts[w->knocking.n++] = m;
+	}
+}
+
+static bool is_neighbour_discovery(const struct rte_mbuf *m)
+{
+	const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+	const uint8_t *ip = frame + RTE_ETHER_HDR_LEN;
+
+	return m->data_len > RTE_ETHER_HDR_LEN + 40 && ip[6] == NAT_PROTO_ICMPV6 &&
+	       (ip[40] == ICMPV6_NS || ip[40] == ICMPV6_NA);
+}
+
+static void classify_ipv6(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m)
+{
+	const struct path_port *port = &w->path->ports[port_idx];
+	const struct nat_view *v = &path_meta(m)->view;
+	struct ip_addr src, dst;
+	enum nat_verdict verdict;
+	const uint8_t *ip;
+
+	if (is_neighbour_discovery(m)) {
+		punt_neigh_frame(w, port_idx, m);
+		return;
+	}
+	verdict = parse_ip(m);
+	if (verdict == NAT_MALFORMED || v->version != 6) {
+		path_drop(w, m, STATS_DROP_bad_ip_header);
+		return;
+	}
+	ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	src = ip_from_v6(ip + 8);
+	dst = ip_from_v6(ip + 24);
+	if (ip_is_martian(&src) || ip_is_v4(&src))
+		path_drop(w, m, STATS_DROP_martian_source);
+	else if (is_local(port, &src))
+		path_drop(w, m, STATS_DROP_own_source);
+	else if (!ip_is_v4(&dst) && is_local(port, &dst))
+		take_local(w, port_idx, m, verdict, &src, &dst);
+	else
+		path_drop(w, m, STATS_DROP_not_for_us);
+}
+
+static void classify(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m)
+{
+	const struct path_port *port = &w->path->ports[port_idx];
+	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+	bool is_group;
+
+	if (m->nb_segs != 1) {
+		path_drop(w, m, STATS_DROP_rx_segmented);
+		return;
+	}
+	if (m->data_len < RTE_ETHER_HDR_LEN) {
+		path_drop(w, m, STATS_DROP_rx_truncated);
+		return;
+	}
+	is_group = rte_is_multicast_ether_addr(&eth->dst_addr);
+	if (!is_group && !rte_is_same_ether_addr(&eth->dst_addr, &port->port->mac)) {
+		path_drop(w, m, STATS_DROP_not_for_us);
+		return;
+	}
+	switch (eth->ether_type) {
+	case RTE_BE16(RTE_ETHER_TYPE_IPV4):
+		/* RFC 1122, 3.3.6: nothing of ours is reached by a link-layer broadcast. */
+		if (is_group)
+			path_drop(w, m, STATS_DROP_not_for_us);
+		else
+			classify_ipv4(w, port_idx, m);
+		break;
+	case RTE_BE16(RTE_ETHER_TYPE_IPV6):
+		if (is_group && !is_neighbour_discovery(m))
+			path_drop(w, m, STATS_DROP_not_for_us);
+		else
+			classify_ipv6(w, port_idx, m);
+		break;
+	case RTE_BE16(RTE_ETHER_TYPE_ARP):
+		punt_neigh_frame(w, port_idx, m);
+		break;
+	default:
+		path_drop(w, m, STATS_DROP_unknown_ethertype);
+	}
+}
+
+void path_classify_burst(
+	struct path_worker *w, uint16_t port_idx, struct rte_mbuf **pkts, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++) {
+		rte_prefetch0(rte_pktmbuf_mtod(pkts[i], void *));
+		rte_prefetch0(path_meta(pkts[i]));
+	}
+	for (uint16_t i = 0; i < n; i++) {
+		path_meta(pkts[i])->is_originated = false;
+		classify(w, port_idx, pkts[i]);
+	}
+}

@@ -1,0 +1,120 @@
+/* open.c - from WireGuard data messages to authenticated, fresh inner packets.
+ *
+ * The order is the security argument: tag, then replay window, then state (endpoint, timers,
+ * keypair rotation). Spec: WireGuard paper 5.4.6, 6.5, 2.1 (roaming).
+ */
+#include "path/worker.h"
+
+uint16_t path_open_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
+{
+	const struct path *p = w->path;
+	struct aead_job jobs[PATH_BURST];
+	uint16_t n_jobs = 0, kept = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		uint8_t *msg = rte_pktmbuf_mtod(pkts[i], uint8_t *);
+		struct noise_keypair *kp = keypairs_find(p->params.keypairs,
+			load_le32(msg + offsetof(struct wgmsg_data, receiver_idx_le32)));
+
+		if (!kp) {
+			path_drop(w, pkts[i], STATS_DROP_wg_unknown_index);
+			continue;
+		}
+		if (!noise_keypair_may_open(kp, &p->timing, w->now_ns)) {
+			path_drop(w, pkts[i], STATS_DROP_wg_key_expired);
+			continue;
+		}
+		path_meta(pkts[i])->keypair = kp;
+		path_meta(pkts[i])->peer_idx = kp->peer_idx;
+		jobs[n_jobs] = (struct aead_job){
+			.key = kp->recv_key,
+			.counter = load_le64(msg + offsetof(struct wgmsg_data, counter_le64)),
+			.src = msg + sizeof(struct wgmsg_data),
+			.dst = msg + sizeof(struct wgmsg_data),
+			.len = pkts[i]->data_len - (uint32_t)WGMSG_DATA_MIN_BYTES,
+		};
+		pkts[n_jobs++] = pkts[i];
+	}
+	aead_open_burst(w->aead, jobs, n_jobs);
+
+	for (uint16_t i = 0; i < n_jobs; i++) {
+		if (jobs[i].is_authentic)
+			pkts[kept++] = pkts[i];
+		else
+			path_drop(w, pkts[i], STATS_DROP_wg_bad_tag);
+	}
+	w->stats.counter[STATS_opened] += kept;
+	return kept;
+}
+
+/* Packets that follow each other under one keypair. */
+struct run {
+	struct noise_keypair *keypair;
+	const struct peer_path *path; /* of the newest */
+	uint64_t n_pkts, n_bytes;
+	bool has_data;
+};
+
+static void touch_peer(struct path_worker *w, const struct run *run)
+{
+	struct noise_retired retired = {.n = 0};
+	struct peer_hot *hot;
+	unsigned actions;
+
+	/* Retired by an earlier run of this burst: authentic, but no longer state of anyone. */
+	if (!run->keypair || !run->keypair->is_live)
+		return;
+	hot = peer_hot(w->path->params.peers, run->keypair->peer_idx);
+	path_endpoint_set(w, hot, run->path);
+	hot->rx_pkts += run->n_pkts;
+	hot->rx_bytes += run->n_bytes;
+	hot->last_received_ns = w->now_ns;
+	actions = noise_session_received(
+		&hot->session, &w->path->timing, run->keypair, run->has_data, w->now_ns, &retired);
+	path_session_act(w, hot, actions, &retired);
+}
+
+uint16_t path_replay_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct run run = {0};
+	uint16_t kept = 0, n_fresh = 0;
+
+	/* All windows first: rotation, below, may wipe a keypair. */
+	for (uint16_t i = 0; i < n; i++) {
+		const uint8_t *msg = rte_pktmbuf_mtod(pkts[i], const uint8_t *);
+
+		if (noise_replay_accept(&path_meta(pkts[i])->keypair->replay,
+			    load_le64(msg + offsetof(struct wgmsg_data, counter_le64))))
+			pkts[n_fresh++] = pkts[i];
+		else
+			path_drop(w, pkts[i], STATS_DROP_wg_replayed);
+	}
+
+	for (uint16_t i = 0; i < n_fresh; i++) {
+		struct rte_mbuf *m = pkts[i];
+		struct path_meta *meta = path_meta(m);
+
+		m->data_off += sizeof(struct wgmsg_data);
+		m->data_len -= WGMSG_DATA_MIN_BYTES;
+		m->pkt_len = m->data_len;
+		if (meta->keypair != run.keypair) {
+			touch_peer(w, &run);
+			run = (struct run){.keypair = meta->keypair};
+		}
+		run.path = &meta->path;
+		run.n_pkts++;
+		run.n_bytes += m->data_len;
+		run.has_data |= m->data_len != 0;
+	}
+	touch_peer(w, &run);
+
+	for (uint16_t i = 0; i < n_fresh; i++) {
+		if (pkts[i]->data_len) {
+			pkts[kept++] = pkts[i];
+		} else {
+			w->stats.counter[STATS_keepalives_in]++;
+			path_consume(w, pkts[i]);
+		}
+	}
+	return kept;
+}

@@ -1,0 +1,238 @@
+/* worker.h - inside the packet path: one worker's state, and the stages it is made of.
+ *
+ * Every stage takes a burst, drops with exactly one reason, and passes the rest on. Everything here
+ * has one writer, the worker itself, except the hand-over rings (one producer, one consumer each).
+ */
+#ifndef PORTIER_PATH_WORKER_H
+#define PORTIER_PATH_WORKER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include "nat/nat.h"
+#include "pkt/pkt.h"
+#include "path/path.h"
+
+/* Where a packet goes on when another worker takes it over. */
+enum path_stage {
+	PATH_STAGE_NONE = 0,
+	PATH_STAGE_OPEN, /* WireGuard data for this worker's keypair */
+	PATH_STAGE_DNAT, /* a door was found, its peer lives here */
+	PATH_STAGE_TX,	 /* a finished frame, for a port without a tx queue for its maker */
+};
+
+/* What the path knows of a packet, in the mbuf's private area. path comes first: the handshake
+ * thread reads it there. */
+struct path_meta {
+	struct peer_path path; /* tunnel -> Internet: how it came; else only port_idx */
+	uint8_t stage;	       /* enum path_stage */
+	bool is_originated;    /* made by the gateway */
+	uint32_t peer_idx;
+	struct nat_view view; /* of the IP packet that the data begins with */
+	uint32_t generation;  /* of door, when it was looked up */
+	union {
+		struct noise_keypair *keypair;
+		struct door *door;
+	};
+};
+static_assert(sizeof(struct path_meta) <= PKT_PRIV_BYTES, "fits the private area");
+static_assert(sizeof(struct path_punt) <= PKT_PRIV_BYTES, "fits the private area");
+
+static inline struct path_meta *path_meta(struct rte_mbuf *m)
+{
+	return rte_mbuf_to_priv(m);
+}
+
+struct path_burst {
+	uint16_t n;
+	struct rte_mbuf *pkts[PATH_BURST];
+};
+
+/* A port as the stages see it; read-only while workers run. */
+struct path_pool {
+	uint32_t net, mask; /* host order */
+};
+
+struct path_port {
+	const struct port *port;
+	bool is_tunnel, is_public, answer_ping;
+	uint16_t mtu_bytes;
+	unsigned n_locals, n_pool;
+	struct ip_addr locals[CONF_IFADDRS_MAX];
+	struct path_pool pool[CONF_POOL_MAX];
+};
+
+struct path_rx_queue {
+	uint16_t port_idx, queue;
+};
+
+#define WHEEL_SLOTS	1024
+#define WHEEL_TICK_LOG2 23 /* 8.4 ms; 8.6 s for a round */
+
+/* Peers of this worker by the time their session wants a look. */
+struct path_wheel {
+	uint64_t tick; /* the slot that is looked at next, counted from time 0 */
+	struct peer_hot *slots[WHEEL_SLOTS];
+};
+
+struct path_worker {
+	struct path *path;
+	unsigned idx;
+	uint64_t now_ns; /* of this turn */
+	uint16_t ip_id;
+	struct path_mail mail;
+	struct aead *aead;
+	unsigned n_rx_queues;
+	struct path_rx_queue rx_queues[CONF_PORTS_MAX * CONF_WORKERS_MAX];
+
+	struct path_burst opening;		     /* for the open stage */
+	struct path_burst knocking;		     /* for the door stage */
+	struct path_burst admitting;		     /* for the dnat stage */
+	struct path_burst sealing;		     /* for the seal stage */
+	struct path_burst freeing;		     /* dropped or consumed */
+	struct path_burst handing[CONF_WORKERS_MAX]; /* by the worker that takes over */
+	struct path_burst sending[CONF_PORTS_MAX];   /* by port */
+
+	struct rte_ring *rings_in[CONF_WORKERS_MAX]; /* by the worker that hands over; own: NULL */
+	struct path_wheel wheel;
+	uint32_t sleep_us; /* the ramp of an idle worker */
+	uint32_t idle_turns;
+
+	struct stats_worker stats;
+} __attribute__((aligned(64)));
+
+struct path {
+	struct path_params params;
+	struct noise_timing timing;
+	unsigned n_ports;
+	unsigned tunnel_idx, public_idx; /* into ports */
+	uint16_t listen_port;
+	uint16_t inner_mtu_bytes;
+	struct path_port ports[CONF_PORTS_MAX];
+	atomic_bool is_stopping;
+	struct path_worker *workers[CONF_WORKERS_MAX];
+};
+
+/* --- accounting ----------------------------------------------------------------------------------
+ */
+
+void path_free_flush(struct path_worker *w);
+
+static inline void path_free(struct path_worker *w, struct rte_mbuf *m)
+{
+	if (w->freeing.n == PATH_BURST)
+		path_free_flush(w);
+	w->freeing.pkts[w->freeing.n++] = m;
+}
+
+/* The end of a packet, counted once. What the gateway made itself is lost, not dropped. */
+static inline void path_drop(struct path_worker *w, struct rte_mbuf *m, enum stats_drop reason)
+{
+	if (path_meta(m)->is_originated)
+		w->stats.counter[STATS_originated_lost]++;
+	else
+		w->stats.drop[reason]++;
+	path_free(w, m);
+}
+
+/* The end of a packet that was for us. */
+static inline void path_consume(struct path_worker *w, struct rte_mbuf *m)
+{
+	w->stats.counter[STATS_consumed]++;
+	path_free(w, m);
+}
+
+/* A packet that was received ends, and its buffer carries an answer of ours from here on. */
+static inline void path_answer(struct path_worker *w, struct rte_mbuf *m)
+{
+	w->stats.counter[STATS_consumed]++;
+	w->stats.counter[STATS_originated]++;
+	path_meta(m)->is_originated = true;
+}
+
+/* A door's counters share a line with what control reads: the time is written at most this often.
+ */
+#define PATH_USED_REFRESH_NS (250 * NS_IN_MS)
+
+static inline void path_door_used(const struct path_worker *w, struct door *door)
+{
+	if (w->now_ns - door->counters.last_used_ns >= PATH_USED_REFRESH_NS)
+		door->counters.last_used_ns = w->now_ns;
+}
+
+/* --- who owns what (dispatch.c) ------------------------------------------------------------------
+ */
+
+/* The worker that must handle this packet at this stage: of the keypair named by the receiver
+ * index, or of the peer behind the door. May be no worker at all (>= n_workers). The one oracle for
+ * dispatch. */
+uint32_t path_owner_of(const struct path *p, enum path_stage stage, struct rte_mbuf *m);
+
+/* Keep what is this worker's in pkts, hand over the rest. */
+uint16_t path_dispatch_burst(
+	struct path_worker *w, enum path_stage stage, struct rte_mbuf **pkts, uint16_t n);
+void path_hand_over(struct path_worker *w, unsigned to, enum path_stage stage, struct rte_mbuf *m);
+void path_hand_over_flush(struct path_worker *w);
+
+/* --- stages --------------------------------------------------------------------------------------
+ */
+
+/* Frames of one port, sorted into opening and knocking, answered, punted or dropped. */
+void path_classify_burst(
+	struct path_worker *w, uint16_t port_idx, struct rte_mbuf **pkts, uint16_t n);
+
+/* Tunnel -> Internet. Each returns the survivors, compacted in place; snat sends its own on. */
+uint16_t path_open_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n);
+uint16_t path_replay_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n);
+uint16_t path_inner_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n);
+void path_snat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n);
+
+/* Internet -> tunnel. dnat and whoever makes packets for peers push to seal. */
+uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n);
+uint16_t path_dnat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n);
+uint16_t path_mtu_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n);
+
+/* Queue an inner packet (empty: a keepalive) for the peer in its meta. */
+void path_seal_push(struct path_worker *w, struct rte_mbuf *m);
+void path_seal_flush(struct path_worker *w);
+
+/* Send an IP packet towards dst through this port: Ethernet header, tx queue; or to control, until
+ * the neighbour is known. */
+void path_route(
+	struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx, const struct ip_addr *dst);
+/* A finished frame. */
+void path_tx(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx);
+void path_tx_flush(struct path_worker *w);
+/* Put UDP and IP in front of a WireGuard message and route it. remote.port is not 0. */
+void path_send_outer(struct path_worker *w, struct rte_mbuf *m, const struct peer_path *path,
+	uint8_t traffic_class);
+
+/* --- sessions (session.c) ------------------------------------------------------------------------
+ */
+
+/* After noise_session_*: carry out its actions, let retired keypairs go, keep the wheel in step. */
+void path_session_act(struct path_worker *w, struct peer_hot *hot, unsigned actions,
+	const struct noise_retired *retired);
+/* Keep a packet until the peer has keys; the caller asked for a handshake. */
+void path_hold(struct path_worker *w, struct peer_hot *hot, struct rte_mbuf *m);
+void path_hold_release(struct path_worker *w, struct peer_hot *hot);
+void path_hold_drop(struct path_worker *w, struct peer_hot *hot, enum stats_drop reason);
+void path_endpoint_set(struct path_worker *w, struct peer_hot *hot, const struct peer_path *path);
+/* Up to a burst of orders and of control's frames; returns how many. */
+unsigned path_mail_turn(struct path_worker *w);
+
+/* --- timer wheel (wheel.c) -----------------------------------------------------------------------
+ */
+
+void path_wheel_init(struct path_wheel *wheel, uint64_t now_ns);
+void path_wheel_arm(struct path_wheel *wheel, struct peer_hot *hot, uint64_t due_ns);
+void path_wheel_remove(struct peer_hot *hot);
+/* One peer that is due, taken out of the wheel; NULL: none is. */
+struct peer_hot *path_wheel_next(struct path_wheel *wheel, uint64_t now_ns);
+void path_timers_turn(struct path_worker *w);
+
+#endif
