@@ -1,0 +1,295 @@
+# net.sh - the network of the demo and of the end-to-end tests, and what runs in it. To be sourced.
+#
+#    client                        gateway                              internet
+#  +------------------+ wan0      +-----------+ gwpub           inet0 +--------------------+
+#  | 192.0.2.2        |-----------| portier   |-----------------------| 203.0.113.9        |
+#  | 2001:db8:1::2    |     gwtun | 192.0.2.1 | 203.0.113.1           | 198.51.100.0/28    |
+#  | wg0: 100.64.0.2  |           | 2001:db8:1::1                     |    via 203.0.113.1 |
+#  |      fd00::2     |           |           |                       |                    |
+#  +------------------+           +-----------+                       +--------------------+
+#
+# Three network namespaces, two veth pairs. The gateway's ends have no addresses in the kernel, and
+# no ARP or IPv6 either: portier alone speaks there, through net_af_packet. Checksum offloads are
+# off at every end, so that what crosses a pair is what a wire would carry.
+#
+# The caller sets ROOT (the source tree), BUILD (the build directory) and RUN (a directory for keys,
+# logs and the socket), and arranges for run_cleanup at its exit.
+# shellcheck shell=bash
+
+NET_PREFIX=${NET_PREFIX-}
+WG=${WG-wg0} # the client's interface
+
+readonly ENTRY=192.0.2.1 ENTRY6=2001:db8:1::1 GATEWAY_PUBLIC=203.0.113.1
+readonly CLIENT=192.0.2.2 CLIENT6=2001:db8:1::2 HOST=203.0.113.9
+readonly INNER=100.64.0.2 INNER6=fd00::2 GATEWAY_INNER=100.64.0.1 GATEWAY_INNER6=fd00::1
+readonly POOL=198.51.100.0/28
+
+# --- cleaning up ---------------------------------------------------------------------------------
+
+CLEANUP=()
+
+# at_exit COMMAND ARG...: the last one registered runs first.
+at_exit()
+{
+	CLEANUP+=("$(printf '%q ' "$@")")
+}
+
+run_cleanup()
+{
+	local i
+
+	for ((i = ${#CLEANUP[@]} - 1; i >= 0; i--)); do
+		eval "${CLEANUP[i]}" 2>/dev/null || true
+	done
+	CLEANUP=()
+}
+
+# End a process of ours and wait for it; one that does not listen is killed.
+stop_process()
+{
+	local pid=$1 i
+
+	kill -TERM "$pid" 2>/dev/null || return 0
+	for ((i = 0; i < 50; i++)); do
+		kill -0 "$pid" 2>/dev/null || break
+		sleep 0.1
+	done
+	kill -KILL "$pid" 2>/dev/null || true
+	wait "$pid" 2>/dev/null || true
+}
+
+# --- waiting -------------------------------------------------------------------------------------
+
+# poll_until SECONDS COMMAND ARG...: try until it succeeds; false when the time is over.
+poll_until()
+{
+	local deadline=$((SECONDS + $1 + 1))
+
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[[ $SECONDS -lt $deadline ]] || return 1
+		sleep 0.05
+	done
+}
+
+# --- namespaces ----------------------------------------------------------------------------------
+
+in_client()
+{
+	ip netns exec "${NET_PREFIX}client" "$@"
+}
+
+in_gateway()
+{
+	ip netns exec "${NET_PREFIX}gateway" "$@"
+}
+
+in_internet()
+{
+	ip netns exec "${NET_PREFIX}internet" "$@"
+}
+
+ip_client()
+{
+	ip -n "${NET_PREFIX}client" "$@"
+}
+
+ip_internet()
+{
+	ip -n "${NET_PREFIX}internet" "$@"
+}
+
+net_add_namespace()
+{
+	# A crashed earlier run may have left one of the same name.
+	ip netns del "$NET_PREFIX$1" 2>/dev/null || true
+	ip netns add "$NET_PREFIX$1"
+	at_exit ip netns del "$NET_PREFIX$1"
+	ip -n "$NET_PREFIX$1" link set lo up
+}
+
+net_plain_frames()
+{
+	ip netns exec "$NET_PREFIX$1" ethtool -K "$2" \
+		tx off rx off tso off gso off gro off >/dev/null
+}
+
+# net_link NAMESPACE INTERFACE GATEWAY-INTERFACE
+net_link()
+{
+	ip link add "$2" netns "$NET_PREFIX$1" type veth peer name "$3" netns "${NET_PREFIX}gateway"
+	net_plain_frames "$1" "$2"
+	net_plain_frames gateway "$3"
+	ip -n "${NET_PREFIX}gateway" link set "$3" arp off
+	ip -n "${NET_PREFIX}gateway" link set "$3" up
+	ip -n "$NET_PREFIX$1" link set "$2" up
+}
+
+net_address_client()
+{
+	ip_client address add $CLIENT/24 dev wan0
+	ip_client address add $CLIENT6/64 dev wan0 nodad
+}
+
+net_address_internet()
+{
+	ip_internet address add $HOST/24 dev inet0
+	ip_internet route add $POOL via $GATEWAY_PUBLIC
+}
+
+net_namespaces()
+{
+	local ns
+
+	for ns in client gateway internet; do
+		net_add_namespace $ns
+	done
+	in_gateway sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+}
+
+net_create()
+{
+	net_namespaces
+	net_link client wan0 gwtun
+	net_link internet inet0 gwpub
+	net_address_client
+	net_address_internet
+}
+
+# --- the gateway ---------------------------------------------------------------------------------
+
+# What a test may change before gateway_conf.
+CONF_WORKERS=${CONF_WORKERS-2}
+CONF_HOME_SHIFT=0
+CONF_TIMERS=
+CONF_TUNNEL= # more keys of the group tunnel
+CONF_LEASES= # more keys of the group leases
+CONF_PEERS=
+CONF_POOL=$POOL
+CONF_ENTRY="\"$ENTRY/24\", \"$ENTRY6/64\""
+CONF_LOG_LEVEL=info
+
+# A CPU for control and each worker; they share when there are few.
+conf_lcores()
+{
+	local n_cpus i list=0
+
+	n_cpus=$(nproc)
+	for ((i = 0; i < CONF_WORKERS; i++)); do
+		list+=", $((i % n_cpus))"
+	done
+	printf '%s' "$list"
+}
+
+conf_ports()
+{
+	local af_packet="qpairs=$CONF_WORKERS,framecnt=4096"
+
+	cat <<PORTS
+ports = (
+	{ name = "tun"; device = "net_af_packet0,iface=gwtun,$af_packet"; roles = [ "tunnel" ];
+	  addresses = [ $CONF_ENTRY ]; gateways = [ "192.0.2.254" ]; },
+	{ name = "pub"; device = "net_af_packet1,iface=gwpub,$af_packet"; roles = [ "public" ];
+	  addresses = [ "$GATEWAY_PUBLIC/24" ]; }
+);
+PORTS
+}
+
+# conf_peer [KEY = VALUE;]...: the client as an entry of CONF_PEERS.
+conf_peer()
+{
+	printf '{ name = "client"; public_key = "%s"; address = "%s,%s"; forwarding = true; %s }' \
+		"$(<"$RUN/client.pub")" $INNER $INNER6 "$*"
+}
+
+make_keys()
+{
+	local who
+
+	for who in gateway client; do
+		if [[ ! -e $RUN/$who.key ]]; then
+			(umask 077 && wg genkey >"$RUN/$who.key")
+			wg pubkey <"$RUN/$who.key" >"$RUN/$who.pub"
+		fi
+	done
+}
+
+gateway_conf()
+{
+	cat >"$RUN/portier.conf" <<CONF
+eal = { lcores = [ $(conf_lcores) ]; huge = false; memory_mb = 256; mbufs = 16384; };
+$(conf_ports)
+tunnel = { private_key_file = "$RUN/gateway.key"; max_peers = 1000;
+	inner_addresses = [ "$GATEWAY_INNER", "$GATEWAY_INNER6" ];
+	$CONF_TUNNEL
+	timers = { $CONF_TIMERS }; };
+public = { pool = [ "$CONF_POOL" ]; };
+leases = { $CONF_LEASES };
+control = { socket = "$RUN/control.sock"; log_level = "$CONF_LOG_LEVEL"; };
+testing = { home_shift = $CONF_HOME_SHIFT; };
+peers = ( $CONF_PEERS );
+CONF
+}
+
+ctl()
+{
+	"$BUILD/app/portierctl/portierctl" -s "$RUN/control.sock" "$@"
+}
+
+GATEWAY_PID=
+
+gateway_start()
+{
+	in_gateway "$BUILD/app/portier/portier" -c "$RUN/portier.conf" >>"$RUN/gateway.log" 2>&1 &
+	GATEWAY_PID=$!
+	at_exit stop_process "$GATEWAY_PID"
+	poll_until 20 gateway_is_settled || fail "the gateway did not come up"
+	kill -0 "$GATEWAY_PID" 2>/dev/null || fail "the gateway ended at start"
+}
+
+# It answers, or it is gone and there is nothing to wait for.
+gateway_is_settled()
+{
+	ctl health || ! kill -0 "$GATEWAY_PID"
+}
+
+# --- the client ----------------------------------------------------------------------------------
+
+WIREGUARD_PID=
+
+# client_start [ENDPOINT]: wireguard-go, configured by wg, with everything routed into the tunnel.
+client_start()
+{
+	local endpoint=${1-$ENTRY:51820}
+
+	in_client env WG_PROCESS_FOREGROUND=1 LOG_LEVEL=error \
+		wireguard-go "$WG" >>"$RUN/client.log" 2>&1 &
+	WIREGUARD_PID=$!
+	at_exit stop_process "$WIREGUARD_PID"
+	poll_until 10 in_client wg show "$WG" || fail "wireguard-go did not come up"
+	in_client wg set "$WG" private-key "$RUN/client.key" \
+		peer "$(<"$RUN/gateway.pub")" endpoint "$endpoint" allowed-ips 0.0.0.0/0,::/0
+	ip_client address add $INNER/32 dev "$WG"
+	ip_client address add $INNER6/128 dev "$WG" nodad
+	ip_client link set "$WG" mtu 1420 up
+	ip_client route add default dev "$WG"
+	ip_client -6 route add default dev "$WG"
+}
+
+# Seconds since the epoch of the client's last handshake; 0 is never.
+client_handshake_time()
+{
+	in_client wg show "$WG" latest-handshakes | cut -f2
+}
+
+client_is_connected()
+{
+	[[ $(client_handshake_time) -gt 0 ]]
+}
+
+# The first packet into the tunnel starts the handshake.
+client_connect()
+{
+	poll_until "${1-15}" in_client ping -n -q -c 1 -W 1 $GATEWAY_INNER ||
+		fail "the client does not reach the gateway through the tunnel"
+}

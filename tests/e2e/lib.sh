@@ -1,0 +1,215 @@
+# lib.sh - what every end-to-end test begins with. To be sourced first, by a script that bash runs.
+#
+# A test runs in mount, network and process namespaces of its own, with an empty /run: tests run
+# beside each other, and whatever happens to one, nothing of it stays. The network inside is drawn
+# in scripts/lib/net.sh. A test ends with `finish`, which checks the counters of the gateway and that
+# it stops as it should; a script that ends in any other way has failed.
+# shellcheck shell=bash
+set -euo pipefail
+
+skip()
+{
+	printf 'skipped: %s\n' "$*"
+	exit 77
+}
+
+if [[ -z ${PORTIER_E2E_INSIDE-} ]]; then
+	[[ $(id -u) -eq 0 ]] || skip "network namespaces need root"
+	[[ -c /dev/net/tun ]] || skip "there is no /dev/net/tun for wireguard-go"
+	for tool in ip wg wireguard-go ethtool ping curl python3; do
+		command -v $tool >/dev/null || skip "$tool is not installed (./dpdk-setup.sh deps)"
+	done
+	unshare --mount --net --pid --fork true 2>/dev/null || skip "namespaces are not allowed here"
+	PORTIER_E2E_INSIDE=1 exec unshare --mount --net --pid --fork --kill-child --mount-proc \
+		bash "$0" "$@"
+fi
+
+ROOT=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")/../..")
+BUILD=$(readlink -f "${PORTIER_BUILD:-$ROOT/build}")
+TOOLS=$ROOT/tests/e2e/tools
+RUN=/run/portier
+readonly ROOT BUILD TOOLS RUN
+
+export PYTHONDONTWRITEBYTECODE=1 LC_ALL=C
+export ASAN_OPTIONS=${ASAN_OPTIONS-exitcode=99:detect_stack_use_after_return=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS-halt_on_error=1:print_stacktrace=1:exitcode=99}
+
+mount --make-rprivate /
+mount -t tmpfs tmpfs /run
+mkdir -p "$RUN" /run/netns
+ip link set lo up
+
+# shellcheck source=../../scripts/lib/net.sh
+. "$ROOT/scripts/lib/net.sh"
+
+# --- verdicts ------------------------------------------------------------------------------------
+
+STEP=beginning
+FINISHED=
+
+step()
+{
+	STEP=$*
+	printf -- '-- %s\n' "$*"
+}
+
+fail()
+{
+	printf 'FAILED at "%s": %s\n' "$STEP" "$*"
+	exit 1
+}
+
+# assert_equal WHAT GOT WANTED
+assert_equal()
+{
+	[[ $2 == "$3" ]] || fail "$1 is '$2', not '$3'"
+}
+
+# assert_at_least WHAT GOT LEAST
+assert_at_least()
+{
+	[[ $2 -ge $3 ]] || fail "$1 is $2, less than $3"
+}
+
+# must WHAT COMMAND ARG...
+must()
+{
+	local what=$1
+
+	shift
+	"$@" || fail "$what (exit status $?)"
+}
+
+# eventually SECONDS WHAT COMMAND ARG...
+eventually()
+{
+	local seconds=$1 what=$2
+
+	shift 2
+	poll_until "$seconds" "$@" || fail "$what: not within $seconds s"
+}
+
+dump()
+{
+	local view
+
+	if [[ -S $RUN/control.sock ]]; then
+		for view in stats drops 'peer list' 'lease list'; do
+			printf -- '----- portierctl %s\n' "$view"
+			# shellcheck disable=SC2086 # a noun and a verb
+			timeout 5 "$BUILD/app/portierctl/portierctl" -s "$RUN/control.sock" $view || true
+		done
+	fi
+	for view in gateway.log client.log; do
+		if [[ -s $RUN/$view ]]; then
+			printf -- '----- %s (last lines)\n' $view
+			tail -n 60 "$RUN/$view"
+		fi
+	done
+}
+
+on_exit()
+{
+	local status=$?
+
+	trap '' INT TERM
+	if [[ $status -eq 0 && -z $FINISHED ]]; then
+		printf 'FAILED: the test ended without "finish"\n'
+		status=1
+	fi
+	if [[ $status -ne 0 && $status -ne 77 ]]; then
+		printf 'FAILED at "%s" (line %s)\n' "$STEP" "${BASH_LINENO[0]}"
+		dump
+	fi
+	run_cleanup
+	exit $status
+}
+trap on_exit EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# --- counters ------------------------------------------------------------------------------------
+
+# drop REASON, counter NAME, handshakes NAME: sums over all workers.
+drop()
+{
+	ctl --json drops | "$TOOLS/stats.py" drop "$1"
+}
+
+counter()
+{
+	ctl --json stats | "$TOOLS/stats.py" counter "$1"
+}
+
+handshakes()
+{
+	ctl --json stats | "$TOOLS/stats.py" handshake "$1"
+}
+
+drop_is_at_least()
+{
+	[[ $(drop "$1") -ge $2 ]]
+}
+
+counters_balance()
+{
+	ctl --json stats | "$TOOLS/stats.py" balance
+}
+
+# --- leases --------------------------------------------------------------------------------------
+
+# lease_open ARG...: sets LEASE_ID, LEASE_ADDRESS and LEASE_PORT.
+lease_open()
+{
+	local reply
+
+	reply=$(ctl --json lease open --peer client "$@") || fail "lease open $* was refused: $reply"
+	# shellcheck disable=SC2034 # the caller reads them
+	read -r LEASE_ID LEASE_ADDRESS LEASE_PORT < <("$TOOLS/stats.py" lease <<<"$reply")
+	[[ -n ${LEASE_PORT-} ]] || fail "lease open said: $reply"
+}
+
+# --- servers -------------------------------------------------------------------------------------
+
+# serve NAMESPACE FILE COMMAND ARG...: run a server that prints "ready" on a line of its own.
+serve()
+{
+	local ns=$1 log=$RUN/$2.log
+
+	shift 2
+	"in_$ns" "$@" >"$log" 2>&1 &
+	SERVER_PID=$!
+	at_exit stop_process $SERVER_PID
+	poll_until 10 grep -qx ready "$log" || fail "$* did not get ready: $(<"$log")"
+}
+
+# --- the end -------------------------------------------------------------------------------------
+
+gateway_stop()
+{
+	local status=0
+
+	kill -TERM "$GATEWAY_PID"
+	poll_until 20 gateway_is_gone || fail "the gateway does not end on SIGTERM"
+	wait "$GATEWAY_PID" || status=$?
+	assert_equal "exit status of the gateway" $status 0
+	[[ ! -e $RUN/control.sock ]] || fail "the gateway left its socket behind"
+	GATEWAY_PID=
+}
+
+gateway_is_gone()
+{
+	[[ ! -e /proc/$GATEWAY_PID ]] || grep -q '^State:.*zombie' "/proc/$GATEWAY_PID/status"
+}
+
+finish()
+{
+	if [[ -n $GATEWAY_PID ]]; then
+		step "every packet is accounted for"
+		poll_until 10 counters_balance || fail "$(counters_balance 2>&1)"
+		step "the gateway stops cleanly"
+		gateway_stop
+	fi
+	FINISHED=1
+	exit 0
+}
