@@ -8,18 +8,18 @@
 #include <string.h>
 
 /* 100 years of 365.25 days: far under UINT64_MAX ns (584 years), so that sums can not overflow. */
-#define DURATION_MAX_NS (36525ULL * 86400 * NS_PER_S)
+#define DURATION_MAX_NS (36525ULL * 86400 * NS_IN_S)
 
 /* Largest first: format takes the first that divides. */
 static const struct unit {
 	const char *name;
 	uint64_t ns;
 } units[] = {
-	{"d", 86400 * NS_PER_S},
-	{"h", 3600 * NS_PER_S},
-	{"m", 60 * NS_PER_S},
-	{"s", NS_PER_S},
-	{"ms", NS_PER_MS},
+	{"d", 86400 * NS_IN_S},
+	{"h", 3600 * NS_IN_S},
+	{"m", 60 * NS_IN_S},
+	{"s", NS_IN_S},
+	{"ms", NS_IN_MS},
 };
 #define N_UNITS (sizeof(units) / sizeof(units[0]))
 
@@ -37,7 +37,7 @@ int time_duration_parse(const char *text, uint64_t *out_ns)
 	if (unit_ns == 0) {
 		if (strcmp(text, "0") != 0)
 			return -EINVAL;
-		unit_ns = NS_PER_S;
+		unit_ns = NS_IN_S;
 	}
 	for (size_t i = 0; i < n_digits; i++) {
 		value = value * 10 + (uint64_t)(text[i] - '0');
@@ -54,7 +54,7 @@ char *time_duration_format(uint64_t ns, char buf[static TIME_DURATION_CHARS])
 		strcpy(buf, "never");
 		return buf;
 	}
-	ns -= ns % NS_PER_MS;
+	ns -= ns % NS_IN_MS;
 	if (ns == 0) {
 		strcpy(buf, "0s");
 		return buf;

@@ -3,7 +3,8 @@
  * Threads:   each struct stats_worker has one writer, its worker; control reads by summing (a read
  *            may be one burst old; words never tear on 64-bit machines).
  * Invariant: on every worker, when no packet is inside it:
- *            received + handed_in == forwarded + consumed + dropped + handed_out.
+ *            received + handed_in ==
+ *            forwarded + consumed + dropped + handed_out + holding.
  *            Packets that the gateway makes itself (handshakes, keepalives, answers, neighbour
  *            requests) are originated, not received: originated == originated_sent +
  * originated_lost.
@@ -14,44 +15,45 @@
 #include <stdint.h>
 
 /* X(name, help): name is the word used by `portierctl drops`, metrics and logs. */
-#define STATS_DROP_REASONS(X)                                                            \
-	X(rx_segmented, "frame in more than one buffer")                                 \
-	X(rx_truncated, "frame shorter than its headers say")                            \
-	X(not_for_us, "destination Ethernet or IP address is not the gateway's")         \
-	X(unknown_ethertype, "neither IPv4, IPv6 nor ARP")                               \
-	X(bad_ip_header, "IP header malformed or its checksum wrong")                    \
-	X(martian_source, "source address cannot be a host's")                           \
-	X(own_source, "source address is one of the gateway's own")                      \
-	X(fragment, "IP fragment")                                                       \
-	X(entry_closed, "to an entry address, but not WireGuard and not ping")           \
-	X(wg_malformed, "to the WireGuard port, but no WireGuard message")               \
-	X(wg_unknown_index, "receiver index names no keypair")                           \
-	X(wg_key_expired, "keypair too old or used up")                                  \
-	X(wg_bad_tag, "authentication failed")                                           \
-	X(wg_replayed, "counter seen before or behind the window")                       \
-	X(handshake_queue_full, "handshake thread is behind")                            \
-	X(inner_malformed, "decrypted packet is not a sound IP packet")                  \
-	X(inner_source, "inner source address is not the peer's")                        \
-	X(inner_no_service, "to the gateway's inner address, but no such service")       \
-	X(inner_to_peer, "to another peer's inner address")                              \
-	X(inner_no_lease, "from a peer, but no lease and no session leads out")          \
-	X(inner_to_self, "from a peer to an entry or public address of the gateway")     \
-	X(ttl_expired, "TTL or hop limit ended here")                                    \
-	X(no_lease, "from the Internet to a public address, but no lease is open there") \
-	X(lease_source, "source is not one the lease admits")                            \
-	X(lease_closed, "lease ended while the packet was on its way between workers")   \
-	X(peer_gone, "peer was deleted")                                                 \
-	X(peer_unreachable, "peer has no endpoint to send to")                           \
-	X(peer_hold_full, "peer has no session yet and enough packets wait for it")      \
-	X(peer_hold_expired, "handshake with the peer did not complete in time")         \
-	X(too_big, "packet exceeds the MTU of the tunnel or port")                       \
-	X(neigh_queue_full, "too many packets wait for a neighbour")                     \
-	X(neigh_unreachable, "destination is not on a link and there is no gateway")     \
-	X(handover_full, "the owning worker's ring is full")                             \
-	X(punt_full, "control thread is behind")                                         \
-	X(ping_disabled, "ping is not answered on this port")                            \
-	X(tx_full, "port did not take the packet")                                       \
-	X(no_memory, "no buffer was free")                                               \
+#define STATS_DROP_REASONS(X)                                                                    \
+	X(rx_segmented, "frame in more than one buffer")                                         \
+	X(rx_truncated, "frame shorter than its headers say")                                    \
+	X(not_for_us, "destination Ethernet or IP address is not the gateway's")                 \
+	X(unknown_ethertype, "neither IPv4, IPv6 nor ARP")                                       \
+	X(bad_ip_header, "IP header malformed or its checksum wrong")                            \
+	X(martian_source, "source address cannot be a host's")                                   \
+	X(martian_destination, "destination address cannot be a host's")                         \
+	X(own_source, "source address is one of the gateway's own")                              \
+	X(fragment, "IP fragment")                                                               \
+	X(entry_closed, "to one of the gateway's own addresses, but neither WireGuard nor ping") \
+	X(wg_malformed, "to the WireGuard port, but no WireGuard message")                       \
+	X(wg_unknown_index, "receiver index names no keypair")                                   \
+	X(wg_key_expired, "keypair too old or used up")                                          \
+	X(wg_bad_tag, "authentication failed")                                                   \
+	X(wg_replayed, "counter seen before or behind the window")                               \
+	X(handshake_queue_full, "handshake thread is behind")                                    \
+	X(inner_malformed, "decrypted packet is not a sound IP packet")                          \
+	X(inner_source, "inner source address is not the peer's")                                \
+	X(inner_no_service, "to the gateway's inner address, but no such service")               \
+	X(inner_to_peer, "to another peer's inner address")                                      \
+	X(inner_no_lease, "from a peer, but no lease and no session leads out")                  \
+	X(inner_to_self, "from a peer to an entry or public address of the gateway")             \
+	X(ttl_expired, "TTL or hop limit ended here")                                            \
+	X(no_lease, "from the Internet to a public address, but no lease is open there")         \
+	X(lease_source, "source is not one the lease admits")                                    \
+	X(lease_closed, "lease ended while the packet was on its way between workers")           \
+	X(peer_gone, "peer was deleted")                                                         \
+	X(peer_unreachable, "peer has no endpoint to send to")                                   \
+	X(peer_hold_full, "peer has no session yet and enough packets wait for it")              \
+	X(peer_hold_expired, "handshake with the peer did not complete in time")                 \
+	X(too_big, "packet exceeds the MTU of the tunnel or port")                               \
+	X(neigh_queue_full, "too many packets wait for a neighbour")                             \
+	X(neigh_unreachable, "destination is not on a link and there is no gateway")             \
+	X(handover_full, "the owning worker's ring is full")                                     \
+	X(punt_full, "control thread is behind")                                                 \
+	X(ping_disabled, "ping is not answered on this port")                                    \
+	X(tx_full, "port did not take the packet")                                               \
+	X(no_memory, "no buffer was free")                                                       \
 	X(internal, "a state that should not exist")
 
 enum stats_drop {
@@ -80,7 +82,7 @@ enum stats_drop {
 	X(handshakes_in, "handshake messages passed to the handshake thread")              \
 	X(installed, "keypairs installed")                                                 \
 	X(roamed, "endpoint changes by authenticated packets")                             \
-	X(held, "packets held for a handshake")                                            \
+	X(holding, "packets that wait now for a handshake")                                \
 	X(turns, "turns of the loop")                                                      \
 	X(busy_turns, "turns that found work")                                             \
 	X(sleeps, "sleeps while idle")

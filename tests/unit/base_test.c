@@ -223,10 +223,10 @@ static void durations_are_read_and_written(void **state)
 	static const struct {
 		const char *text, *shortest;
 		uint64_t ns;
-	} good[] = {{"0", "0s", 0}, {"0s", "0s", 0}, {"250ms", "250ms", 250 * NS_PER_MS},
-		{"90s", "90s", 90 * NS_PER_S}, {"120s", "2m", 120 * NS_PER_S},
-		{"2h", "2h", 7200 * NS_PER_S}, {"48h", "2d", 172800 * NS_PER_S},
-		{"1000ms", "1s", NS_PER_S}, {"36525d", "36525d", 36525ULL * 86400 * NS_PER_S}};
+	} good[] = {{"0", "0s", 0}, {"0s", "0s", 0}, {"250ms", "250ms", 250 * NS_IN_MS},
+		{"90s", "90s", 90 * NS_IN_S}, {"120s", "2m", 120 * NS_IN_S},
+		{"2h", "2h", 7200 * NS_IN_S}, {"48h", "2d", 172800 * NS_IN_S},
+		{"1000ms", "1s", NS_IN_S}, {"36525d", "36525d", 36525ULL * 86400 * NS_IN_S}};
 	static const char *const bad[] = {"", "s", "1", "00", "-1s", "+1s", " 1s", "1 s", "1s ",
 		"1.5s", "1S", "1us", "1w", "1ss", "1h30m", "0x1s"};
 	static const char *const large[] = {"36526d", "876601h", "3155760001s",
@@ -247,7 +247,7 @@ static void durations_are_read_and_written(void **state)
 		assert_int_equal(time_duration_parse(large[i], &ns), -ERANGE);
 	assert_true(ns == 77);
 	assert_string_equal(time_duration_format(TIME_NEVER, text), "never");
-	assert_string_equal(time_duration_format(1500 * NS_PER_US, text), "1ms");
+	assert_string_equal(time_duration_format(1500 * NS_IN_US, text), "1ms");
 	assert_string_equal(time_duration_format(999, text), "0s");
 	assert_string_equal(time_duration_format(TIME_NEVER - 1, text), "18446744073709ms");
 }
