@@ -7,9 +7,11 @@
  *
  * Spec:      WireGuard paper, sections 5.4.1 to 5.4.5. MAC1 and MAC2 belong to cookie.h.
  * Purity:    no clock, no socket, no random: ephemerals, timestamps and times are arguments.
- * Threads:   one writer per noise_remote (the handshake thread); noise_local is read-only after init.
+ * Threads:   one writer per noise_remote (the handshake thread); noise_local never changes.
  * Secrets:   every secret on the stack, and every handshake state that ended, is wiped.
  * Invariant: a rejected message leaves the noise_remote as it was.
+ * Not here:  type and length of a message (wgmsg_classify goes first), and the sender index of both
+ *            messages, which the handshake does not authenticate: MAC1 is its only cover.
  */
 #ifndef PORTIER_NOISE_H
 #define PORTIER_NOISE_H
@@ -38,7 +40,7 @@ struct noise_keypair {
 	uint32_t remote_idx; /* what we put there */
 	uint32_t peer_idx;   /* owner of this keypair; set by the caller */
 	bool is_initiator;   /* we began the handshake: rekeying by time is our duty */
-	bool is_live;        /* false: the slot is free, its keys are wiped */
+	bool is_live;	     /* false: the slot is free, its keys are wiped */
 
 	uint8_t recv_key[CRYPTO_KEY_BYTES] __attribute__((aligned(64)));
 	struct noise_replay replay;
@@ -48,7 +50,7 @@ struct noise_keypair {
 struct noise_local {
 	struct crypto_x25519_key *key;
 	uint8_t public_key[CRYPTO_KEY_BYTES];
-	uint8_t initial_hash[CRYPTO_HASH_BYTES]; /* hash so far when we respond: mixed with our key */
+	uint8_t initial_hash[CRYPTO_HASH_BYTES]; /* where we respond: mixed with our key */
 };
 
 /* Returns 0 or -ENOMEM. fini wipes. */
@@ -64,11 +66,11 @@ enum noise_state {
 /* Handshakes with one peer. W: handshake thread. */
 struct noise_remote {
 	uint8_t public_key[CRYPTO_KEY_BYTES];
-	uint8_t preshared_key[CRYPTO_KEY_BYTES];  /* zero: none */
-	uint8_t static_static[CRYPTO_KEY_BYTES];  /* precomputed DH */
-	uint8_t initial_hash[CRYPTO_HASH_BYTES];  /* when we initiate: mixed with their key */
+	uint8_t preshared_key[CRYPTO_KEY_BYTES];       /* zero: none */
+	uint8_t static_static[CRYPTO_KEY_BYTES];       /* precomputed DH */
+	uint8_t initial_hash[CRYPTO_HASH_BYTES];       /* where we initiate: mixed with their key */
 	uint8_t last_timestamp[NOISE_TIMESTAMP_BYTES]; /* greatest accepted */
-	bool has_static_static; /* false: the far end's key is of low order; every handshake is rejected */
+	bool has_static_static; /* false: their key is of low order, all handshakes are rejected */
 
 	enum noise_state state;
 	uint8_t hash[CRYPTO_HASH_BYTES];
@@ -96,30 +98,36 @@ struct noise_hello {
 	uint32_t remote_idx;
 };
 
-/* e, es, s: whom does this initiation claim to be from? One Diffie-Hellman. out untouched on REJECT. */
+/* e, es, s: whom does this initiation claim to be from? One Diffie-Hellman. REJECT: not sealed to
+ * our key, or a DH result of zero; out is then untouched. */
 enum noise_verdict noise_initiation_open(const struct noise_local *local,
 	const struct wgmsg_initiation *msg, struct noise_hello *out);
 
-/* ss, {t}: proves the sender. The timestamp must be greater than any accepted before (replay).
- * On OK the remote is INITIATION_RECEIVED (an initiation of ours in flight is dropped). hello is wiped. */
+/* ss, {t}: proves the sender, who must be this remote. The timestamp must be greater than any
+ * accepted before (replay). On OK the remote is INITIATION_RECEIVED (an initiation of ours in
+ * flight is dropped). hello is wiped with either verdict. */
 enum noise_verdict noise_initiation_accept(struct noise_remote *remote, struct noise_hello *hello);
 
-/* e, ee, se, psk, {}: answer the accepted initiation. Two Diffie-Hellmans. MACs are left zero.
- * Fills out_keypair's keys, indices, is_initiator = false; created_ns and peer_idx are the caller's.
- * REJECT when the state is not INITIATION_RECEIVED or a DH result is zero. */
+/* e, ee, se, psk, {}: answer the accepted initiation. Two Diffie-Hellmans and a key generation.
+ * MACs are left zero. On OK the remote is IDLE, and out_keypair is live and ready for its first
+ * packet, with is_initiator = false; created_ns and peer_idx are the caller's and not touched.
+ * REJECT when the state is not INITIATION_RECEIVED or a DH result is zero; outputs are then
+ * untouched. */
 enum noise_verdict noise_response_create(struct noise_remote *remote, uint32_t local_idx,
 	const uint8_t ephemeral_private[static CRYPTO_KEY_BYTES], struct wgmsg_response *out_msg,
 	struct noise_keypair *out_keypair);
 
-/* e, es, s, ss, {t}: begin. Remote becomes INITIATION_SENT, whatever it was. One Diffie-Hellman.
- * REJECT only when a DH result is zero. */
+/* e, es, s, ss, {t}: begin. Remote becomes INITIATION_SENT, whatever it was. One Diffie-Hellman and
+ * a key generation. MACs are left zero. REJECT only when a DH result is zero (or memory is out):
+ * all is then as it was. */
 enum noise_verdict noise_initiation_create(struct noise_remote *remote,
 	const struct noise_local *local, uint32_t local_idx,
 	const uint8_t ephemeral_private[static CRYPTO_KEY_BYTES],
 	const uint8_t timestamp[static NOISE_TIMESTAMP_BYTES], struct wgmsg_initiation *out_msg);
 
-/* e, ee, se, psk, {}: the answer to ours. receiver_idx must be the local_idx of the initiation.
- * On OK the remote is IDLE and out_keypair is filled with is_initiator = true. */
+/* e, ee, se, psk, {}: the answer to ours. receiver_idx must be the local_idx of the initiation. Two
+ * Diffie-Hellmans and a key generation. On OK the remote is IDLE and out_keypair is filled as by
+ * noise_response_create, with is_initiator = true. */
 enum noise_verdict noise_response_open(struct noise_remote *remote, const struct noise_local *local,
 	const struct wgmsg_response *msg, struct noise_keypair *out_keypair);
 
