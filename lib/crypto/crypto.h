@@ -36,8 +36,8 @@ void crypto_x25519_key_public(
 	const struct crypto_x25519_key *key, uint8_t out[static CRYPTO_KEY_BYTES]);
 
 /* Shared secret. Returns 0; -EINVAL when the result is all zero (a low-order point): out is then
- * zero and must not be used. One scalar multiplication (28 k/s on a
- * server core) and about 6 us of OpenSSL's object handling. */
+ * zero and must not be used. One scalar multiplication (28 k/s on a server core) and about 6 us of
+ * OpenSSL's object handling. */
 int crypto_x25519(const struct crypto_x25519_key *key,
 	const uint8_t public_key[static CRYPTO_KEY_BYTES], uint8_t out[static CRYPTO_KEY_BYTES]);
 
@@ -59,8 +59,8 @@ void crypto_kdf(uint8_t *out1, uint8_t *out2, uint8_t *out3,
  * fine. */
 void crypto_aead_seal(uint8_t *dst, const void *src, size_t src_len, const void *aad,
 	size_t aad_len, uint64_t counter, const uint8_t key[static CRYPTO_KEY_BYTES]);
-/* src_len includes the tag. Returns false, dst zeroed, when the tag does not verify or src_len
- * < 16. */
+/* src_len includes the tag. Returns false, dst zeroed, when the tag does not verify or src_len is
+ * under 16. dst may be NULL when only a tag is expected. */
 bool crypto_aead_open(uint8_t *dst, const void *src, size_t src_len, const void *aad,
 	size_t aad_len, uint64_t counter, const uint8_t key[static CRYPTO_KEY_BYTES]);
 
