@@ -9,7 +9,7 @@
 
 #define NS_IN_US 1000ULL
 #define NS_IN_MS 1000000ULL
-#define NS_IN_S  1000000000ULL
+#define NS_IN_S	 1000000000ULL
 
 /* "Never", as a deadline. Larger than any sum of a real time and a real duration. */
 #define TIME_NEVER UINT64_MAX
