@@ -1,1 +1,570 @@
-/* placeholder until this library lands */
+#include "lease/lease.h"
+
+#include "crypto/crypto.h"
+#include "lease/heap.h"
+#include "lease/links.h"
+#include "lease/number.h"
+#include "lease/pool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Addresses tried for a peer that may have any of them: all of a small pool, enough of a large one.
+ */
+#define ADDRESS_TRIES 256
+
+/* A peer that has numbers, live or in quarantine. */
+struct holder {
+	uint32_t peer_idx;
+	uint32_t n_numbers;
+	uint32_t n_live; /* of the numbers */
+	uint32_t n_leases;
+	struct ip_addr public_addr; /* of its live numbers; of the last ones when there is none */
+	struct lease_list leases;
+	struct lease_list quarantine; /* its numbers in quarantine, oldest first */
+};
+
+struct lease_table {
+	struct lease_conf conf;
+	uint64_t next_id;
+	uint32_t n_leases;
+
+	struct lease *leases;
+	uint32_t *number_of; /* by lease */
+	struct lease_slab slab;
+	struct lease_index by_id;
+	struct lease_heap deadlines;
+	struct lease_link *lease_links;
+
+	struct lease_numbers numbers;
+	struct lease_link *number_links;
+
+	struct holder *holders;
+	struct lease_slab holder_slab;
+	struct lease_index by_peer;
+};
+
+/* ---- memory ---- */
+
+static bool table_init(struct lease_table *t, const struct lease_conf *conf)
+{
+	uint64_t n_places = lease_pool_count(conf, true) + lease_pool_count(conf, false);
+	uint32_t n = conf->max_leases, n_numbers = 2 * n;
+
+	t->conf = *conf;
+	if (t->conf.port_first == 0)
+		t->conf.port_first = 1;
+	t->next_id = 1;
+	t->leases = calloc((size_t)n + 1, sizeof(*t->leases));
+	t->number_of = calloc((size_t)n + 1, sizeof(*t->number_of));
+	t->lease_links = calloc((size_t)n + 1, sizeof(*t->lease_links));
+	t->number_links = calloc((size_t)n_numbers + 1, sizeof(*t->number_links));
+	t->holders = calloc((size_t)n_numbers + 1, sizeof(*t->holders));
+	return t->leases && t->number_of && t->lease_links && t->number_links && t->holders &&
+	       lease_slab_init(&t->slab, n) && lease_index_init(&t->by_id, n) &&
+	       lease_heap_init(&t->deadlines, n) && lease_slab_init(&t->holder_slab, n_numbers) &&
+	       lease_index_init(&t->by_peer, n_numbers) &&
+	       lease_numbers_init(&t->numbers, &t->conf, n_numbers, n_places);
+}
+
+struct lease_table *lease_table_create(const struct lease_conf *conf)
+{
+	struct lease_table *t;
+
+	assert(conf->max_leases <= LEASE_TABLE_MAX && conf->n_pool <= LEASE_POOL_MAX &&
+		conf->port_first <= conf->port_last && conf->port_last != 0);
+	t = calloc(1, sizeof(*t));
+	if (t && !table_init(t, conf)) {
+		lease_table_destroy(t);
+		t = NULL;
+	}
+	return t;
+}
+
+void lease_table_destroy(struct lease_table *t)
+{
+	if (!t)
+		return;
+	free(t->leases);
+	free(t->number_of);
+	free(t->lease_links);
+	free(t->number_links);
+	free(t->holders);
+	lease_slab_fini(&t->slab);
+	lease_index_fini(&t->by_id);
+	lease_heap_fini(&t->deadlines);
+	lease_slab_fini(&t->holder_slab);
+	lease_index_fini(&t->by_peer);
+	lease_numbers_fini(&t->numbers);
+	free(t);
+}
+
+/* ---- time ---- */
+
+/* now + duration; TIME_NEVER absorbs, and is what a sum too large becomes. */
+static uint64_t add_time(uint64_t now_ns, uint64_t duration_ns)
+{
+	return duration_ns > TIME_NEVER - now_ns ? TIME_NEVER : now_ns + duration_ns;
+}
+
+static void set_ttl(struct lease_table *t, uint32_t i, uint64_t ttl_ns, uint64_t now_ns)
+{
+	struct lease *l = &t->leases[i];
+
+	l->ttl_ns = ttl_ns < t->conf.max_ttl_ns ? ttl_ns : t->conf.max_ttl_ns;
+	l->expires_ns = add_time(now_ns, l->ttl_ns);
+	lease_heap_set(&t->deadlines, i, l->expires_ns);
+}
+
+/* ---- holders ---- */
+
+static uint32_t find_holder(const struct lease_table *t, uint32_t peer_idx)
+{
+	uint64_t hash = lease_hash(&t->numbers, &peer_idx, sizeof(peer_idx));
+	uint32_t i;
+
+	for (i = lease_index_first(&t->by_peer, hash); i != 0; i = t->by_peer.next[i])
+		if (t->holders[i].peer_idx == peer_idx)
+			break;
+	return i;
+}
+
+static uint32_t add_holder(struct lease_table *t, uint32_t peer_idx)
+{
+	uint32_t i = lease_slab_get(&t->holder_slab);
+
+	assert(i != 0); /* as many as numbers, and each has one */
+	t->holders[i] = (struct holder){.peer_idx = peer_idx};
+	lease_index_add(&t->by_peer, lease_hash(&t->numbers, &peer_idx, sizeof(peer_idx)), i);
+	return i;
+}
+
+static void del_holder_if_idle(struct lease_table *t, uint32_t i)
+{
+	uint32_t peer_idx = t->holders[i].peer_idx;
+
+	if (t->holders[i].n_numbers > 0)
+		return;
+	lease_index_del(&t->by_peer, lease_hash(&t->numbers, &peer_idx, sizeof(peer_idx)), i);
+	lease_slab_put(&t->holder_slab, i);
+}
+
+/* ---- quarantine ---- */
+
+/* Its last lease has ended: the number waits. */
+static void retire_number(struct lease_table *t, uint32_t i, uint64_t now_ns)
+{
+	struct holder *h = &t->holders[t->numbers.numbers[i].holder];
+
+	h->n_live--;
+	lease_list_append(&h->quarantine, t->number_links, i);
+	lease_number_retire(&t->numbers, i, add_time(now_ns, t->conf.quarantine_ns));
+}
+
+/* Its owner takes it back, for this inner endpoint. */
+static void reclaim_number(struct lease_table *t, uint32_t i, const struct lease_request *req)
+{
+	struct holder *h = &t->holders[t->numbers.numbers[i].holder];
+
+	lease_list_del(&h->quarantine, t->number_links, i);
+	lease_number_reclaim(&t->numbers, i, &req->inner_addr, req->inner_port);
+}
+
+/* Take a number in quarantine from its holder. */
+static void orphan_number(struct lease_table *t, uint32_t i)
+{
+	uint32_t holder = t->numbers.numbers[i].holder;
+
+	lease_list_del(&t->holders[holder].quarantine, t->number_links, i);
+	t->holders[holder].n_numbers--;
+	del_holder_if_idle(t, holder);
+}
+
+static void free_due_numbers(struct lease_table *t, uint64_t now_ns)
+{
+	uint32_t i;
+
+	while ((i = t->numbers.quarantine.head) != 0 && t->numbers.numbers[i].free_ns <= now_ns) {
+		if (t->numbers.numbers[i].holder != 0)
+			orphan_number(t, i);
+		lease_number_del(&t->numbers, i);
+	}
+}
+
+int lease_peer_forget(struct lease_table *t, uint32_t peer_idx)
+{
+	uint32_t holder = find_holder(t, peer_idx), i, n;
+
+	if (holder == 0)
+		return 0;
+	if (t->holders[holder].n_leases > 0)
+		return -EBUSY;
+	for (n = t->holders[holder].n_numbers; n > 0; n--) {
+		i = t->holders[holder].quarantine.head;
+		orphan_number(t, i);
+		lease_number_disown(&t->numbers, i);
+	}
+	return 0;
+}
+
+/* ---- choosing a number ---- */
+
+/* The longest-waiting number of this address that the holder has in quarantine; 0. */
+static uint32_t find_waiting(
+	const struct lease_table *t, uint32_t holder, const struct ip_addr *addr)
+{
+	uint32_t i = holder != 0 ? t->holders[holder].quarantine.head : 0;
+
+	while (i != 0 && !ip_equal(&t->numbers.numbers[i].public_addr, addr))
+		i = t->number_links[i].next;
+	return i;
+}
+
+/* *out: the number that the holder has in quarantine and that the request asks for, or had for the
+ * same inner endpoint; 0: none, and a free one is to be taken. 0; -EADDRINUSE. */
+static int find_own(const struct lease_table *t, const struct lease_request *req, uint32_t holder,
+	const struct ip_addr *addr, uint32_t *out)
+{
+	const struct lease_number *n;
+
+	*out = 0;
+	if (req->public_port != 0) {
+		*out = lease_number_find(&t->numbers, addr, req->public_port);
+		n = &t->numbers.numbers[*out];
+		if (*out != 0 && (holder == 0 || n->holder != holder || lease_number_is_live(n)))
+			return -EADDRINUSE;
+	} else if (holder != 0) {
+		*out = lease_number_find_former(
+			&t->numbers, addr, holder, &req->inner_addr, req->inner_port);
+	}
+	return 0;
+}
+
+/* Hold a free number; *holder is made when the peer is none yet. */
+static uint32_t add_number(struct lease_table *t, const struct lease_request *req, uint32_t *holder,
+	const struct ip_addr *addr, uint16_t port)
+{
+	uint32_t i;
+
+	if (*holder == 0)
+		*holder = add_holder(t, req->peer_idx);
+	i = lease_number_add(&t->numbers, addr, port, *holder, &req->inner_addr, req->inner_port);
+	t->holders[*holder].n_numbers++;
+	return i;
+}
+
+/* A number of this address for the request, out of quarantine or free. */
+static int take_number_at(struct lease_table *t, const struct lease_request *req, uint32_t holder,
+	const struct ip_addr *addr, uint32_t *out)
+{
+	uint16_t port = req->public_port;
+	uint32_t i;
+	int r;
+
+	r = find_own(t, req, holder, addr, &i);
+	if (r < 0)
+		return r;
+	if (i == 0) {
+		/* A peer that opens and closes at will must not fill the quarantine: past twice its
+		 * quota, or when nothing is free, it gets its own numbers again. */
+		if (holder != 0 && t->holders[holder].n_numbers >= 2ull * req->peer_max_leases)
+			r = -EDQUOT;
+		else if (lease_slab_is_full(&t->numbers.slab))
+			r = -ENOSPC;
+		else if (port == 0 && (port = lease_number_choose(&t->numbers, addr)) == 0)
+			r = -ENOSPC;
+		if (r < 0 && req->public_port == 0)
+			i = find_waiting(t, holder, addr);
+		if (r < 0 && i == 0)
+			return r;
+	}
+
+	if (i != 0)
+		reclaim_number(t, i, req);
+	else
+		i = add_number(t, req, &holder, addr, port);
+	t->holders[holder].n_live++;
+	t->holders[holder].public_addr = *addr;
+	*out = i;
+	return 0;
+}
+
+static int take_number_anywhere(
+	struct lease_table *t, const struct lease_request *req, uint32_t holder, uint32_t *out)
+{
+	bool is_v4 = ip_is_v4(&req->inner_addr);
+	struct ip_addr addr;
+	uint64_t n, start;
+	int r = -ENOSPC;
+
+	/* Its address of old first: that is where others may still look for it. */
+	if (holder != 0 && ip_is_v4(&t->holders[holder].public_addr) == is_v4) {
+		addr = t->holders[holder].public_addr;
+		if (take_number_at(t, req, holder, &addr, out) == 0)
+			return 0;
+	}
+	n = lease_pool_count(&t->conf, is_v4);
+	if (n == 0)
+		return -EADDRNOTAVAIL;
+	start = lease_random_below(&t->numbers, n);
+	for (uint64_t i = 0; r < 0 && i < n && i < ADDRESS_TRIES; i++) {
+		addr = lease_pool_address(&t->conf, is_v4, (start + i) % n);
+		r = take_number_at(t, req, holder, &addr, out);
+	}
+	return r;
+}
+
+static int take_number(
+	struct lease_table *t, const struct lease_request *req, uint32_t holder, uint32_t *out)
+{
+	const struct lease_conf *conf = &t->conf;
+	bool is_asked = !ip_is_none(&req->public_addr);
+	bool is_paired = holder != 0 && t->holders[holder].n_live > 0;
+	struct ip_addr addr;
+
+	if (req->public_port != 0 &&
+		(req->public_port < conf->port_first || req->public_port > conf->port_last))
+		return -ERANGE;
+	if (is_asked && !lease_pool_contains(conf, &req->public_addr))
+		return -EADDRNOTAVAIL;
+	if (!is_asked && !is_paired)
+		return take_number_anywhere(t, req, holder, out);
+
+	addr = is_paired ? t->holders[holder].public_addr : req->public_addr;
+	if (is_asked && !ip_equal(&addr, &req->public_addr))
+		return -EXDEV;
+	if (ip_is_v4(&addr) != ip_is_v4(&req->inner_addr))
+		return -EADDRNOTAVAIL;
+	return take_number_at(t, req, holder, &addr, out);
+}
+
+/* ---- leases ---- */
+
+/* The live lease of the number for one of these protocols; 0. */
+static uint32_t lease_of_number(const struct lease_number *n, uint8_t protos)
+{
+	if ((protos & LEASE_PROTO_TCP) && n->lease[0] != 0)
+		return n->lease[0];
+	return protos & LEASE_PROTO_UDP ? n->lease[1] : 0;
+}
+
+static uint64_t hash_id(uint64_t id)
+{
+	return id; /* counted up by us: nobody chooses it, and neighbours fall into different chains
+		    */
+}
+
+static uint32_t find_id(const struct lease_table *t, uint64_t id)
+{
+	uint32_t i;
+
+	for (i = lease_index_first(&t->by_id, hash_id(id)); i != 0; i = t->by_id.next[i])
+		if (t->leases[i].id == id)
+			break;
+	return i;
+}
+
+/* A lease on a number that the peer holds and whose wanted protocols are free. */
+static uint32_t add_lease(
+	struct lease_table *t, uint32_t number, const struct lease_request *req, uint64_t now_ns)
+{
+	struct lease_number *n = &t->numbers.numbers[number];
+	uint32_t i = lease_slab_get(&t->slab);
+	struct holder *h = &t->holders[n->holder];
+	struct lease *l = &t->leases[i];
+
+	*l = (struct lease){
+		.id = t->next_id++,
+		.state = LEASE_ACTIVE,
+		.peer_idx = req->peer_idx,
+		.protos = req->protos,
+		.public_addr = n->public_addr,
+		.public_port = n->public_port,
+		.inner_addr = n->inner_addr,
+		.inner_port = n->inner_port,
+		.opened_ns = now_ns,
+		.idle_ns = req->idle_ns,
+		.n_sources = req->n_sources,
+	};
+	memcpy(l->sources, req->sources, req->n_sources * sizeof(l->sources[0]));
+	memcpy(l->label, req->label, sizeof(l->label) - 1);
+
+	if (req->protos & LEASE_PROTO_TCP)
+		n->lease[0] = i;
+	if (req->protos & LEASE_PROTO_UDP)
+		n->lease[1] = i;
+	t->number_of[i] = number;
+	lease_index_add(&t->by_id, hash_id(l->id), i);
+	lease_list_append(&h->leases, t->lease_links, i);
+	h->n_leases++;
+	t->n_leases++;
+	set_ttl(t, i, req->ttl_ns != 0 ? req->ttl_ns : t->conf.default_ttl_ns, now_ns);
+	return i;
+}
+
+static void end_lease(struct lease_table *t, uint32_t i, uint64_t now_ns, struct lease *out)
+{
+	struct lease_number *n = &t->numbers.numbers[t->number_of[i]];
+	struct holder *h = &t->holders[n->holder];
+	struct lease *l = &t->leases[i];
+
+	lease_heap_del(&t->deadlines, i);
+	lease_index_del(&t->by_id, hash_id(l->id), i);
+	lease_list_del(&h->leases, t->lease_links, i);
+	h->n_leases--;
+	t->n_leases--;
+	for (unsigned proto = 0; proto < 2; proto++)
+		if (n->lease[proto] == i)
+			n->lease[proto] = 0;
+	if (!lease_number_is_live(n))
+		retire_number(t, t->number_of[i], now_ns);
+
+	*out = *l;
+	out->state = LEASE_QUARANTINE;
+	out->expires_ns = add_time(now_ns, t->conf.quarantine_ns);
+	memset(l, 0, sizeof(*l));
+	lease_slab_put(&t->slab, i);
+}
+
+static bool is_sound(const struct lease_request *req)
+{
+	return (req->protos & LEASE_PROTO_BOTH) != 0 && (req->protos & ~LEASE_PROTO_BOTH) == 0 &&
+	       req->peer_idx != UINT32_MAX && req->inner_port != 0 &&
+	       !ip_is_none(&req->inner_addr) && req->n_sources <= LEASE_SOURCES_MAX;
+}
+
+int lease_grant(struct lease_table *t, const struct lease_request *req, uint64_t now_ns,
+	const struct lease **out)
+{
+	uint32_t holder, number = 0, i;
+	int r;
+
+	if (!is_sound(req))
+		return -EINVAL;
+	free_due_numbers(t, now_ns);
+	holder = find_holder(t, req->peer_idx);
+	if (holder != 0)
+		number = lease_number_find_live(
+			&t->numbers, holder, &req->inner_addr, req->inner_port);
+
+	/* The caller's own: renewed whole, or joined by the other protocol. */
+	if (number != 0) {
+		i = lease_of_number(&t->numbers.numbers[number], req->protos);
+		if (i != 0 && (req->protos & ~t->leases[i].protos) != 0)
+			return -EEXIST;
+		if (i != 0) {
+			set_ttl(t, i, req->ttl_ns != 0 ? req->ttl_ns : t->leases[i].ttl_ns, now_ns);
+			*out = &t->leases[i];
+			return 1;
+		}
+	}
+
+	if (req->peer_max_leases <= (holder != 0 ? t->holders[holder].n_leases : 0))
+		return -EDQUOT;
+	if (t->n_leases == t->conf.max_leases)
+		return -ENOSPC;
+	if (number == 0) {
+		r = take_number(t, req, holder, &number);
+		if (r < 0)
+			return r;
+	}
+	*out = &t->leases[add_lease(t, number, req, now_ns)];
+	return 0;
+}
+
+int lease_renew(struct lease_table *t, uint64_t id, uint64_t ttl_ns, uint64_t now_ns,
+	const struct lease **out)
+{
+	uint32_t i = find_id(t, id);
+
+	if (i == 0)
+		return -ENOENT;
+	set_ttl(t, i, ttl_ns != 0 ? ttl_ns : t->leases[i].ttl_ns, now_ns);
+	*out = &t->leases[i];
+	return 0;
+}
+
+int lease_close(struct lease_table *t, uint64_t id, uint64_t now_ns, struct lease *out)
+{
+	uint32_t i = find_id(t, id);
+
+	if (i == 0)
+		return -ENOENT;
+	end_lease(t, i, now_ns, out);
+	return 0;
+}
+
+bool lease_expire_next(struct lease_table *t, uint64_t now_ns, struct lease *out)
+{
+	uint32_t i = lease_heap_first(&t->deadlines);
+
+	free_due_numbers(t, now_ns);
+	if (i == 0 || t->leases[i].expires_ns > now_ns)
+		return false;
+	end_lease(t, i, now_ns, out);
+	return true;
+}
+
+uint64_t lease_next_deadline_ns(const struct lease_table *t)
+{
+	uint32_t i = lease_heap_first(&t->deadlines), number = t->numbers.quarantine.head;
+	uint64_t lease_ns = i != 0 ? t->leases[i].expires_ns : TIME_NEVER;
+	uint64_t number_ns = number != 0 ? t->numbers.numbers[number].free_ns : TIME_NEVER;
+
+	return lease_ns < number_ns ? lease_ns : number_ns;
+}
+
+/* ---- looking ---- */
+
+const struct lease *lease_get(const struct lease_table *t, uint64_t id)
+{
+	uint32_t i = find_id(t, id);
+
+	return i != 0 ? &t->leases[i] : NULL;
+}
+
+const struct lease *lease_find_public(
+	const struct lease_table *t, const struct ip_addr *addr, uint8_t protos, uint16_t port)
+{
+	uint32_t i = lease_number_find(&t->numbers, addr, port);
+
+	if (i != 0)
+		i = lease_of_number(&t->numbers.numbers[i], protos);
+	return i != 0 ? &t->leases[i] : NULL;
+}
+
+/* The cursor is the entry to look at next, plus 1 so that the start is not the end. */
+const struct lease *lease_next(const struct lease_table *t, uint32_t peer_idx, uint64_t *cursor)
+{
+	uint32_t holder, i;
+
+	if (peer_idx == UINT32_MAX) {
+		for (i = *cursor != 0 ? (uint32_t)(*cursor - 1) : 1; i <= t->slab.n_touched; i++)
+			if (t->leases[i].state == LEASE_ACTIVE) {
+				*cursor = i + 2ull;
+				return &t->leases[i];
+			}
+		*cursor = i + 1ull;
+		return NULL;
+	}
+	if (*cursor == 0) {
+		holder = find_holder(t, peer_idx);
+		i = holder != 0 ? t->holders[holder].leases.head : 0;
+	} else {
+		i = (uint32_t)(*cursor - 1);
+	}
+	*cursor = (i != 0 ? t->lease_links[i].next : 0) + 1ull;
+	return i != 0 ? &t->leases[i] : NULL;
+}
+
+uint32_t lease_count(const struct lease_table *t, uint32_t peer_idx)
+{
+	uint32_t holder;
+
+	if (peer_idx == UINT32_MAX)
+		return t->n_leases;
+	holder = find_holder(t, peer_idx);
+	return holder != 0 ? t->holders[holder].n_leases : 0;
+}

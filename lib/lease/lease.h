@@ -3,7 +3,8 @@
  * Spec:      DESIGN section 4; RFC 6888 REQ-8 (quarantine); RFC 6056 (random choice).
  * Threads:   control thread only; workers see leases through doors.
  * Memory:    sized at create; no allocation afterwards.
- * Invariant: at most one owner of (public address, public port), both protocols together;
+ * Invariant: at most one owner of (public address, public port), both protocols together, and all
+ *            its live leases lead to the same inner address and port;
  *            at most one live lease per (peer, protocol, inner address, inner port);
  *            all leases of a peer have the same public address.
  */
@@ -16,35 +17,36 @@
 #include "base/ip.h"
 #include "base/time.h"
 
-#define LEASE_PROTO_TCP  (1u << 0)
-#define LEASE_PROTO_UDP  (1u << 1)
+#define LEASE_PROTO_TCP	 (1u << 0)
+#define LEASE_PROTO_UDP	 (1u << 1)
 #define LEASE_PROTO_BOTH (LEASE_PROTO_TCP | LEASE_PROTO_UDP)
 
-#define LEASE_LABEL_CHARS  64 /* with its NUL */
-#define LEASE_SOURCES_MAX  8  /* source prefixes per lease */
-#define LEASE_POOL_MAX     64 /* public prefixes */
+#define LEASE_LABEL_CHARS 64 /* with its NUL */
+#define LEASE_SOURCES_MAX 8  /* source prefixes per lease */
+#define LEASE_POOL_MAX	  64 /* public prefixes */
+#define LEASE_TABLE_MAX	  (1u << 28)
 
 enum lease_state {
 	LEASE_FREE = 0,
 	LEASE_ACTIVE,
-	LEASE_QUARANTINE, /* ended; kept from others until quarantine has passed */
+	LEASE_QUARANTINE, /* ended: only in the copies that close and expire_next give */
 };
 
 struct lease {
 	uint64_t id; /* never reused while the process runs; 1.. */
 	enum lease_state state;
 	uint32_t peer_idx;
-	uint8_t protos;              /* LEASE_PROTO_* bits */
+	uint8_t protos; /* LEASE_PROTO_* bits */
 	struct ip_addr public_addr;
 	uint16_t public_port;
 	struct ip_addr inner_addr;
 	uint16_t inner_port;
 	uint64_t opened_ns;
-	uint64_t expires_ns;         /* TIME_NEVER: no end; in QUARANTINE: when it becomes FREE */
-	uint64_t ttl_ns;             /* as granted; a renewal without a TTL grants it again */
-	uint64_t idle_ns;            /* close when unused for this long; 0: no idle limit */
+	uint64_t expires_ns; /* TIME_NEVER: no end; in QUARANTINE: when others may have the port */
+	uint64_t ttl_ns;     /* as granted; a renewal without a TTL grants it again */
+	uint64_t idle_ns;    /* close when unused for this long; 0: no idle limit */
 	struct ip_prefix sources[LEASE_SOURCES_MAX];
-	uint8_t n_sources;           /* 0: any source */
+	uint8_t n_sources; /* 0: any source */
 	char label[LEASE_LABEL_CHARS];
 };
 
@@ -53,7 +55,7 @@ struct lease_conf {
 	struct ip_prefix pool[LEASE_POOL_MAX];
 	unsigned n_pool;
 	uint16_t port_first, port_last; /* inclusive */
-	uint32_t max_leases;            /* capacity of the table */
+	uint32_t max_leases;		/* live ones; as many numbers again may be in quarantine */
 	uint64_t default_ttl_ns, max_ttl_ns;
 	uint64_t quarantine_ns;
 	/* Random bytes: crypto_random in the gateway, a seeded generator in tests. */
@@ -83,29 +85,37 @@ struct lease_table *lease_table_create(const struct lease_conf *conf);
 void lease_table_destroy(struct lease_table *t);
 
 /* Grant a new lease, or renew the caller's own: a request for the same (peer, inner address, inner
- * port) and protocols renews that lease, keeping its port, whatever is suggested. Asking for the
- * companion protocol of an own lease gives a lease on the same number.
+ * port) and protocols, or for one of both, renews that lease, keeping its port, whatever is
+ * suggested. A renewal changes the lifetime only: sources, label and idle limit stay as opened.
+ * Asking for the companion protocol of an own lease gives a lease on the same number.
  *
  * The public address is the one the peer's other leases have; for a first lease the requested one,
- * else a random address of the pool, and a random free port out of the range.
+ * else the one it had, else a random address of the pool, of the inner address's family. The port
+ * is the requested one; else the one that the peer had for this inner endpoint, if still in
+ * quarantine; else a random free one out of the range. A peer that holds twice its quota, numbers
+ * in quarantine included, gets the longest-waiting of its own instead of a free one.
  *
- * *out     on success the live lease, owned by the table, valid until it is FREE.
+ * now_ns   never less than in an earlier call, here and below.
+ * *out     on success the live lease, owned by the table, valid until it ends.
  * Returns 0 new; 1 renewed;
- *   -EINVAL inner port 0 or no protocol; -ERANGE public port outside the lease range;
- *   -EADDRNOTAVAIL public address not in the pool; -EADDRINUSE port held by another peer, in
- *   quarantine from another peer, or by the caller for something else; -EXDEV the peer's leases have
- *   another public address; -EDQUOT per-peer limit; -ENOSPC table full or no free port.
- * The ttl is clamped to max_ttl. Cost O(1) expected, never blocks.
- */
+ *   -EINVAL no inner address or port, no protocol, too many sources, peer_idx UINT32_MAX;
+ *   -EEXIST both protocols wanted, and one has a lease of its own for this inner endpoint;
+ *   -ERANGE public port outside the lease range; -EADDRNOTAVAIL public address not in the pool, or
+ *   none of the inner address's family; -EADDRINUSE port held by another peer, in quarantine from
+ *   another peer, or by the caller for another inner endpoint; -EXDEV the peer's leases have
+ * another public address; -EDQUOT per-peer limit (or twice that, quarantine included, when a port
+ * is asked for); -ENOSPC table full or no free port. The ttl is clamped to max_ttl. Cost O(1)
+ * expected, O(log n) for the deadline, never blocks. */
 int lease_grant(struct lease_table *t, const struct lease_request *req, uint64_t now_ns,
 	const struct lease **out);
 
-/* Extend by ttl_ns (0: as granted before). 0; -ENOENT no such live lease. */
+/* It now ends ttl_ns from now (0: as granted before), clamped. A lease that is due but was not yet
+ * returned by lease_expire_next is live. 0; -ENOENT no such live lease. */
 int lease_renew(struct lease_table *t, uint64_t id, uint64_t ttl_ns, uint64_t now_ns,
 	const struct lease **out);
 
-/* End it: ACTIVE -> QUARANTINE. During the quarantine only the same peer gets the port again. *out: what ended.
- * 0; -ENOENT. */
+/* End it: ACTIVE -> QUARANTINE. During the quarantine only the same peer gets the port again; it
+ * counts from the end of the last lease on that port. *out: what ended. 0; -ENOENT. */
 int lease_close(struct lease_table *t, uint64_t id, uint64_t now_ns, struct lease *out);
 
 /* The next ACTIVE lease whose time has come ends (copied to *out, true), or false: none is due.
@@ -114,14 +124,20 @@ bool lease_expire_next(struct lease_table *t, uint64_t now_ns, struct lease *out
 /* When lease_expire_next has something to do; TIME_NEVER when the table is empty. */
 uint64_t lease_next_deadline_ns(const struct lease_table *t);
 
+/* From now on peer_idx may name another peer: its numbers in quarantine are nobody's until they are
+ * FREE. Call it when a peer is deleted, once its leases are closed. 0; -EBUSY it has live leases.
+ */
+int lease_peer_forget(struct lease_table *t, uint32_t peer_idx);
+
+/* A live lease; NULL. */
 const struct lease *lease_get(const struct lease_table *t, uint64_t id);
 /* The live lease that holds this public port for one of these protocols; NULL. */
-const struct lease *lease_find_public(const struct lease_table *t, const struct ip_addr *addr,
-	uint8_t protos, uint16_t port);
+const struct lease *lease_find_public(
+	const struct lease_table *t, const struct ip_addr *addr, uint8_t protos, uint16_t port);
 
-/* Walk live leases in no particular order: *cursor starts at 0; NULL ends. peer_idx UINT32_MAX: all.
- * With a peer the cost is that peer's leases only. The table may not change during a walk, except
- * that the lease just returned may be closed. */
+/* Walk live leases in no particular order: *cursor starts at 0; NULL ends. peer_idx UINT32_MAX:
+ * all. With a peer the cost is that peer's leases only. The table may not change during a walk,
+ * except that the lease just returned may be closed. */
 const struct lease *lease_next(const struct lease_table *t, uint32_t peer_idx, uint64_t *cursor);
 uint32_t lease_count(const struct lease_table *t, uint32_t peer_idx);
 

@@ -1,0 +1,336 @@
+#include "lease/number.h"
+
+#include <assert.h>
+
+#define SPARSE_PROBES 128
+
+struct public_key {
+	uint8_t addr[16];
+	uint16_t port;
+};
+static_assert(sizeof(struct public_key) == 18, "no padding may reach the hash");
+
+struct inner_key {
+	uint32_t holder;
+	uint8_t addr[16];
+	uint32_t port;
+};
+static_assert(sizeof(struct inner_key) == 24, "no padding may reach the hash");
+
+/* ---- memory ---- */
+
+static uint32_t bitmap_words(const struct lease_numbers *ns)
+{
+	return (ns->n_ports + 63) / 64;
+}
+
+bool lease_numbers_init(
+	struct lease_numbers *ns, const struct lease_conf *conf, uint32_t n_max, uint64_t n_places)
+{
+	uint64_t n_bitmaps;
+	uint32_t quarter;
+
+	ns->conf = conf;
+	ns->n_ports = (uint32_t)conf->port_last - conf->port_first + 1;
+	conf->random(ns->hash_key, sizeof(ns->hash_key));
+	if (n_places > n_max)
+		n_places = n_max;
+	/* A place keeps its bitmap until less than a quarter of its ports is used. */
+	quarter = ns->n_ports / 4 > 0 ? ns->n_ports / 4 : 1;
+	n_bitmaps = n_max / quarter;
+	if (n_bitmaps > n_places)
+		n_bitmaps = n_places;
+
+	ns->numbers = calloc((size_t)n_max + 1, sizeof(*ns->numbers));
+	ns->quarantine_links = calloc((size_t)n_max + 1, sizeof(*ns->quarantine_links));
+	ns->places = calloc(n_places + 1, sizeof(*ns->places));
+	ns->bitmaps = calloc((n_bitmaps + 1) * bitmap_words(ns), sizeof(*ns->bitmaps));
+	return ns->numbers && ns->quarantine_links && ns->places && ns->bitmaps &&
+	       lease_slab_init(&ns->slab, n_max) && lease_index_init(&ns->by_public, n_max) &&
+	       lease_index_init(&ns->by_inner, n_max) &&
+	       lease_slab_init(&ns->place_slab, (uint32_t)n_places) &&
+	       lease_index_init(&ns->by_addr, (uint32_t)n_places) &&
+	       lease_slab_init(&ns->bitmap_slab, (uint32_t)n_bitmaps);
+}
+
+void lease_numbers_fini(struct lease_numbers *ns)
+{
+	free(ns->numbers);
+	free(ns->quarantine_links);
+	free(ns->places);
+	free(ns->bitmaps);
+	lease_slab_fini(&ns->slab);
+	lease_index_fini(&ns->by_public);
+	lease_index_fini(&ns->by_inner);
+	lease_slab_fini(&ns->place_slab);
+	lease_index_fini(&ns->by_addr);
+	lease_slab_fini(&ns->bitmap_slab);
+	crypto_wipe(ns->hash_key, sizeof(ns->hash_key));
+}
+
+/* ---- hashing and chance ---- */
+
+uint64_t lease_hash(const struct lease_numbers *ns, const void *key, size_t len)
+{
+	return crypto_siphash(ns->hash_key, key, len);
+}
+
+static uint64_t hash_public(
+	const struct lease_numbers *ns, const struct ip_addr *addr, uint16_t port)
+{
+	struct public_key key = {.port = port};
+
+	memcpy(key.addr, addr->bytes, sizeof(key.addr));
+	return lease_hash(ns, &key, sizeof(key));
+}
+
+static uint64_t hash_inner(
+	const struct lease_numbers *ns, uint32_t holder, const struct ip_addr *addr, uint16_t port)
+{
+	struct inner_key key = {.holder = holder, .port = port};
+
+	memcpy(key.addr, addr->bytes, sizeof(key.addr));
+	return lease_hash(ns, &key, sizeof(key));
+}
+
+static uint32_t random_word(struct lease_numbers *ns)
+{
+	if (ns->n_random == 0) {
+		ns->conf->random(ns->random_words, sizeof(ns->random_words));
+		ns->n_random = sizeof(ns->random_words) / sizeof(ns->random_words[0]);
+	}
+	return ns->random_words[--ns->n_random];
+}
+
+uint64_t lease_random_below(struct lease_numbers *ns, uint64_t n)
+{
+	uint64_t r = (uint64_t)random_word(ns) << 32;
+
+	return (r | random_word(ns)) % n;
+}
+
+/* ---- places and their bitmaps ---- */
+
+static uint32_t find_place(const struct lease_numbers *ns, const struct ip_addr *addr)
+{
+	uint64_t hash = lease_hash(ns, addr->bytes, sizeof(addr->bytes));
+	uint32_t i;
+
+	for (i = lease_index_first(&ns->by_addr, hash); i != 0; i = ns->by_addr.next[i])
+		if (ip_equal(&ns->places[i].addr, addr))
+			break;
+	return i;
+}
+
+static uint64_t *bitmap_of(const struct lease_numbers *ns, const struct lease_place *p)
+{
+	return ns->bitmaps + (size_t)p->bitmap * bitmap_words(ns);
+}
+
+/* bit: the port's distance from the first of the range. */
+static void set_used(
+	const struct lease_numbers *ns, const struct lease_place *p, uint32_t bit, bool is_used)
+{
+	uint64_t *word = bitmap_of(ns, p) + bit / 64, mask = 1ull << bit % 64;
+
+	if (p->bitmap == 0)
+		return;
+	*word = is_used ? *word | mask : *word & ~mask;
+}
+
+/* Random probing is quick while half of the ports are free. Beyond, a bitmap keeps the choice quick
+ * up to the last free port. Building it asks for each port once, which the uses that it took to
+ * come here have paid for; it is dropped only at a quarter, so that no toggling at the edge repeats
+ * it. */
+static void adjust_bitmap(struct lease_numbers *ns, struct lease_place *p)
+{
+	if (p->bitmap == 0 && p->n_used > ns->n_ports / 2) {
+		p->bitmap = lease_slab_get(&ns->bitmap_slab);
+		assert(p->bitmap != 0);
+		memset(bitmap_of(ns, p), 0, bitmap_words(ns) * sizeof(uint64_t));
+		for (uint32_t bit = 0; bit < ns->n_ports; bit++)
+			if (lease_number_find(ns, &p->addr, (uint16_t)(ns->conf->port_first + bit)))
+				set_used(ns, p, bit, true);
+	} else if (p->bitmap != 0 && (p->n_used == 0 || p->n_used < ns->n_ports / 4)) {
+		lease_slab_put(&ns->bitmap_slab, p->bitmap);
+		p->bitmap = 0;
+	}
+}
+
+/* The free port of this rank; rank is less than the number of free ports. */
+static uint32_t find_free_bit(
+	const struct lease_numbers *ns, const struct lease_place *p, uint32_t rank)
+{
+	const uint64_t *words = bitmap_of(ns, p);
+	uint64_t free_bits = ~words[0];
+	uint32_t i = 0, n;
+
+	while (rank >= (n = (uint32_t)__builtin_popcountll(free_bits))) {
+		rank -= n;
+		free_bits = ~words[++i];
+	}
+	for (; rank > 0; rank--)
+		free_bits &= free_bits - 1;
+	return i * 64 + (uint32_t)__builtin_ctzll(free_bits);
+}
+
+uint16_t lease_number_choose(struct lease_numbers *ns, const struct ip_addr *addr)
+{
+	uint32_t place = find_place(ns, addr), bit;
+	const struct lease_place *p = &ns->places[place];
+	uint16_t port;
+
+	if (place != 0 && p->n_used == ns->n_ports)
+		return 0;
+	if (place != 0 && p->bitmap != 0) {
+		bit = (uint32_t)lease_random_below(ns, ns->n_ports - p->n_used);
+		return (uint16_t)(ns->conf->port_first + find_free_bit(ns, p, bit));
+	}
+	for (unsigned i = 0; i < SPARSE_PROBES; i++) {
+		port = (uint16_t)(ns->conf->port_first + lease_random_below(ns, ns->n_ports));
+		if (lease_number_find(ns, addr, port) == 0)
+			return port;
+	}
+	/* At most half are used: a generator that is none brought us here. Any free port will do.
+	 */
+	for (port = ns->conf->port_first; lease_number_find(ns, addr, port) != 0; port++)
+		;
+	return port;
+}
+
+/* ---- numbers ---- */
+
+uint32_t lease_number_find(
+	const struct lease_numbers *ns, const struct ip_addr *addr, uint16_t port)
+{
+	const struct lease_number *n;
+	uint32_t i = lease_index_first(&ns->by_public, hash_public(ns, addr, port));
+
+	for (; i != 0; i = ns->by_public.next[i]) {
+		n = &ns->numbers[i];
+		if (n->public_port == port && ip_equal(&n->public_addr, addr))
+			break;
+	}
+	return i;
+}
+
+static bool is_for(const struct lease_number *n, uint32_t holder, const struct ip_addr *inner_addr,
+	uint16_t inner_port)
+{
+	return n->holder == holder && n->inner_port == inner_port &&
+	       ip_equal(&n->inner_addr, inner_addr);
+}
+
+uint32_t lease_number_find_live(const struct lease_numbers *ns, uint32_t holder,
+	const struct ip_addr *inner_addr, uint16_t inner_port)
+{
+	uint32_t i =
+		lease_index_first(&ns->by_inner, hash_inner(ns, holder, inner_addr, inner_port));
+
+	for (; i != 0; i = ns->by_inner.next[i])
+		if (lease_number_is_live(&ns->numbers[i]) &&
+			is_for(&ns->numbers[i], holder, inner_addr, inner_port))
+			break;
+	return i;
+}
+
+uint32_t lease_number_find_former(const struct lease_numbers *ns, const struct ip_addr *public_addr,
+	uint32_t holder, const struct ip_addr *inner_addr, uint16_t inner_port)
+{
+	uint32_t i =
+		lease_index_first(&ns->by_inner, hash_inner(ns, holder, inner_addr, inner_port));
+
+	for (; i != 0; i = ns->by_inner.next[i])
+		if (!lease_number_is_live(&ns->numbers[i]) &&
+			is_for(&ns->numbers[i], holder, inner_addr, inner_port) &&
+			ip_equal(&ns->numbers[i].public_addr, public_addr))
+			break;
+	return i;
+}
+
+static uint64_t hash_inner_of(const struct lease_numbers *ns, const struct lease_number *n)
+{
+	return hash_inner(ns, n->holder, &n->inner_addr, n->inner_port);
+}
+
+uint32_t lease_number_add(struct lease_numbers *ns, const struct ip_addr *addr, uint16_t port,
+	uint32_t holder, const struct ip_addr *inner_addr, uint16_t inner_port)
+{
+	uint32_t i = lease_slab_get(&ns->slab), place;
+	struct lease_place *p;
+
+	if (i == 0)
+		return 0;
+	place = find_place(ns, addr);
+	if (place == 0) {
+		place = lease_slab_get(&ns->place_slab);
+		assert(place != 0);
+		ns->places[place] = (struct lease_place){.addr = *addr};
+		lease_index_add(
+			&ns->by_addr, lease_hash(ns, addr->bytes, sizeof(addr->bytes)), place);
+	}
+	ns->numbers[i] = (struct lease_number){
+		.public_addr = *addr,
+		.inner_addr = *inner_addr,
+		.public_port = port,
+		.inner_port = inner_port,
+		.holder = holder,
+		.place = place,
+	};
+	lease_index_add(&ns->by_public, hash_public(ns, addr, port), i);
+	lease_index_add(&ns->by_inner, hash_inner_of(ns, &ns->numbers[i]), i);
+
+	p = &ns->places[place];
+	p->n_used++;
+	set_used(ns, p, (uint32_t)port - ns->conf->port_first, true);
+	adjust_bitmap(ns, p);
+	return i;
+}
+
+void lease_number_reclaim(
+	struct lease_numbers *ns, uint32_t i, const struct ip_addr *inner_addr, uint16_t inner_port)
+{
+	struct lease_number *n = &ns->numbers[i];
+
+	lease_list_del(&ns->quarantine, ns->quarantine_links, i);
+	lease_index_del(&ns->by_inner, hash_inner_of(ns, n), i);
+	n->inner_addr = *inner_addr;
+	n->inner_port = inner_port;
+	n->free_ns = 0;
+	lease_index_add(&ns->by_inner, hash_inner_of(ns, n), i);
+}
+
+void lease_number_retire(struct lease_numbers *ns, uint32_t i, uint64_t free_ns)
+{
+	ns->numbers[i].free_ns = free_ns;
+	lease_list_append(&ns->quarantine, ns->quarantine_links, i);
+}
+
+void lease_number_disown(struct lease_numbers *ns, uint32_t i)
+{
+	struct lease_number *n = &ns->numbers[i];
+
+	lease_index_del(&ns->by_inner, hash_inner_of(ns, n), i);
+	n->holder = 0;
+	lease_index_add(&ns->by_inner, hash_inner_of(ns, n), i);
+}
+
+void lease_number_del(struct lease_numbers *ns, uint32_t i)
+{
+	const struct lease_number *n = &ns->numbers[i];
+	struct lease_place *p = &ns->places[n->place];
+
+	lease_list_del(&ns->quarantine, ns->quarantine_links, i);
+	lease_index_del(&ns->by_inner, hash_inner_of(ns, n), i);
+	lease_index_del(&ns->by_public, hash_public(ns, &n->public_addr, n->public_port), i);
+
+	p->n_used--;
+	set_used(ns, p, (uint32_t)n->public_port - ns->conf->port_first, false);
+	adjust_bitmap(ns, p);
+	if (p->n_used == 0) {
+		lease_index_del(&ns->by_addr, lease_hash(ns, p->addr.bytes, sizeof(p->addr.bytes)),
+			n->place);
+		lease_slab_put(&ns->place_slab, n->place);
+	}
+	lease_slab_put(&ns->slab, i);
+}

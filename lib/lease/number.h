@@ -1,0 +1,101 @@
+/* number.h - public numbers (address, port) that are held: by whom, for which inner endpoint, and,
+ * once its leases have ended, until when they are kept from others.
+ *
+ * A number stands between its leases (one for each protocol, or one for both) and the outside: it
+ * is owned as a whole, so the companion protocol can never go to another peer.
+ *
+ * Spec:    RFC 6056, section 3.3.1 (random choice); RFC 6888 REQ-8 (quarantine).
+ * Threads: those of the lease table. Memory: sized at init.
+ * Cost:    O(1) expected, whatever an attacker chooses: the hash is keyed.
+ */
+#ifndef PORTIER_LEASE_NUMBER_H
+#define PORTIER_LEASE_NUMBER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/ip.h"
+#include "crypto/crypto.h"
+#include "lease/lease.h"
+#include "lease/links.h"
+
+struct lease_number {
+	struct ip_addr public_addr, inner_addr;
+	uint16_t public_port, inner_port;
+	uint32_t holder;   /* its owner's entry in the lease table; 0: nobody may have it back */
+	uint32_t place;	   /* of its public address */
+	uint32_t lease[2]; /* live leases, TCP and UDP; the same twice for one of both; 0: none */
+	uint64_t free_ns;  /* in quarantine: its end */
+};
+
+/* A public address that has numbers. */
+struct lease_place {
+	struct ip_addr addr;
+	uint32_t n_used;
+	uint32_t bitmap; /* which ports are used, once more than half are; 0: not kept */
+};
+
+struct lease_numbers {
+	const struct lease_conf *conf;
+	uint8_t hash_key[CRYPTO_SIPHASH_KEY_BYTES];
+	uint32_t random_words[64]; /* drawn ahead */
+	unsigned n_random;
+	uint32_t n_ports; /* in the range */
+
+	struct lease_number *numbers;
+	struct lease_slab slab;
+	struct lease_index by_public, by_inner;
+	struct lease_list quarantine; /* oldest first, so in the order of free_ns */
+	struct lease_link *quarantine_links;
+
+	struct lease_place *places;
+	struct lease_slab place_slab;
+	struct lease_index by_addr;
+	uint64_t *bitmaps; /* of (n_ports + 63) / 64 words */
+	struct lease_slab bitmap_slab;
+};
+
+/* At most n_max numbers, on n_places possible addresses. conf must outlive ns. False when memory is
+ * out; fini is due in any case. */
+bool lease_numbers_init(
+	struct lease_numbers *ns, const struct lease_conf *conf, uint32_t n_max, uint64_t n_places);
+void lease_numbers_fini(struct lease_numbers *ns);
+
+uint64_t lease_hash(const struct lease_numbers *ns, const void *key, size_t len);
+/* In 0..n-1, each with a probability that is off by less than n / 2^64; n > 0. */
+uint64_t lease_random_below(struct lease_numbers *ns, uint64_t n);
+
+/* Whose number, live or in quarantine; 0: free. */
+uint32_t lease_number_find(
+	const struct lease_numbers *ns, const struct ip_addr *addr, uint16_t port);
+/* The holder's live number for this inner endpoint; there is at most one. */
+uint32_t lease_number_find_live(const struct lease_numbers *ns, uint32_t holder,
+	const struct ip_addr *inner_addr, uint16_t inner_port);
+/* The number of this public address that the holder last had for this inner endpoint, now in
+ * quarantine. */
+uint32_t lease_number_find_former(const struct lease_numbers *ns, const struct ip_addr *public_addr,
+	uint32_t holder, const struct ip_addr *inner_addr, uint16_t inner_port);
+
+static inline bool lease_number_is_live(const struct lease_number *n)
+{
+	return n->lease[0] != 0 || n->lease[1] != 0;
+}
+
+/* A random free port of this address; 0 when all are used. Uniform. */
+uint16_t lease_number_choose(struct lease_numbers *ns, const struct ip_addr *addr);
+
+/* Hold a free number; 0 when ns is full. It is neither live nor in quarantine until the caller
+ * says. */
+uint32_t lease_number_add(struct lease_numbers *ns, const struct ip_addr *addr, uint16_t port,
+	uint32_t holder, const struct ip_addr *inner_addr, uint16_t inner_port);
+/* Out of quarantine, for an inner endpoint of the same holder. */
+void lease_number_reclaim(struct lease_numbers *ns, uint32_t i, const struct ip_addr *inner_addr,
+	uint16_t inner_port);
+/* Into quarantine. free_ns does not decrease from call to call. */
+void lease_number_retire(struct lease_numbers *ns, uint32_t i, uint64_t free_ns);
+/* In quarantine, but from now on nobody's. */
+void lease_number_disown(struct lease_numbers *ns, uint32_t i);
+/* Out of quarantine: free. */
+void lease_number_del(struct lease_numbers *ns, uint32_t i);
+
+#endif
