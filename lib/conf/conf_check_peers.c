@@ -223,6 +223,7 @@ void conf_check_peers(struct conf_ctx *ctx)
 
 /* --- leases ---------------------------------------------------------------------------------- */
 
+/* For sentences only: it counts the peers before this one. */
 static char *lease_path(
 	const struct conf_ctx *ctx, uint32_t idx, char buf[static CONF_KEY_PATH_CHARS])
 {
@@ -325,23 +326,23 @@ static void check_lease(struct conf_ctx *ctx, uint32_t idx)
 	const config_setting_t *at = ctx->lease_settings[idx];
 	char path[CONF_KEY_PATH_CHARS], text[IP_TEXT_CHARS];
 
-	lease_path(ctx, idx, path);
 	if (c->lease_port_first > 0 && l->public_port != 0 &&
 		(l->public_port < c->lease_port_first || l->public_port > c->lease_port_last))
 		conf_fault(ctx, at,
 			"%s.public_port = %u is outside leases.ports = \"%u-%u\"; it takes a port "
 			"of that range",
-			path, l->public_port, c->lease_port_first, c->lease_port_last);
+			lease_path(ctx, idx, path), l->public_port, c->lease_port_first,
+			c->lease_port_last);
 	if (!ip_is_none(&l->public_addr) && !conf_pool_find(c, &l->public_addr) && c->n_pool > 0)
 		conf_fault(ctx, at,
 			"%s.public_address = \"%s\" is not in public.pool; it takes an address of "
 			"the pool",
-			path, ip_addr_format(&l->public_addr, text));
+			lease_path(ctx, idx, path), ip_addr_format(&l->public_addr, text));
 	if (ip_is_none(&peer->address4) && !ip_is_none(&peer->address6))
 		conf_fault(ctx, at,
 			"%s needs an IPv4 address of its peer, as public.pool has; give one in "
 			"peers[%u].address",
-			path, l->peer_idx);
+			lease_path(ctx, idx, path), l->peer_idx);
 }
 
 /* Leases of one peer are neighbours: they are read together. */
