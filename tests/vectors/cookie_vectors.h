@@ -1,0 +1,17 @@
+/* Made by cookie_vectors.py; see there. */
+#define V4_MAC1 \
+	"08b7a2e4e25e9e4d152f56fc353be850"
+#define V4_COOKIE \
+	"7740963f023224f10e9a0df546b166b5"
+#define V4_MAC2 \
+	"e7ec26b101d0b4722cba14210c81c5c7"
+#define V4_SEALED \
+	"029f8dd760c5668d15296c023f4a958610bf886d624a2052a89e9879f3953eb0"
+#define V6_MAC1 \
+	"a186a57d04a1288e5707350891bb0ce6"
+#define V6_COOKIE \
+	"90dc44f1084849aeb5234c33ced8b2a9"
+#define V6_MAC2 \
+	"09f543579fc7c66c55af9911874d7890"
+#define V6_SEALED \
+	"e5035f196abf0bd2ae902dc4b723419a8b76624364d1e1df37e09f74a99519a5"
