@@ -135,6 +135,9 @@ net_address_internet()
 {
 	ip_internet address add $HOST/24 dev inet0
 	ip_internet route add $POOL via $GATEWAY_PUBLIC
+	# Addresses that nobody on the Internet should have a route to; an attacker has one.
+	ip_internet route add 100.64.0.0/24 via $GATEWAY_PUBLIC
+	ip_internet route add 192.0.2.0/24 via $GATEWAY_PUBLIC
 }
 
 net_namespaces()
@@ -160,7 +163,8 @@ net_create()
 
 # What a test may change before gateway_conf.
 CONF_WORKERS=${CONF_WORKERS-2}
-CONF_HOME_SHIFT=0
+CONF_HOME_SHIFT=${CONF_HOME_SHIFT-0}
+CONF_QPAIRS=${CONF_QPAIRS-$CONF_WORKERS} # queues of each port
 CONF_TIMERS=
 CONF_TUNNEL= # more keys of the group tunnel
 CONF_LEASES= # more keys of the group leases
@@ -183,7 +187,7 @@ conf_lcores()
 
 conf_ports()
 {
-	local af_packet="qpairs=$CONF_WORKERS,framecnt=4096"
+	local af_packet="qpairs=$CONF_QPAIRS,framecnt=4096"
 
 	cat <<PORTS
 ports = (
@@ -240,11 +244,12 @@ GATEWAY_PID=
 
 gateway_start()
 {
-	in_gateway "$BUILD/app/portier/portier" -c "$RUN/portier.conf" >>"$RUN/gateway.log" 2>&1 &
+	in_gateway setsid "$BUILD/app/portier/portier" -c "$RUN/portier.conf" >>"$RUN/gateway.log" 2>&1 &
 	GATEWAY_PID=$!
 	at_exit stop_process "$GATEWAY_PID"
 	poll_until 20 gateway_is_settled || fail "the gateway did not come up"
-	kill -0 "$GATEWAY_PID" 2>/dev/null || fail "the gateway ended at start"
+	kill -0 "$GATEWAY_PID" 2>/dev/null ||
+		fail "the gateway ended at start: $(tail -n 3 "$RUN/gateway.log")"
 }
 
 # It answers, or it is gone and there is nothing to wait for.
@@ -255,23 +260,23 @@ gateway_is_settled()
 
 # --- the client ----------------------------------------------------------------------------------
 
+CLIENT_ENDPOINT=$ENTRY:51820
+CLIENT_MTU=1420
 WIREGUARD_PID=
 
-# client_start [ENDPOINT]: wireguard-go, configured by wg, with everything routed into the tunnel.
+# wireguard-go, configured by wg, with everything routed into the tunnel.
 client_start()
 {
-	local endpoint=${1-$ENTRY:51820}
-
 	in_client env WG_PROCESS_FOREGROUND=1 LOG_LEVEL=error \
-		wireguard-go "$WG" >>"$RUN/client.log" 2>&1 &
+		setsid wireguard-go "$WG" >>"$RUN/client.log" 2>&1 &
 	WIREGUARD_PID=$!
 	at_exit stop_process "$WIREGUARD_PID"
 	poll_until 10 in_client wg show "$WG" || fail "wireguard-go did not come up"
 	in_client wg set "$WG" private-key "$RUN/client.key" \
-		peer "$(<"$RUN/gateway.pub")" endpoint "$endpoint" allowed-ips 0.0.0.0/0,::/0
+		peer "$(<"$RUN/gateway.pub")" endpoint "$CLIENT_ENDPOINT" allowed-ips 0.0.0.0/0,::/0
 	ip_client address add $INNER/32 dev "$WG"
 	ip_client address add $INNER6/128 dev "$WG" nodad
-	ip_client link set "$WG" mtu 1420 up
+	ip_client link set "$WG" mtu $CLIENT_MTU up
 	ip_client route add default dev "$WG"
 	ip_client -6 route add default dev "$WG"
 }
@@ -290,6 +295,6 @@ client_is_connected()
 # The first packet into the tunnel starts the handshake.
 client_connect()
 {
-	poll_until "${1-15}" in_client ping -n -q -c 1 -W 1 $GATEWAY_INNER ||
+	poll_until 15 in_client ping -n -q -c 1 -W 1 $GATEWAY_INNER ||
 		fail "the client does not reach the gateway through the tunnel"
 }

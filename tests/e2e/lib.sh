@@ -128,22 +128,28 @@ trap on_exit EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# --- counters ------------------------------------------------------------------------------------
+# --- what the gateway says -----------------------------------------------------------------------
+
+# field PATH: of the JSON on standard input; parts of the path are joined by dots.
+field()
+{
+	"$TOOLS/field.py" "$1"
+}
 
 # drop REASON, counter NAME, handshakes NAME: sums over all workers.
 drop()
 {
-	ctl --json drops | "$TOOLS/stats.py" drop "$1"
+	ctl --json stats | field "totals.drops.$1"
 }
 
 counter()
 {
-	ctl --json stats | "$TOOLS/stats.py" counter "$1"
+	ctl --json stats | field "totals.counters.$1"
 }
 
 handshakes()
 {
-	ctl --json stats | "$TOOLS/stats.py" handshake "$1"
+	ctl --json stats | field "handshake.counters.$1"
 }
 
 drop_is_at_least()
@@ -151,12 +157,20 @@ drop_is_at_least()
 	[[ $(drop "$1") -ge $2 ]]
 }
 
-counters_balance()
+counter_is_at_least()
 {
-	ctl --json stats | "$TOOLS/stats.py" balance
+	[[ $(counter "$1") -ge $2 ]]
 }
 
-# --- leases --------------------------------------------------------------------------------------
+peer_field()
+{
+	ctl --json peer show "$1" | field "$2"
+}
+
+counters_balance()
+{
+	ctl --json stats | "$TOOLS/balance.py"
+}
 
 # lease_open ARG...: sets LEASE_ID, LEASE_ADDRESS and LEASE_PORT.
 lease_open()
@@ -164,9 +178,10 @@ lease_open()
 	local reply
 
 	reply=$(ctl --json lease open --peer client "$@") || fail "lease open $* was refused: $reply"
-	# shellcheck disable=SC2034 # the caller reads them
-	read -r LEASE_ID LEASE_ADDRESS LEASE_PORT < <("$TOOLS/stats.py" lease <<<"$reply")
-	[[ -n ${LEASE_PORT-} ]] || fail "lease open said: $reply"
+	export LEASE_ID LEASE_ADDRESS LEASE_PORT
+	LEASE_ID=$(field id <<<"$reply")
+	LEASE_ADDRESS=$(field public_address <<<"$reply")
+	LEASE_PORT=$(field public_port <<<"$reply")
 }
 
 # --- servers -------------------------------------------------------------------------------------
