@@ -1,0 +1,534 @@
+/* Random operations on a small table, each compared with a model that scans plain arrays. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "lease/lease.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define ROUNDS	      400
+#define OPS_PER_ROUND 5000
+#define ADDRS	      3
+#define PORTS_MAX     12
+#define NUMBERS_MAX   (ADDRS * PORTS_MAX)
+#define PEERS	      6
+#define PORT_FIRST    50000
+#define DEFAULT_TTL   10
+#define MAX_TTL	      25
+#define QUARANTINE    20
+
+enum { FREE = -2, ORPHAN = -1 }; /* instead of an owner */
+
+struct model_lease {
+	uint64_t id; /* 0: none */
+	uint32_t peer;
+	uint8_t protos;
+	unsigned number;
+	uint64_t ttl, expires;
+};
+
+struct model_number {
+	int owner;
+	unsigned inner; /* inner endpoint */
+	uint64_t free_at;
+	uint64_t bound_at, retired_at; /* order of events */
+};
+
+static struct {
+	struct lease_table *t;
+	struct lease_conf conf;
+	unsigned n_ports;
+	uint64_t now, event;
+	struct model_number numbers[NUMBERS_MAX]; /* addr * PORTS_MAX + port */
+	struct model_lease leases[NUMBERS_MAX * 2];
+	unsigned last_addr[PEERS]; /* the address of its last new number */
+} m;
+
+static uint64_t random_state;
+
+/* splitmix64 */
+static uint64_t random_u64(void)
+{
+	uint64_t z = (random_state += 0x9e3779b97f4a7c15u);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+static uint32_t random_below(uint32_t n)
+{
+	return (uint32_t)((random_u64() >> 32) % n);
+}
+
+static void random_bytes(void *out, size_t len)
+{
+	uint8_t *p = out;
+
+	for (size_t i = 0; i < len; i++)
+		p[i] = (uint8_t)(random_u64() >> 24);
+}
+
+static struct ip_addr public_addr(unsigned i)
+{
+	return ip_from_v4((const uint8_t[]){198, 51, i < 2 ? 100 : 101, (uint8_t)(i < 2 ? i : 7)});
+}
+
+/* Inner endpoints: two addresses, shared by all peers, with three ports each. */
+static struct ip_addr inner_addr(unsigned inner)
+{
+	return ip_from_v4((const uint8_t[]){10, 0, 0, (uint8_t)(1 + inner / 3)});
+}
+
+static uint16_t inner_port(unsigned inner)
+{
+	return (uint16_t)(80 + inner % 3);
+}
+
+/* ---- the model's questions, each a scan ---- */
+
+static bool is_live(unsigned number)
+{
+	for (unsigned i = 0; i < NUMBERS_MAX * 2; i++)
+		if (m.leases[i].id != 0 && m.leases[i].number == number)
+			return true;
+	return false;
+}
+
+static struct model_lease *lease_of(unsigned number, uint8_t protos)
+{
+	for (unsigned i = 0; i < NUMBERS_MAX * 2; i++)
+		if (m.leases[i].id != 0 && m.leases[i].number == number &&
+			(m.leases[i].protos & protos))
+			return &m.leases[i];
+	return NULL;
+}
+
+static struct model_lease *lease_by_id(uint64_t id)
+{
+	for (unsigned i = 0; i < NUMBERS_MAX * 2; i++)
+		if (m.leases[i].id == id)
+			return &m.leases[i];
+	return NULL;
+}
+
+/* peer UINT32_MAX: all */
+static unsigned count_leases(uint32_t peer)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < NUMBERS_MAX * 2; i++)
+		n += m.leases[i].id != 0 && (peer == UINT32_MAX || m.leases[i].peer == peer);
+	return n;
+}
+
+static unsigned count_held(int owner, bool is_any_owner)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < NUMBERS_MAX; i++)
+		n += m.numbers[i].owner == owner || (is_any_owner && m.numbers[i].owner != FREE);
+	return n;
+}
+
+static int live_number_for(uint32_t peer, unsigned inner)
+{
+	for (unsigned i = 0; i < NUMBERS_MAX; i++)
+		if (m.numbers[i].owner == (int)peer && m.numbers[i].inner == inner && is_live(i))
+			return (int)i;
+	return -1;
+}
+
+static int paired_addr(uint32_t peer)
+{
+	for (unsigned i = 0; i < NUMBERS_MAX; i++)
+		if (m.numbers[i].owner == (int)peer && is_live(i))
+			return (int)(i / PORTS_MAX);
+	return -1;
+}
+
+static void free_due(void)
+{
+	for (unsigned i = 0; i < NUMBERS_MAX; i++)
+		if (m.numbers[i].owner != FREE && !is_live(i) && m.numbers[i].free_at <= m.now)
+			m.numbers[i].owner = FREE;
+}
+
+/* ---- what a grant may give ---- */
+
+/* want[n] becomes true for each number the request may get at this address. 0 or the error. */
+static int allowed_at(const struct lease_request *req, unsigned inner, unsigned addr, bool *want)
+{
+	int former = -1, waiting = -1, r = 0;
+	unsigned n_free = 0;
+
+	for (unsigned i = addr * PORTS_MAX; i < addr * PORTS_MAX + m.n_ports; i++) {
+		struct model_number *n = &m.numbers[i];
+
+		n_free += n->owner == FREE;
+		if (n->owner != (int)req->peer_idx || is_live(i))
+			continue;
+		if (n->inner == inner && (former < 0 || n->bound_at > m.numbers[former].bound_at))
+			former = (int)i;
+		if (waiting < 0 || n->retired_at < m.numbers[waiting].retired_at)
+			waiting = (int)i;
+	}
+	if (req->public_port != 0) {
+		unsigned i = addr * PORTS_MAX + req->public_port - PORT_FIRST;
+
+		if (m.numbers[i].owner == (int)req->peer_idx && !is_live(i)) {
+			want[i] = true;
+			return 0;
+		}
+		if (m.numbers[i].owner != FREE)
+			return -EADDRINUSE;
+	} else if (former >= 0) {
+		want[former] = true;
+		return 0;
+	}
+
+	if (count_held((int)req->peer_idx, false) >= 2 * req->peer_max_leases)
+		r = -EDQUOT;
+	else if (count_held(0, true) == 2 * m.conf.max_leases)
+		r = -ENOSPC;
+	else if (n_free == 0)
+		r = -ENOSPC;
+	if (r < 0 && req->public_port == 0 && waiting >= 0) {
+		want[waiting] = true;
+		return 0;
+	}
+	for (unsigned i = addr * PORTS_MAX; r == 0 && i < addr * PORTS_MAX + m.n_ports; i++)
+		if (m.numbers[i].owner == FREE &&
+			(req->public_port == 0 ||
+				i % PORTS_MAX == (unsigned)(req->public_port - PORT_FIRST)))
+			want[i] = true;
+	return r;
+}
+
+/* asked: the index of the address asked for; ADDRS: one outside the pool; -1: none. */
+static int allowed(const struct lease_request *req, unsigned inner, int asked, bool *want)
+{
+	int paired = paired_addr(req->peer_idx), r = -ENOSPC, last = 0;
+
+	if (req->public_port != 0 &&
+		(req->public_port < PORT_FIRST || req->public_port >= PORT_FIRST + m.n_ports))
+		return -ERANGE;
+	if (asked == ADDRS)
+		return -EADDRNOTAVAIL;
+	if (paired >= 0 && asked >= 0 && asked != paired)
+		return -EXDEV;
+	if (paired >= 0 || asked >= 0)
+		return allowed_at(req, inner, (unsigned)(paired >= 0 ? paired : asked), want);
+
+	if (count_held((int)req->peer_idx, false) > 0 &&
+		allowed_at(req, inner, m.last_addr[req->peer_idx], want) == 0)
+		return 0;
+	for (unsigned addr = 0; addr < ADDRS; addr++) {
+		last = allowed_at(req, inner, addr, want);
+		if (last == 0)
+			r = 0;
+		else if (r != 0)
+			r = last;
+	}
+	return r;
+}
+
+/* ---- operations ---- */
+
+static void check_lease(const struct lease *l, const struct model_lease *ml)
+{
+	struct ip_addr addr = public_addr(ml->number / PORTS_MAX);
+
+	assert_non_null(l);
+	assert_int_equal(l->id, ml->id);
+	assert_int_equal(l->state, LEASE_ACTIVE);
+	assert_int_equal(l->peer_idx, ml->peer);
+	assert_int_equal(l->protos, ml->protos);
+	assert_int_equal(l->public_port, PORT_FIRST + ml->number % PORTS_MAX);
+	assert_true(ip_equal(&l->public_addr, &addr));
+	assert_int_equal(l->inner_port, inner_port(m.numbers[ml->number].inner));
+	assert_int_equal(l->ttl_ns, ml->ttl);
+	assert_int_equal(l->expires_ns, ml->expires);
+}
+
+static void model_set_ttl(struct model_lease *ml, uint64_t ttl)
+{
+	ml->ttl = ttl > m.conf.max_ttl_ns ? m.conf.max_ttl_ns : ttl;
+	ml->expires = ml->ttl == TIME_NEVER ? TIME_NEVER : m.now + ml->ttl;
+}
+
+static uint64_t random_ttl(void)
+{
+	return random_below(4) == 0 ? 0 : random_below(20) == 0 ? TIME_NEVER : random_below(40);
+}
+
+static unsigned number_of(const struct lease *l)
+{
+	unsigned addr = 0;
+
+	while (addr < ADDRS && memcmp(&l->public_addr, &(struct ip_addr[]){public_addr(addr)},
+				       sizeof(l->public_addr)) != 0)
+		addr++;
+	assert_in_range(addr, 0, ADDRS - 1);
+	assert_in_range(l->public_port, PORT_FIRST, PORT_FIRST + m.n_ports - 1);
+	return addr * PORTS_MAX + l->public_port - PORT_FIRST;
+}
+
+static void model_add(
+	const struct lease_request *req, unsigned inner, const struct lease *l, bool is_new_number)
+{
+	unsigned number = number_of(l);
+	struct model_lease *ml = lease_by_id(0);
+
+	if (is_new_number) {
+		m.numbers[number].owner = (int)req->peer_idx;
+		m.numbers[number].inner = inner;
+		m.numbers[number].bound_at = ++m.event;
+		m.last_addr[req->peer_idx] = number / PORTS_MAX;
+	}
+	*ml = (struct model_lease){l->id, req->peer_idx, req->protos, number, 0, 0};
+	model_set_ttl(ml, req->ttl_ns != 0 ? req->ttl_ns : DEFAULT_TTL);
+	check_lease(l, ml);
+}
+
+static void do_grant(void)
+{
+	unsigned inner = random_below(6);
+	int asked = random_below(2) ? -1 : (int)random_below(ADDRS + 1), number, want_r, r;
+	bool want[NUMBERS_MAX] = {false};
+	struct model_lease *ml = NULL;
+	const struct lease *l = NULL;
+	struct lease_request req = {
+		.peer_idx = random_below(PEERS),
+		.peer_max_leases = random_below(8),
+		.protos = (uint8_t)(1 + random_below(3)),
+		.inner_addr = inner_addr(inner),
+		.inner_port = inner_port(inner),
+		.public_port =
+			random_below(2) ? 0 : (uint16_t)(PORT_FIRST + random_below(m.n_ports)),
+		.ttl_ns = random_ttl(),
+	};
+
+	if (asked >= 0)
+		req.public_addr = public_addr((unsigned)asked);
+	if (asked == ADDRS)
+		req.public_addr.bytes[15] = 99;
+	if (random_below(50) == 0)
+		req.public_port =
+			(uint16_t)(random_below(2) ? PORT_FIRST - 1 : PORT_FIRST + m.n_ports);
+
+	free_due();
+	r = lease_grant(m.t, &req, m.now, &l);
+	number = live_number_for(req.peer_idx, inner);
+	if (number >= 0)
+		ml = lease_of((unsigned)number, req.protos);
+	if (ml && (req.protos & ~ml->protos)) {
+		assert_int_equal(r, -EEXIST);
+	} else if (ml) {
+		assert_int_equal(r, 1);
+		model_set_ttl(ml, req.ttl_ns != 0 ? req.ttl_ns : ml->ttl);
+		check_lease(l, ml);
+	} else if (count_leases(req.peer_idx) >= req.peer_max_leases) {
+		assert_int_equal(r, -EDQUOT);
+	} else if (count_leases(UINT32_MAX) == m.conf.max_leases) {
+		assert_int_equal(r, -ENOSPC);
+	} else if (number >= 0) {
+		assert_int_equal(r, 0);
+		assert_int_equal(number_of(l), number);
+		model_add(&req, inner, l, false);
+	} else {
+		want_r = allowed(&req, inner, asked, want);
+		/* Over several addresses, which of their errors is told depends on chance. */
+		assert_int_equal(r < 0, want_r < 0);
+		if (asked >= 0 || paired_addr(req.peer_idx) >= 0)
+			assert_int_equal(r, want_r);
+		if (r == 0) {
+			assert_true(want[number_of(l)]);
+			model_add(&req, inner, l, true);
+		}
+	}
+	if (r < 0)
+		assert_null(l);
+}
+
+static void model_end(struct model_lease *ml, const struct lease *out)
+{
+	unsigned number = ml->number;
+
+	assert_int_equal(out->id, ml->id);
+	assert_int_equal(out->peer_idx, ml->peer);
+	assert_int_equal(out->state, LEASE_QUARANTINE);
+	assert_int_equal(out->expires_ns, m.now + QUARANTINE);
+	assert_int_equal(number_of(out), number);
+	ml->id = 0;
+	if (!is_live(number)) {
+		m.numbers[number].free_at = m.now + QUARANTINE;
+		m.numbers[number].retired_at = ++m.event;
+	}
+}
+
+static void do_close_or_renew(bool is_close)
+{
+	struct model_lease *ml = &m.leases[random_below(NUMBERS_MAX * 2)];
+	const struct lease *l = NULL;
+	uint64_t ttl = random_ttl();
+	struct lease out;
+
+	if (ml->id == 0) {
+		assert_int_equal(lease_close(m.t, 1ull << 40, m.now, &out), -ENOENT);
+		assert_int_equal(lease_renew(m.t, 1ull << 40, ttl, m.now, &l), -ENOENT);
+	} else if (is_close) {
+		assert_int_equal(lease_close(m.t, ml->id, m.now, &out), 0);
+		model_end(ml, &out);
+	} else {
+		assert_int_equal(lease_renew(m.t, ml->id, ttl, m.now, &l), 0);
+		model_set_ttl(ml, ttl != 0 ? ttl : ml->ttl);
+		check_lease(l, ml);
+	}
+}
+
+static uint64_t first_expiry(void)
+{
+	uint64_t first = TIME_NEVER;
+
+	for (unsigned i = 0; i < NUMBERS_MAX * 2; i++)
+		if (m.leases[i].id != 0 && m.leases[i].expires < first)
+			first = m.leases[i].expires;
+	return first;
+}
+
+static void do_expire(void)
+{
+	uint64_t first, deadline;
+	struct model_lease *ml;
+	struct lease out;
+
+	m.now += random_below(6);
+	deadline = lease_next_deadline_ns(m.t);
+	first = first_expiry();
+	for (unsigned i = 0; i < NUMBERS_MAX; i++)
+		if (m.numbers[i].owner != FREE && !is_live(i) && m.numbers[i].free_at < first)
+			first = m.numbers[i].free_at;
+	/* Numbers that a grant freed on its way are gone from the table, and from the model. */
+	assert_int_equal(deadline, first);
+
+	free_due();
+	while ((first = first_expiry()) <= m.now) {
+		assert_true(lease_expire_next(m.t, m.now, &out));
+		ml = lease_by_id(out.id);
+		assert_non_null(ml);
+		assert_int_equal(ml->expires, first);
+		model_end(ml, &out);
+	}
+	assert_false(lease_expire_next(m.t, m.now, &out));
+}
+
+static void do_forget(void)
+{
+	uint32_t peer = random_below(PEERS);
+	bool is_busy = count_leases(peer) > 0;
+
+	assert_int_equal(lease_peer_forget(m.t, peer), is_busy ? -EBUSY : 0);
+	for (unsigned i = 0; i < NUMBERS_MAX && !is_busy; i++)
+		if (m.numbers[i].owner == (int)peer)
+			m.numbers[i].owner = ORPHAN;
+}
+
+/* ---- the whole state ---- */
+
+static void check_all(void)
+{
+	uint32_t peer = random_below(PEERS + 1);
+	unsigned n = 0;
+	uint64_t cursor = 0;
+	const struct lease *l;
+
+	for (unsigned i = 0; i < NUMBERS_MAX; i++) {
+		struct ip_addr addr = public_addr(i / PORTS_MAX);
+
+		for (uint8_t protos = 1; protos <= 2; protos++) {
+			const struct model_lease *ml = lease_of(i, protos);
+
+			l = lease_find_public(
+				m.t, &addr, protos, (uint16_t)(PORT_FIRST + i % PORTS_MAX));
+			assert_int_equal(l != NULL, ml != NULL);
+			if (ml)
+				check_lease(l, ml);
+			if (ml)
+				assert_ptr_equal(lease_get(m.t, ml->id), l);
+		}
+	}
+	if (peer == PEERS)
+		peer = UINT32_MAX;
+	assert_int_equal(lease_count(m.t, peer), count_leases(peer));
+	while ((l = lease_next(m.t, peer, &cursor))) {
+		assert_true(peer == UINT32_MAX || l->peer_idx == peer);
+		check_lease(l, lease_by_id(l->id));
+		n++;
+	}
+	assert_int_equal(n, count_leases(peer));
+}
+
+static void one_round(void)
+{
+	m.n_ports = 1 + random_below(PORTS_MAX);
+	m.now = random_below(2) ? 0 : random_u64() >> 1;
+	m.conf = (struct lease_conf){
+		.pool = {{.addr = public_addr(0), .len_bits = 127},
+			{.addr = public_addr(2), .len_bits = 128}},
+		.n_pool = 2,
+		.port_first = PORT_FIRST,
+		.port_last = (uint16_t)(PORT_FIRST + m.n_ports - 1),
+		.max_leases = 1 + random_below(30),
+		.default_ttl_ns = DEFAULT_TTL,
+		.max_ttl_ns = random_below(4) ? MAX_TTL : TIME_NEVER,
+		.quarantine_ns = QUARANTINE,
+		.random = random_bytes,
+	};
+	memset(m.leases, 0, sizeof(m.leases));
+	for (unsigned i = 0; i < NUMBERS_MAX; i++)
+		m.numbers[i].owner = FREE;
+	m.t = lease_table_create(&m.conf);
+	assert_non_null(m.t);
+	for (unsigned i = 0; i < OPS_PER_ROUND; i++) {
+		uint32_t dice = random_below(100);
+
+		if (dice < 65)
+			do_grant();
+		else if (dice < 85)
+			do_close_or_renew(dice < 75);
+		else if (dice < 97)
+			do_expire();
+		else
+			do_forget();
+		if (i % 8 == 0)
+			check_all();
+	}
+	lease_table_destroy(m.t);
+}
+
+static void random_operations_agree_with_the_model(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ROUNDS; i++)
+		one_round();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(random_operations_agree_with_the_model),
+	};
+	const char *text = getenv("PORTIER_TEST_SEED");
+
+	random_state = text ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
+	printf("PORTIER_TEST_SEED=%llu\n", (unsigned long long)random_state);
+	return cmocka_run_group_tests_name("lease_model", tests, NULL, NULL);
+}
