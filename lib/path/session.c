@@ -123,7 +123,6 @@ static void install(struct path_worker *w, struct peer_order *o)
 	struct noise_keypair *kp = keypairs_get(p->params.keypairs, o->local_idx);
 	struct noise_retired retired = {.n = 0};
 
-	hot->peer_idx = o->peer_idx;
 	peer_order_keys_move(o, kp, w->now_ns);
 	noise_session_install(&hot->session, &p->timing, kp, w->now_ns, &retired);
 	hot->last_handshake_ns = w->now_ns;
@@ -145,7 +144,6 @@ static void set_peer(struct path_worker *w, const struct peer_order *o)
 	struct peer_hot *hot = peer_hot(w->path->params.peers, o->peer_idx);
 	struct noise_retired none = {.n = 0};
 
-	hot->peer_idx = o->peer_idx;
 	noise_session_set_persistent_keepalive(
 		&hot->session, o->persistent_keepalive_ns, w->now_ns);
 	if (o->path.remote.port != 0)

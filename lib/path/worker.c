@@ -1,6 +1,7 @@
 /* worker.c - the loop of a worker: one clock read a turn, bursts in, bursts out, never a wait while
  * there is work. */
 #include <sched.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include <rte_ethdev.h>
@@ -12,6 +13,8 @@
 #define IDLE_TURNS_SPIN	 64
 #define IDLE_TURNS_YIELD 128
 #define SLEEP_FIRST_US	 10
+/* The kernel\'s default of 50 us would make every short sleep a long one. */
+#define TIMER_SLACK_NS 1000
 
 void path_free_flush(struct path_worker *w)
 {
@@ -161,6 +164,7 @@ int path_worker_run(void *worker)
 	struct path_worker *w = worker;
 	struct grace *grace = w->path->params.grace;
 
+	prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
 	grace_reader_online(grace, w->idx);
 	while (!atomic_load_explicit(&w->path->is_stopping, memory_order_relaxed)) {
 		if (path_worker_turn(w)) {

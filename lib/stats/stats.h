@@ -64,27 +64,28 @@ enum stats_drop {
 };
 
 /* X(name, help): what a worker counts apart from drops. */
-#define STATS_COUNTERS(X)                                                                  \
-	X(received, "packets from ports")                                                  \
-	X(received_bytes, "bytes from ports")                                              \
-	X(forwarded, "packets sent on to a port")                                          \
-	X(forwarded_bytes, "bytes sent on to a port")                                      \
-	X(consumed, "packets that ended here as meant: handshakes, keepalives, ARP, ping") \
-	X(handed_in, "packets from other workers")                                         \
-	X(handed_out, "packets to other workers")                                          \
-	X(originated, "packets that the gateway made")                                     \
-	X(originated_sent, "of these, sent")                                               \
-	X(originated_lost, "of these, not sent")                                           \
-	X(opened, "data messages whose tag verified")                                      \
-	X(sealed, "data messages sealed")                                                  \
-	X(keepalives_in, "keepalives received")                                            \
-	X(keepalives_out, "keepalives sent")                                               \
-	X(handshakes_in, "handshake messages passed to the handshake thread")              \
-	X(installed, "keypairs installed")                                                 \
-	X(roamed, "endpoint changes by authenticated packets")                             \
-	X(holding, "packets that wait now for a handshake")                                \
-	X(turns, "turns of the loop")                                                      \
-	X(busy_turns, "turns that found work")                                             \
+#define STATS_COUNTERS(X)                                                                          \
+	X(received, "packets from ports")                                                          \
+	X(received_bytes, "bytes from ports")                                                      \
+	X(forwarded, "packets sent on to a port")                                                  \
+	X(forwarded_bytes, "bytes sent on to a port")                                              \
+	X(consumed, "ended here as meant: handshakes, keepalives, ARP, ping, frames that control " \
+		    "resolves")                                                                    \
+	X(handed_in, "packets from other workers")                                                 \
+	X(handed_out, "packets to other workers")                                                  \
+	X(originated, "packets that the gateway made")                                             \
+	X(originated_sent, "of these, sent")                                                       \
+	X(originated_lost, "of these, not sent")                                                   \
+	X(opened, "data messages whose tag verified")                                              \
+	X(sealed, "data messages sealed")                                                          \
+	X(keepalives_in, "keepalives received")                                                    \
+	X(keepalives_out, "keepalives sent")                                                       \
+	X(handshakes_in, "handshake messages passed to the handshake thread")                      \
+	X(installed, "keypairs installed")                                                         \
+	X(roamed, "endpoint changes by authenticated packets")                                     \
+	X(holding, "packets that wait now for a handshake")                                        \
+	X(turns, "turns of the loop")                                                              \
+	X(busy_turns, "turns that found work")                                                     \
 	X(sleeps, "sleeps while idle")
 
 enum stats_counter {
