@@ -1,1 +1,163 @@
-/* placeholder until this library lands */
+/* Boot, timers, end. */
+#include "ctl/server.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- timers
+ * -------------------------------------------------------------------------------------*/
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	ctl_tick(arg);
+}
+
+void ctl_tick_arm(struct ctl *c)
+{
+	uint64_t now_ns = c->p.now_ns(), at_ns = c->looked_ns + CTL_LOOK_NS, wait_us;
+	uint64_t lease_ns = lease_next_deadline_ns(c->p.leases);
+	struct timeval wait;
+
+	if (lease_ns < at_ns)
+		at_ns = lease_ns;
+	if (at_ns == c->tick_at_ns)
+		return;
+	c->tick_at_ns = at_ns;
+	/* Rounded up: what is due at the tick is past by then. */
+	wait_us = at_ns > now_ns ? (at_ns - now_ns + NS_IN_US - 1) / NS_IN_US : 0;
+	wait = (struct timeval){
+		.tv_sec = (time_t)(wait_us / 1000000), .tv_usec = (suseconds_t)(wait_us % 1000000)};
+	event_add(c->ev_tick, &wait);
+}
+
+void ctl_tick(struct ctl *c)
+{
+	uint64_t now_ns = c->p.now_ns();
+
+	peers_poll(c->p.peers);
+	ctl_leases_expire(c, now_ns);
+	if (now_ns - c->looked_ns >= CTL_LOOK_NS) {
+		ctl_look(c, now_ns);
+		ctl_leases_close_idle(c, now_ns);
+		ctl_clients_sweep(c, now_ns);
+	}
+	ctl_commit_poll(c);
+	c->tick_at_ns = TIME_NEVER;
+	ctl_tick_arm(c);
+}
+
+/* --- boot and end
+ * -------------------------------------------------------------------------------*/
+
+struct ctl *ctl_create(const struct ctl_params *p, char fault[static CTL_FAULT_CHARS])
+{
+	struct ctl *c = calloc(1, sizeof(*c));
+
+	rpc_init();
+	snprintf(fault, CTL_FAULT_CHARS, "control: memory is out");
+	if (c == NULL)
+		return NULL;
+	c->p = *p;
+	c->stall_ns = p->stall_ns != 0 ? p->stall_ns : CTL_STALL_NS;
+	c->listen_fd = -1;
+	c->tick_at_ns = TIME_NEVER;
+	TAILQ_INIT(&c->clients);
+	c->looks = calloc(p->n_workers, sizeof(c->looks[0]));
+	c->ev_tick = evtimer_new(p->base, on_tick, c);
+	if (ctl_commits_init(c) != 0 || c->looks == NULL || c->ev_tick == NULL ||
+		ctl_listen(c, fault) != 0) {
+		ctl_destroy(c);
+		return NULL;
+	}
+	ctl_look(c, p->now_ns());
+	c->is_under_load = false;
+	ctl_tick_arm(c);
+	return c;
+}
+
+void ctl_destroy(struct ctl *c)
+{
+	if (c == NULL)
+		return;
+	ctl_unlisten(c);
+	while (!TAILQ_EMPTY(&c->clients))
+		ctl_client_destroy(TAILQ_FIRST(&c->clients));
+	ctl_commits_fini(c);
+	if (c->ev_tick != NULL)
+		event_free(c->ev_tick);
+	free(c->looks);
+	free(c);
+}
+
+/* --- the configuration's own peers and leases
+ * ---------------------------------------------------*/
+
+static int load_peer(
+	struct ctl *c, const struct conf_peer *from, uint32_t *out_idx, struct rpc_fault *fault)
+{
+	struct peer_conf conf = {
+		.address4 = from->address4,
+		.address6 = from->address6,
+		.endpoint = from->endpoint,
+		.forwarding = from->forwarding,
+		.max_leases = from->max_leases,
+		.persistent_keepalive_s = from->persistent_keepalive_s,
+	}; /* wiped */
+	int err;
+
+	snprintf(conf.name, sizeof(conf.name), "%s", from->name);
+	memcpy(conf.public_key, from->public_key, sizeof(conf.public_key));
+	memcpy(conf.preshared_key, from->preshared_key, sizeof(conf.preshared_key));
+	/* More peers than the mailbox holds: the handshake thread takes them out meanwhile. */
+	while ((err = ctl_peer_add(c, &conf, out_idx, fault)) != 0 &&
+		fault->code == RPC_TRY_AGAIN) {
+		peers_poll(c->p.peers);
+		sched_yield();
+	}
+	crypto_wipe(&conf, sizeof(conf));
+	return err;
+}
+
+static int load_lease(struct ctl *c, const struct conf_lease *from, const uint32_t *peer_idx,
+	struct rpc_fault *fault)
+{
+	struct lease_request req = {
+		.peer_idx = peer_idx[from->peer_idx],
+		.protos = from->protos,
+		.public_addr = from->public_addr,
+		.public_port = from->public_port,
+		.inner_port = from->inner_port,
+		.ttl_ns = TIME_NEVER,
+		.n_sources = (uint8_t)from->n_sources,
+	};
+	const struct lease *lease;
+	bool is_renewal;
+
+	memcpy(req.sources, from->sources, from->n_sources * sizeof(req.sources[0]));
+	snprintf(req.label, sizeof(req.label), "%s", from->label);
+	return ctl_lease_open(c, &req, &lease, &is_renewal, fault);
+}
+
+int ctl_load_conf(struct ctl *c, char fault[static CTL_FAULT_CHARS])
+{
+	const struct conf *conf = c->p.conf;
+	uint32_t *peer_idx = calloc(conf->n_peers + 1, sizeof(peer_idx[0]));
+	struct rpc_fault why;
+	int err = 0;
+
+	if (peer_idx == NULL) {
+		snprintf(fault, CTL_FAULT_CHARS, "control: memory is out");
+		return -EINVAL;
+	}
+	for (uint32_t i = 0; i < conf->n_peers && err == 0; i++)
+		err = load_peer(c, &conf->peers[i], &peer_idx[i], &why);
+	for (uint32_t i = 0; i < conf->n_leases && err == 0; i++)
+		err = load_lease(c, &conf->leases[i], peer_idx, &why);
+	if (err != 0)
+		snprintf(fault, CTL_FAULT_CHARS, "configuration: %s", why.sentence);
+	free(peer_idx);
+	return err == 0 ? 0 : -EINVAL;
+}

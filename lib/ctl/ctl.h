@@ -31,10 +31,10 @@
 
 #define CTL_FAULT_CHARS	 512
 #define CTL_CLIENTS_MAX	 64
-#define CTL_STALL_NS	 (10 * NS_PER_S) /* a client that reads nothing for so long is dropped */
-#define CTL_LOOK_NS	 NS_PER_S	 /* how often workers are looked at, at least */
-#define CTL_STUCK_NS	 (3 * NS_PER_S)	 /* a worker that does not turn for so long is stuck */
-#define CTL_LIST_DEFAULT 1000u		 /* entries in one reply to a list method */
+#define CTL_STALL_NS	 (10 * NS_IN_S) /* a client that reads nothing for so long is dropped */
+#define CTL_LOOK_NS	 NS_IN_S	/* how often workers are looked at, at least */
+#define CTL_STUCK_NS	 (3 * NS_IN_S)	/* a worker that does not turn for so long is stuck */
+#define CTL_LIST_DEFAULT 1000u		/* entries in one reply to a list method */
 #define CTL_LIST_MAX	 4000u
 
 struct event_base;
@@ -44,7 +44,9 @@ struct ctl_params {
 	struct event_base *base;
 	const struct conf *conf;
 	struct peers *peers;
-	struct lease_table *leases;
+	struct lease_table *leases; /* made with max_ttl_ns TIME_NEVER: conf->max_ttl_ns bounds
+				     * what is asked here, and leases of the configuration have
+				     * no end */
 	struct doors *doors;
 	struct neigh *neigh; /* may be NULL: no counters of it are shown */
 	struct grace *grace;

@@ -1,0 +1,231 @@
+/* One client: bytes in, lines run, bytes out, all in bounds. */
+#include "ctl/server.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static size_t held_bytes(const struct ctl_client *client)
+{
+	return evbuffer_get_length(client->out) + client->uncommitted_bytes;
+}
+
+/* evbuffer_write would raise SIGPIPE when the far end hung up. */
+static ssize_t send_some(struct ctl_client *client)
+{
+	struct evbuffer_iovec some[8];
+	int n = evbuffer_peek(client->out, -1, NULL, some, 8);
+	struct msghdr msg = {.msg_iov = some, .msg_iovlen = n < 8 ? (size_t)n : 8};
+
+	return sendmsg(client->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Write what the far end takes. False: it is gone, and so is the client. */
+static bool flush(struct ctl_client *client)
+{
+	while (evbuffer_get_length(client->out) > 0) {
+		ssize_t n = send_some(client);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			break;
+		if (n <= 0) {
+			ctl_client_destroy(client);
+			return false;
+		}
+		evbuffer_drain(client->out, (size_t)n);
+		client->progress_ns = client->ctl->p.now_ns();
+	}
+	if (evbuffer_get_length(client->out) > 0)
+		event_add(client->ev_write, NULL);
+	else
+		event_del(client->ev_write);
+	return true;
+}
+
+static bool append_out(struct ctl_client *client, const struct rpc_text *replies)
+{
+	if (evbuffer_get_length(client->out) == 0)
+		client->progress_ns = client->ctl->p.now_ns();
+	return !replies->is_broken && evbuffer_add(client->out, replies->chars, replies->len) == 0;
+}
+
+bool ctl_client_send(struct ctl_client *client, const struct rpc_text *replies)
+{
+	/* A reply that cannot be given cannot be left out either: the far end would wait. */
+	if (!append_out(client, replies)) {
+		ctl_client_destroy(client);
+		return false;
+	}
+	return flush(client);
+}
+
+/* False: memory is out. */
+static bool run_line(struct ctl_client *client, const char *line, size_t len)
+{
+	struct rpc_text reply = {0};
+	bool is_change = ctl_line_run(client->ctl, &client->role, line, len, &reply), ok = true;
+
+	if (is_change) {
+		struct ctl_commit *commit = ctl_commit_get(client);
+
+		ok = commit != NULL && !reply.is_broken;
+		if (ok) {
+			rpc_text_append(&commit->replies, reply.chars, reply.len);
+			client->uncommitted_bytes += reply.len;
+			ok = !commit->replies.is_broken;
+		}
+	} else if (reply.len > 0 || reply.is_broken) {
+		ok = append_out(client, &reply);
+	}
+	rpc_text_fini(&reply);
+	return ok;
+}
+
+static bool refuse_long_line(struct ctl_client *client)
+{
+	struct rpc_text reply = {0};
+	struct rpc_fault fault;
+	bool ok;
+
+	rpc_fault_set(&fault, RPC_INVALID_REQUEST, NULL, NULL,
+		"a line of more than %u bytes; the connection ends", RPC_LINE_BYTES_MAX);
+	rpc_text_fault(&reply, NULL, &fault);
+	rpc_text_append(&reply, "\n", 1);
+	ok = append_out(client, &reply);
+	rpc_text_fini(&reply);
+	client->is_ending = true;
+	return ok;
+}
+
+/* Run lines while there is room for their replies. 0: no whole line is left; 1: room is; negative:
+ * the client cannot be kept. */
+static int run_lines(struct ctl_client *client)
+{
+	const char *line;
+	size_t len;
+	int got;
+
+	while (held_bytes(client) < CTL_OUT_BYTES) {
+		got = rpc_lines_next(&client->lines, &line, &len);
+		if (got == -EMSGSIZE && !client->is_ending && !refuse_long_line(client))
+			return -ENOMEM;
+		if (got <= 0)
+			return 0;
+		if (!run_line(client, line, len))
+			return -ENOMEM;
+	}
+	return 1;
+}
+
+void ctl_client_run(struct ctl_client *client)
+{
+	bool has_room;
+	int left;
+
+	do {
+		left = run_lines(client);
+		ctl_commit_start(client);
+		ctl_tick_arm(client->ctl);
+		if (left < 0) {
+			ctl_client_destroy(client);
+			return;
+		}
+		if (!flush(client))
+			return;
+		has_room = held_bytes(client) < CTL_OUT_BYTES;
+	} while (left == 1 && has_room);
+
+	if (!client->is_ending && has_room)
+		event_add(client->ev_read, NULL);
+	else
+		event_del(client->ev_read);
+	if (left == 0 && client->is_ending && client->n_commits == 0 &&
+		evbuffer_get_length(client->out) == 0)
+		ctl_client_destroy(client);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct ctl_client *client = arg;
+	void *room = rpc_lines_reserve(&client->lines, CTL_READ_BYTES);
+	ssize_t n = room == NULL ? -1 : read(fd, room, CTL_READ_BYTES);
+
+	if (n < 0) {
+		if (room == NULL || (errno != EAGAIN && errno != EINTR))
+			ctl_client_destroy(client);
+		return;
+	}
+	if (n == 0)
+		client->is_ending = true;
+	rpc_lines_commit(&client->lines, (size_t)n);
+	ctl_client_run(client);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct ctl_client *client = arg;
+
+	if (flush(client))
+		ctl_client_run(client);
+}
+
+void ctl_client_create(struct ctl *c, int fd, struct ctl_role role)
+{
+	struct ctl_client *client = calloc(1, sizeof(*client));
+
+	if (client == NULL) {
+		close(fd);
+		return;
+	}
+	client->ctl = c;
+	client->role = role;
+	client->fd = fd;
+	client->progress_ns = c->p.now_ns();
+	rpc_lines_init(&client->lines, RPC_LINE_BYTES_MAX);
+	TAILQ_INSERT_TAIL(&c->clients, client, next);
+	c->n_clients++;
+	c->n_readers += !role.may_write;
+	client->ev_read = event_new(c->p.base, fd, EV_READ | EV_PERSIST, on_readable, client);
+	client->ev_write = event_new(c->p.base, fd, EV_WRITE | EV_PERSIST, on_writable, client);
+	client->out = evbuffer_new();
+	if (client->ev_read == NULL || client->ev_write == NULL || client->out == NULL ||
+		event_add(client->ev_read, NULL) != 0)
+		ctl_client_destroy(client);
+}
+
+void ctl_client_destroy(struct ctl_client *client)
+{
+	struct ctl *c = client->ctl;
+
+	ctl_commits_disown(client);
+	if (client->ev_read != NULL)
+		event_free(client->ev_read);
+	if (client->ev_write != NULL)
+		event_free(client->ev_write);
+	if (client->out != NULL)
+		evbuffer_free(client->out);
+	rpc_lines_fini(&client->lines);
+	close(client->fd);
+	TAILQ_REMOVE(&c->clients, client, next);
+	c->n_clients--;
+	c->n_readers -= !client->role.may_write;
+	free(client);
+}
+
+void ctl_clients_sweep(struct ctl *c, uint64_t now_ns)
+{
+	struct ctl_client *client = TAILQ_FIRST(&c->clients), *next;
+
+	for (; client != NULL; client = next) {
+		next = TAILQ_NEXT(client, next);
+		if (evbuffer_get_length(client->out) == 0 ||
+			now_ns - client->progress_ns < c->stall_ns)
+			continue;
+		log_warn("control: a client of uid %u does not read its replies; dropped",
+			(unsigned)client->role.uid);
+		ctl_client_destroy(client);
+	}
+}

@@ -1,0 +1,123 @@
+/* Commit before reply: replies to changes leave when every worker has passed a quiescent point that
+ * follows the change. */
+#include "ctl/server.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+
+/* Workers that poll pass a quiescent point within microseconds: it is worth going round the loop
+ * for it that often before sleeping. sched_yield, because a worker may live on this CPU. */
+#define SPINS	     64u
+#define SHORT_NAPS   100u
+#define SHORT_NAP_US 1000
+#define LONG_NAP_US  10000
+
+struct ctl_commit *ctl_commit_get(struct ctl_client *client)
+{
+	struct ctl_commit *commit = client->commit;
+
+	if (commit != NULL)
+		return commit;
+	commit = calloc(1, sizeof(*commit));
+	if (commit == NULL)
+		return NULL;
+	commit->ctl = client->ctl;
+	commit->client = client;
+	client->commit = commit;
+	client->n_commits++;
+	TAILQ_INSERT_TAIL(&client->ctl->commits, commit, next);
+	return commit;
+}
+
+static void destroy_commit(struct ctl_commit *commit)
+{
+	TAILQ_REMOVE(&commit->ctl->commits, commit, next);
+	rpc_text_fini(&commit->replies);
+	free(commit);
+}
+
+static void on_committed(void *arg)
+{
+	struct ctl_commit *commit = arg;
+	struct ctl_client *client = commit->client;
+
+	if (client != NULL) {
+		client->n_commits--;
+		client->uncommitted_bytes -= commit->replies.len;
+		commit->client = NULL;
+		if (ctl_client_send(client, &commit->replies))
+			ctl_client_run(client);
+	}
+	destroy_commit(commit);
+}
+
+static void on_poll(evutil_socket_t fd, short what, void *arg)
+{
+	struct ctl *c = arg;
+	struct timeval nap = {0};
+
+	c->n_polls = grace_poll(c->p.grace) > 0 ? 0 : c->n_polls + 1;
+	if (grace_pending(c->p.grace) == 0)
+		return;
+	if (c->n_polls > SPINS)
+		nap.tv_usec = c->n_polls > SPINS + SHORT_NAPS ? LONG_NAP_US : SHORT_NAP_US;
+	else if (c->n_polls > 0)
+		sched_yield();
+	event_add(c->ev_poll, &nap);
+}
+
+int ctl_commits_init(struct ctl *c)
+{
+	TAILQ_INIT(&c->commits);
+	c->ev_poll = evtimer_new(c->p.base, on_poll, c);
+	return c->ev_poll == NULL ? -ENOMEM : 0;
+}
+
+void ctl_commits_fini(struct ctl *c)
+{
+	struct ctl_commit *commit;
+
+	if (c->ev_poll != NULL)
+		event_free(c->ev_poll);
+	while ((commit = TAILQ_FIRST(&c->commits)) != NULL) {
+		grace_cancel(c->p.grace, &commit->work);
+		destroy_commit(commit);
+	}
+}
+
+void ctl_commit_poll(struct ctl *c)
+{
+	const struct timeval at_once = {0};
+
+	if (grace_pending(c->p.grace) == 0)
+		return;
+	c->n_polls = 0;
+	event_add(c->ev_poll, &at_once);
+}
+
+void ctl_commit_start(struct ctl_client *client)
+{
+	struct ctl_commit *commit = client->commit;
+
+	if (commit == NULL)
+		return;
+	client->commit = NULL;
+	grace_defer_work(client->ctl->p.grace, &commit->work, on_committed, commit);
+	ctl_commit_poll(client->ctl);
+}
+
+void ctl_commits_disown(struct ctl_client *client)
+{
+	struct ctl_commit *commit, *next;
+
+	/* Not yet given to grace. */
+	if (client->commit != NULL)
+		destroy_commit(client->commit);
+	client->commit = NULL;
+	for (commit = TAILQ_FIRST(&client->ctl->commits); commit != NULL; commit = next) {
+		next = TAILQ_NEXT(commit, next);
+		if (commit->client == client)
+			commit->client = NULL;
+	}
+}

@@ -1,0 +1,249 @@
+/* lease.open, lease.renew, lease.close, lease.show, lease.list */
+#include "ctl/server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PROTO_WORDS "tcp, udp or both"
+#define PORT_WORDS  "1 to 65535"
+
+static const struct rpc_param open_params[] = {
+	{"peer", RPC_TEXT, true, "a name or a public key"},
+	{"proto", RPC_TEXT, false, PROTO_WORDS},
+	{"public_address", RPC_TEXT, false, "an IPv4 address of the public pool"},
+	{"public_port", RPC_INTEGER, false, PORT_WORDS},
+	{"to_port", RPC_INTEGER, true, PORT_WORDS},
+	{"to_address", RPC_TEXT, false, "the inner IPv4 address of the peer"},
+	{"ttl_s", RPC_SECONDS, false, NULL},
+	{"idle_s", RPC_SECONDS, false, NULL},
+	{"from", RPC_TEXTS, false, "an array of up to 8 prefixes, as 192.0.2.0/24"},
+	{"label", RPC_TEXT, false, NULL},
+};
+
+static const struct rpc_param renew_params[] = {
+	{"id", RPC_INTEGER, true, "the id of an open lease"},
+	{"ttl_s", RPC_SECONDS, false, NULL},
+};
+
+static const struct rpc_param one_params[] = {
+	{"id", RPC_INTEGER, true, "the id of an open lease"},
+};
+
+static const struct rpc_param list_params[] = {
+	{"peer", RPC_TEXT, false, "a name or a public key"},
+	{"limit", RPC_INTEGER, false, NULL},
+	{"cursor", RPC_INTEGER, false, NULL},
+};
+
+static const char *text_of(const json_t *params, const char *name)
+{
+	return json_string_value(json_object_get(params, name));
+}
+
+static int get_proto(const json_t *params, uint8_t *out, struct rpc_fault *fault)
+{
+	const char *text = text_of(params, "proto");
+	char excerpt[RPC_EXCERPT_CHARS];
+
+	if (text == NULL || strcmp(text, "both") == 0)
+		*out = LEASE_PROTO_BOTH;
+	else if (strcmp(text, "tcp") == 0)
+		*out = LEASE_PROTO_TCP;
+	else if (strcmp(text, "udp") == 0)
+		*out = LEASE_PROTO_UDP;
+	else
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, text, PROTO_WORDS,
+			"proto \"%s\" is unknown; accepted: %s", rpc_excerpt(text, excerpt),
+			PROTO_WORDS);
+	return 0;
+}
+
+static int get_port(const json_t *params, const char *name, uint16_t *out, struct rpc_fault *fault)
+{
+	const json_t *value = json_object_get(params, name);
+	json_int_t port = json_integer_value(value);
+
+	if (value == NULL)
+		return 0;
+	if (port < 1 || port > UINT16_MAX)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, name, PORT_WORDS,
+			"%s %lld is no port; accepted: %s", name, (long long)port, PORT_WORDS);
+	*out = (uint16_t)port;
+	return 0;
+}
+
+static int get_address(
+	const json_t *params, const char *name, struct ip_addr *out, struct rpc_fault *fault)
+{
+	const char *text = text_of(params, name);
+	char excerpt[RPC_EXCERPT_CHARS];
+
+	if (text != NULL && ip_addr_parse(text, out) != 0)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, text, "an address, as 198.51.100.7",
+			"%s \"%s\" is no address; accepted: one as 198.51.100.7", name,
+			rpc_excerpt(text, excerpt));
+	return 0;
+}
+
+static int get_sources(const json_t *params, struct lease_request *req, struct rpc_fault *fault)
+{
+	const json_t *list = json_object_get(params, "from"), *item;
+	char excerpt[RPC_EXCERPT_CHARS];
+	size_t i;
+
+	if (json_array_size(list) > LEASE_SOURCES_MAX)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "from", "up to 8 prefixes",
+			"from has %zu prefixes; accepted: up to %d", json_array_size(list),
+			LEASE_SOURCES_MAX);
+	json_array_foreach(list, i, item)
+	{
+		const char *text = json_string_value(item);
+
+		if (ip_prefix_parse(text, &req->sources[i]) != 0)
+			return rpc_fault_set(fault, RPC_INVALID_PARAMS, text,
+				"a prefix without host bits, as 192.0.2.0/24",
+				"from \"%s\" is no prefix; accepted: one without host bits, as "
+				"192.0.2.0/24",
+				rpc_excerpt(text, excerpt));
+	}
+	req->n_sources = (uint8_t)json_array_size(list);
+	return 0;
+}
+
+static int get_label(const json_t *params, struct lease_request *req, struct rpc_fault *fault)
+{
+	const char *text = text_of(params, "label");
+
+	if (text == NULL)
+		return 0;
+	if (strlen(text) >= sizeof(req->label))
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "label", "up to 63 bytes",
+			"the label has %zu bytes; accepted: up to %zu", strlen(text),
+			sizeof(req->label) - 1);
+	for (const char *at = text; *at != '\0'; at++) {
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			return rpc_fault_set(fault, RPC_INVALID_PARAMS, "label",
+				"text without control characters",
+				"the label has a control character; accepted: plain text");
+	}
+	snprintf(req->label, sizeof(req->label), "%s", text);
+	return 0;
+}
+
+static int get_ttl(const json_t *params, uint64_t *out_ns, struct rpc_fault *fault)
+{
+	if (ctl_seconds_get(params, "ttl_s", out_ns, fault) != 0)
+		return -EINVAL;
+	if (json_object_get(params, "ttl_s") != NULL && *out_ns == 0)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "ttl_s", "more than 0",
+			"ttl_s is 0; accepted: more, or none for the default");
+	return 0;
+}
+
+static json_t *run_open(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+{
+	struct lease_request req = {0};
+	const struct lease *lease;
+	bool is_renewal;
+	json_t *result;
+
+	if (ctl_peer_find(c, text_of(params, "peer"), &req.peer_idx, fault) != 0 ||
+		get_proto(params, &req.protos, fault) != 0 ||
+		get_address(params, "public_address", &req.public_addr, fault) != 0 ||
+		get_port(params, "public_port", &req.public_port, fault) != 0 ||
+		get_address(params, "to_address", &req.inner_addr, fault) != 0 ||
+		get_port(params, "to_port", &req.inner_port, fault) != 0 ||
+		get_ttl(params, &req.ttl_ns, fault) != 0 ||
+		ctl_seconds_get(params, "idle_s", &req.idle_ns, fault) != 0 ||
+		get_sources(params, &req, fault) != 0 || get_label(params, &req, fault) != 0 ||
+		ctl_lease_open(c, &req, &lease, &is_renewal, fault) != 0)
+		return NULL;
+	result = ctl_lease_build(c, lease, NULL);
+	json_object_set_new(result, "is_renewal", json_boolean(is_renewal));
+	return result;
+}
+
+static uint64_t id_of(const json_t *params)
+{
+	return (uint64_t)json_integer_value(json_object_get(params, "id"));
+}
+
+static json_t *run_renew(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+{
+	const struct lease *lease;
+	uint64_t ttl_ns = 0;
+
+	if (get_ttl(params, &ttl_ns, fault) != 0 ||
+		ctl_lease_renew(c, id_of(params), ttl_ns, &lease, fault) != 0)
+		return NULL;
+	return ctl_lease_build(c, lease, NULL);
+}
+
+static json_t *run_close(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+{
+	struct door_counters counters;
+	struct lease gone;
+
+	if (ctl_lease_close(c, id_of(params), &gone, &counters, fault) != 0)
+		return NULL;
+	return ctl_lease_build(c, &gone, &counters);
+}
+
+static json_t *run_show(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+{
+	const struct lease *lease = ctl_lease_get(c, id_of(params), fault);
+
+	return lease == NULL ? NULL : ctl_lease_build(c, lease, NULL);
+}
+
+/* A place in the whole table is an index that stays good while leases come and go; a place in the
+ * list of one peer does not, so that one is given at once (its quota bounds it). */
+static json_t *run_list(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+{
+	const json_t *peer = json_object_get(params, "peer"),
+		     *limit_value = json_object_get(params, "limit"),
+		     *cursor_value = json_object_get(params, "cursor");
+	json_int_t limit = limit_value == NULL ? (json_int_t)CTL_LIST_DEFAULT
+					       : json_integer_value(limit_value);
+	uint64_t cursor = (uint64_t)json_integer_value(cursor_value);
+	const struct lease *lease = NULL;
+	uint32_t peer_idx = UINT32_MAX;
+	json_t *list;
+
+	if (peer != NULL && (limit_value != NULL || cursor_value != NULL)) {
+		rpc_fault_set(fault, RPC_INVALID_PARAMS, "peer", "peer alone, or limit and cursor",
+			"the leases of a peer come in one piece; accepted: peer without limit and "
+			"cursor");
+		return NULL;
+	}
+	if (limit > CTL_LIST_MAX || cursor > INT32_MAX) {
+		rpc_fault_set(fault, RPC_INVALID_PARAMS, "limit",
+			"limit up to 4000, cursor of a reply",
+			"limit is over %u or the cursor is none; accepted: smaller ones",
+			CTL_LIST_MAX);
+		return NULL;
+	}
+	if (peer != NULL && ctl_peer_find(c, json_string_value(peer), &peer_idx, fault) != 0)
+		return NULL;
+	list = json_array();
+	for (json_int_t n = 0; n < limit || peer != NULL; n++) {
+		lease = lease_next(c->p.leases, peer_idx, &cursor);
+		if (lease == NULL)
+			break;
+		json_array_append_new(list, ctl_lease_build(c, lease, NULL));
+	}
+	return json_pack("{s:o, s:o}", "leases", list, "next",
+		lease == NULL ? json_null() : json_integer((json_int_t)cursor));
+}
+
+#define N(list) (sizeof(list) / sizeof((list)[0]))
+
+const struct ctl_method ctl_lease_methods[] = {
+	{"lease.open", true, open_params, N(open_params), run_open},
+	{"lease.renew", true, renew_params, N(renew_params), run_renew},
+	{"lease.close", true, one_params, N(one_params), run_close},
+	{"lease.show", false, one_params, N(one_params), run_show},
+	{"lease.list", false, list_params, N(list_params), run_list},
+	{NULL},
+};

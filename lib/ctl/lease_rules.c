@@ -1,0 +1,310 @@
+/* What a lease may be, and the one way of opening and closing one. */
+#include "ctl/server.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- opening
+ * ------------------------------------------------------------------------------------*/
+
+/* The peer may have leases, and this one leads to its own address. Fills what the peer says. */
+static int check_peer(struct ctl *c, struct lease_request *req, struct rpc_fault *fault)
+{
+	const struct peer_conf *conf = peer_conf_get(c->p.peers, req->peer_idx);
+	char peer[CTL_PEER_WORD_CHARS], wanted[IP_TEXT_CHARS], own[IP_TEXT_CHARS];
+
+	if (conf == NULL)
+		return rpc_fault_set(fault, RPC_NOT_FOUND, "peer", NULL, "the peer is gone");
+	ctl_peer_word(c, req->peer_idx, peer);
+	if (!conf->forwarding)
+		return rpc_fault_set(fault, RPC_REFUSED, peer, "a peer with forwarding on",
+			"peer %s has forwarding off; turn it on with: portierctl peer set %s "
+			"--forwarding on",
+			peer, peer);
+	if (ip_is_none(&conf->address4))
+		return rpc_fault_set(fault, RPC_REFUSED, peer, "a peer with an IPv4 inner address",
+			"peer %s has no IPv4 inner address; leases lead to IPv4 addresses", peer);
+	ip_addr_format(&conf->address4, own);
+	if (ip_is_none(&req->inner_addr))
+		req->inner_addr = conf->address4;
+	if (!ip_equal(&req->inner_addr, &conf->address4))
+		return rpc_fault_set(fault, RPC_REFUSED, ip_addr_format(&req->inner_addr, wanted),
+			own, "to_address %s is not that of peer %s; accepted: %s", wanted, peer,
+			own);
+	req->peer_max_leases = conf->max_leases;
+	return 0;
+}
+
+static int check_request(const struct lease_request *req, struct rpc_fault *fault)
+{
+	if (req->inner_port == 0)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "to_port", "1 to 65535",
+			"to_port is 0; accepted: 1 to 65535");
+	if ((req->protos & LEASE_PROTO_BOTH) == 0)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "proto", "tcp, udp or both",
+			"no protocol; accepted: tcp, udp or both");
+	return 0;
+}
+
+static void pool_words(const struct conf *conf, char buf[static RPC_ACCEPTS_CHARS])
+{
+	char prefix[IP_TEXT_CHARS];
+	size_t len = 0;
+
+	buf[0] = '\0';
+	for (unsigned i = 0; i < conf->n_pool && len < RPC_ACCEPTS_CHARS; i++)
+		len += (size_t)snprintf(buf + len, RPC_ACCEPTS_CHARS - len, "%s%s",
+			i > 0 ? ", " : "", ip_prefix_format(&conf->pool[i], prefix));
+}
+
+static int refuse_port_in_use(
+	struct ctl *c, const struct lease_request *req, const char *peer, struct rpc_fault *fault)
+{
+	const char *accepts = "another port, or none for any free one";
+	char addr[IP_TEXT_CHARS], owner[CTL_PEER_WORD_CHARS], culprit[IP_TEXT_CHARS + 16];
+	char quarantine[TIME_DURATION_CHARS];
+	const struct lease *l = ip_is_none(&req->public_addr)
+					? NULL
+					: lease_find_public(c->p.leases, &req->public_addr,
+						  LEASE_PROTO_BOTH, req->public_port);
+	uint64_t cursor = 0;
+
+	/* Where no address was asked for, that of the peer's leases was meant. */
+	if (l == NULL && (l = lease_next(c->p.leases, req->peer_idx, &cursor)) != NULL)
+		l = lease_find_public(
+			c->p.leases, &l->public_addr, LEASE_PROTO_BOTH, req->public_port);
+	snprintf(culprit, sizeof(culprit), "public port %u", req->public_port);
+	if (l == NULL)
+		return rpc_fault_set(fault, RPC_IN_USE, culprit, accepts,
+			"%s was another's until a moment ago and rests for up to %s; accepted: %s",
+			culprit, time_duration_format(c->p.conf->quarantine_ns, quarantine),
+			accepts);
+	ip_addr_format(&l->public_addr, addr);
+	if (l->peer_idx == req->peer_idx)
+		return rpc_fault_set(fault, RPC_IN_USE, culprit, accepts,
+			"%s of %s already leads to port %u of peer %s (lease %llu); accepted: %s",
+			culprit, addr, l->inner_port, peer, (unsigned long long)l->id, accepts);
+	return rpc_fault_set(fault, RPC_IN_USE, culprit, accepts,
+		"%s of %s is held by peer %s (lease %llu); accepted: %s", culprit, addr,
+		ctl_peer_word(c, l->peer_idx, owner), (unsigned long long)l->id, accepts);
+}
+
+static int refuse_other_address(
+	struct ctl *c, const struct lease_request *req, const char *peer, struct rpc_fault *fault)
+{
+	char wanted[IP_TEXT_CHARS], own[IP_TEXT_CHARS] = "none";
+	uint64_t cursor = 0;
+	const struct lease *l = lease_next(c->p.leases, req->peer_idx, &cursor);
+
+	if (l != NULL)
+		ip_addr_format(&l->public_addr, own);
+	return rpc_fault_set(fault, RPC_REFUSED, ip_addr_format(&req->public_addr, wanted), own,
+		"public address %s is not the egress address of peer %s, which its other leases "
+		"have; "
+		"accepted: %s",
+		wanted, peer, own);
+}
+
+static int refuse_grant(
+	struct ctl *c, const struct lease_request *req, int err, struct rpc_fault *fault)
+{
+	const struct conf *conf = c->p.conf;
+	char peer[CTL_PEER_WORD_CHARS], text[RPC_ACCEPTS_CHARS], addr[IP_TEXT_CHARS];
+
+	ctl_peer_word(c, req->peer_idx, peer);
+	switch (err) {
+	case -ERANGE:
+		snprintf(text, sizeof(text), "%u to %u", conf->lease_port_first,
+			conf->lease_port_last);
+		return rpc_fault_set(fault, RPC_REFUSED, "public_port", text,
+			"public port %u is outside the range for leases; accepted: %s, or none for "
+			"any",
+			req->public_port, text);
+	case -EADDRNOTAVAIL:
+		pool_words(conf, text);
+		return rpc_fault_set(fault, RPC_REFUSED, ip_addr_format(&req->public_addr, addr),
+			text,
+			"public address %s is not in the public pool; accepted: an IPv4 address of "
+			"%s",
+			addr, text);
+	case -EADDRINUSE:
+		return refuse_port_in_use(c, req, peer, fault);
+	case -EXDEV:
+		return refuse_other_address(c, req, peer, fault);
+	case -EEXIST:
+		return rpc_fault_set(fault, RPC_IN_USE, "proto",
+			"the protocols of the lease there is",
+			"peer %s has a lease to port %u for one of these protocols; close it "
+			"first, or ask "
+			"for the other protocol alone",
+			peer, req->inner_port);
+	case -EDQUOT:
+		return rpc_fault_set(fault, RPC_EXHAUSTED, peer, NULL,
+			"peer %s may have %u leases and has %u; close one, or raise it with: "
+			"portierctl "
+			"peer set %s --max-leases N",
+			peer, req->peer_max_leases, lease_count(c->p.leases, req->peer_idx), peer);
+	case -ENOSPC:
+		return rpc_fault_set(fault, RPC_EXHAUSTED, "public ports", NULL,
+			"no public port is free, or all %u leases of leases.max are open",
+			conf->max_leases);
+	default:
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, NULL, NULL,
+			"the lease is unsound: %s", strerror(-err));
+	}
+}
+
+/* The owner of the door keys sees what the table of leases says. On failure the new lease goes
+ * again. */
+static int publish(struct ctl *c, const struct lease *lease, bool is_new, struct rpc_fault *fault)
+{
+	int err = doors_open(c->p.doors, lease);
+	struct lease gone;
+
+	if (err == 0)
+		return 0;
+	if (is_new)
+		lease_close(c->p.leases, lease->id, c->p.now_ns(), &gone);
+	if (err == -EAFNOSUPPORT)
+		return rpc_fault_set(fault, RPC_REFUSED, "public_address", "an IPv4 address",
+			"leases are on IPv4 addresses; accepted: an IPv4 address of the pool");
+	return rpc_fault_set(fault, RPC_EXHAUSTED, "doors", NULL,
+		"the tables of the workers are full (%u leases open, leases.max is %u); try again",
+		doors_count(c->p.doors), c->p.conf->max_leases);
+}
+
+/* What the configuration opens has no end, and the table allows that; who asks gets at most
+ * leases.max_ttl. */
+static uint64_t clamp_ttl(const struct ctl *c, uint64_t ttl_ns)
+{
+	if (ttl_ns == TIME_NEVER || ttl_ns < c->p.conf->max_ttl_ns)
+		return ttl_ns;
+	return c->p.conf->max_ttl_ns;
+}
+
+int ctl_lease_open(struct ctl *c, const struct lease_request *asked, const struct lease **out,
+	bool *is_renewal, struct rpc_fault *fault)
+{
+	struct lease_request req = *asked;
+	const struct lease *lease;
+	int rc;
+
+	if (check_peer(c, &req, fault) != 0 || check_request(&req, fault) != 0)
+		return -EINVAL;
+	req.ttl_ns = clamp_ttl(c, req.ttl_ns);
+	rc = lease_grant(c->p.leases, &req, c->p.now_ns(), &lease);
+	if (rc < 0)
+		return refuse_grant(c, &req, rc, fault);
+	if (publish(c, lease, rc == 0, fault) != 0)
+		return -EINVAL;
+	*out = lease;
+	*is_renewal = rc == 1;
+	ctl_tick_arm(c);
+	return 0;
+}
+
+/* --- renewing and closing
+ * -----------------------------------------------------------------------*/
+
+static int refuse_unknown(uint64_t id, struct rpc_fault *fault)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)id);
+	return rpc_fault_set(fault, RPC_NOT_FOUND, text, "the id of an open lease",
+		"there is no open lease %s; accepted: the id of one (portierctl lease list)", text);
+}
+
+const struct lease *ctl_lease_get(struct ctl *c, uint64_t id, struct rpc_fault *fault)
+{
+	const struct lease *lease = lease_get(c->p.leases, id);
+
+	if (lease == NULL)
+		refuse_unknown(id, fault);
+	return lease;
+}
+
+int ctl_lease_renew(struct ctl *c, uint64_t id, uint64_t ttl_ns, const struct lease **out,
+	struct rpc_fault *fault)
+{
+	const struct lease *lease = ctl_lease_get(c, id, fault);
+
+	if (lease == NULL)
+		return -EINVAL;
+	/* A renewal gives no end to what has none. */
+	if (lease->expires_ns != TIME_NEVER &&
+		lease_renew(c->p.leases, id, clamp_ttl(c, ttl_ns), c->p.now_ns(), &lease) != 0)
+		return refuse_unknown(id, fault);
+	*out = lease;
+	ctl_tick_arm(c);
+	return 0;
+}
+
+int ctl_lease_close(struct ctl *c, uint64_t id, struct lease *out, struct door_counters *counters,
+	struct rpc_fault *fault)
+{
+	struct door_counters last;
+	struct lease gone;
+
+	doors_counters_get(c->p.doors, id, &last);
+	if (lease_close(c->p.leases, id, c->p.now_ns(), &gone) != 0)
+		return refuse_unknown(id, fault);
+	doors_close(c->p.doors, id);
+	if (out != NULL)
+		*out = gone;
+	if (counters != NULL)
+		*counters = last;
+	ctl_tick_arm(c);
+	return 0;
+}
+
+/* --- ends that nobody asks for
+ * ------------------------------------------------------------------*/
+
+void ctl_leases_expire(struct ctl *c, uint64_t now_ns)
+{
+	struct lease gone;
+	unsigned n = 0;
+
+	while (n < CTL_EXPIRE_SLICE && lease_expire_next(c->p.leases, now_ns, &gone)) {
+		doors_close(c->p.doors, gone.id);
+		n++;
+	}
+	if (n > 0)
+		log_debug("control: %u leases expired", n);
+}
+
+/* When a lease was used last: counters stand still while nothing passes. */
+static bool is_idle(struct ctl *c, const struct lease *lease, uint64_t now_ns)
+{
+	struct door_counters counters;
+	uint64_t since_ns = lease->opened_ns;
+
+	if (lease->idle_ns == 0)
+		return false;
+	doors_counters_get(c->p.doors, lease->id, &counters);
+	if (counters.last_used_ns > since_ns)
+		since_ns = counters.last_used_ns;
+	return now_ns > since_ns && now_ns - since_ns >= lease->idle_ns;
+}
+
+/* A slice of the table each time; the next one goes on from there. Leases that come or go in
+ * between are seen in the next round at the latest. */
+void ctl_leases_close_idle(struct ctl *c, uint64_t now_ns)
+{
+	const struct lease *lease;
+	struct rpc_fault ignored;
+
+	for (unsigned n = 0; n < CTL_IDLE_SLICE; n++) {
+		lease = lease_next(c->p.leases, UINT32_MAX, &c->idle_cursor);
+		if (lease == NULL) {
+			c->idle_cursor = 0;
+			return;
+		}
+		if (is_idle(c, lease, now_ns))
+			ctl_lease_close(c, lease->id, NULL, NULL, &ignored);
+	}
+}

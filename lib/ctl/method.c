@@ -1,0 +1,115 @@
+/* A line to replies: the table of methods. */
+#include "ctl/server.h"
+
+#include <string.h>
+
+static const struct ctl_method *const tables[] = {
+	ctl_peer_methods,
+	ctl_lease_methods,
+	ctl_report_methods,
+};
+
+static const struct ctl_method *find_method(const char *name)
+{
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		for (const struct ctl_method *m = tables[i]; m->name != NULL; m++) {
+			if (strcmp(m->name, name) == 0)
+				return m;
+		}
+	}
+	return NULL;
+}
+
+static int refuse_writer(const struct ctl *c, const struct ctl_role *role, const char *method,
+	struct rpc_fault *fault)
+{
+	char accepts[RPC_ACCEPTS_CHARS];
+
+	if (c->has_group)
+		snprintf(accepts, sizeof(accepts), "root and members of group %s",
+			c->p.conf->socket_group);
+	else
+		snprintf(accepts, sizeof(accepts), "root");
+	return rpc_fault_set(fault, RPC_NOT_PERMITTED, method, accepts,
+		"uid %u may read, but not %s; accepted: %s", (unsigned)role->uid, method, accepts);
+}
+
+/* The result, or NULL with *fault. */
+static json_t *run_request(struct ctl *c, const struct ctl_role *role,
+	const struct rpc_request *request, bool *is_change, struct rpc_fault *fault)
+{
+	const struct ctl_method *m = find_method(request->method);
+	char name[RPC_EXCERPT_CHARS];
+	json_t *result;
+
+	if (m == NULL) {
+		rpc_fault_set(fault, RPC_METHOD_NOT_FOUND, request->method, NULL,
+			"there is no method \"%s\"", rpc_excerpt(request->method, name));
+		return NULL;
+	}
+	if (m->writes && !role->may_write) {
+		refuse_writer(c, role, m->name, fault);
+		return NULL;
+	}
+	if (rpc_params_check(request->params, m->params, m->n_params, fault) != 0)
+		return NULL;
+	if (m->writes)
+		peers_poll(c->p.peers);
+	rpc_fault_set(fault, RPC_INTERNAL_ERROR, NULL, NULL, "memory is out");
+	result = m->run(c, request->params, fault);
+	*is_change |= m->writes && result != NULL;
+	return result;
+}
+
+/* Request i of the message, and its reply when one is due. */
+static bool run_one(struct ctl *c, const struct ctl_role *role, const struct rpc_message *m,
+	size_t i, struct rpc_text *reply)
+{
+	struct rpc_request request;
+	struct rpc_fault fault;
+	json_t *result = NULL;
+	bool is_change = false;
+
+	if (rpc_message_request(m, i, &request, &fault) != 0)
+		;
+	else if (reply->len > CTL_REPLY_BYTES_MAX)
+		rpc_fault_set(&fault, RPC_TRY_AGAIN, NULL, "smaller batches",
+			"the reply to this batch has over %u bytes already; not carried out",
+			CTL_REPLY_BYTES_MAX);
+	else
+		result = run_request(c, role, &request, &is_change, &fault);
+
+	if (request.is_notification) {
+		json_decref(result);
+		return is_change;
+	}
+	if (m->is_batch)
+		rpc_text_append(reply, reply->len == 0 ? "[" : ",", 1);
+	if (result != NULL)
+		rpc_text_result(reply, request.id, result);
+	else
+		rpc_text_fault(reply, request.id, &fault);
+	return is_change;
+}
+
+bool ctl_line_run(struct ctl *c, const struct ctl_role *role, const char *line, size_t len,
+	struct rpc_text *reply)
+{
+	struct rpc_message m;
+	struct rpc_fault fault;
+	bool is_change = false;
+
+	if (rpc_message_parse(line, len, &m, &fault) != 0) {
+		rpc_text_fault(reply, NULL, &fault);
+		rpc_text_append(reply, "\n", 1);
+		return false;
+	}
+	for (size_t i = 0; i < m.n; i++)
+		is_change |= run_one(c, role, &m, i, reply);
+	if (reply->len > 0 && m.is_batch)
+		rpc_text_append(reply, "]", 1);
+	if (reply->len > 0)
+		rpc_text_append(reply, "\n", 1);
+	rpc_message_fini(&m);
+	return is_change;
+}

@@ -1,0 +1,240 @@
+/* peer.add, peer.set, peer.del, peer.show, peer.list */
+#include "ctl/server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PEER_WORDS     "a name or a public key"
+#define ADDRESS4_WORDS "an IPv4 address"
+#define ADDRESS6_WORDS "an IPv6 address"
+#define KEY_WORDS      "32 bytes in base64, 44 characters"
+#define ENDPOINT_WORDS "address and port, as 192.0.2.1:51820 or [2001:db8::1]:51820; empty for none"
+
+static const struct rpc_param add_params[] = {
+	{"public_key", RPC_TEXT, true, KEY_WORDS},
+	{"name", RPC_TEXT, false, NULL},
+	{"address4", RPC_TEXT, false, ADDRESS4_WORDS},
+	{"address6", RPC_TEXT, false, ADDRESS6_WORDS},
+	{"endpoint", RPC_TEXT, false, ENDPOINT_WORDS},
+	{"preshared_key", RPC_TEXT, false, KEY_WORDS},
+	{"forwarding", RPC_BOOL, false, NULL},
+	{"max_leases", RPC_INTEGER, false, NULL},
+	{"persistent_keepalive_s", RPC_INTEGER, false, "0 (off) to 65535"},
+};
+
+/* The first one names the peer; the others are those of peer.add. */
+static const struct rpc_param set_params[] = {
+	{"peer", RPC_TEXT, true, PEER_WORDS},
+	{"name", RPC_TEXT, false, NULL},
+	{"address4", RPC_TEXT, false, ADDRESS4_WORDS},
+	{"address6", RPC_TEXT, false, ADDRESS6_WORDS},
+	{"endpoint", RPC_TEXT, false, ENDPOINT_WORDS},
+	{"preshared_key", RPC_TEXT, false, KEY_WORDS},
+	{"forwarding", RPC_BOOL, false, NULL},
+	{"max_leases", RPC_INTEGER, false, NULL},
+	{"persistent_keepalive_s", RPC_INTEGER, false, "0 (off) to 65535"},
+};
+
+static const struct rpc_param one_params[] = {
+	{"peer", RPC_TEXT, true, PEER_WORDS},
+};
+
+static const struct rpc_param list_params[] = {
+	{"limit", RPC_INTEGER, false, NULL},
+	{"cursor", RPC_INTEGER, false, NULL},
+};
+
+static const char *text_of(const json_t *params, const char *name)
+{
+	return json_string_value(json_object_get(params, name));
+}
+
+/* An empty text means none. */
+static int get_address(
+	const json_t *params, const char *name, struct ip_addr *out, struct rpc_fault *fault)
+{
+	const char *text = text_of(params, name);
+	char excerpt[RPC_EXCERPT_CHARS];
+
+	if (text == NULL)
+		return 0;
+	if (text[0] == '\0') {
+		*out = (struct ip_addr){0};
+		return 0;
+	}
+	if (ip_addr_parse(text, out) != 0)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, text,
+			"an address, as 10.0.0.2 or fd00::2",
+			"%s \"%s\" is no address; accepted: %s", name, rpc_excerpt(text, excerpt),
+			"one as 10.0.0.2 or fd00::2");
+	return 0;
+}
+
+static int get_endpoint(const json_t *params, struct ip_endpoint *out, struct rpc_fault *fault)
+{
+	const char *text = text_of(params, "endpoint");
+	char excerpt[RPC_EXCERPT_CHARS];
+
+	if (text == NULL)
+		return 0;
+	if (text[0] == '\0') {
+		*out = (struct ip_endpoint){0};
+		return 0;
+	}
+	if (ip_endpoint_parse(text, out) != 0 || out->port == 0 || ip_is_martian(&out->addr))
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, text, ENDPOINT_WORDS,
+			"endpoint \"%s\" is none; accepted: %s", rpc_excerpt(text, excerpt),
+			ENDPOINT_WORDS);
+	return 0;
+}
+
+/* The text is not said again: it may be most of a key. */
+static int get_key(const json_t *params, const char *name, uint8_t out[static CRYPTO_KEY_BYTES],
+	struct rpc_fault *fault)
+{
+	const char *text = text_of(params, name);
+
+	if (text == NULL)
+		return 0;
+	if (text[0] == '\0' && strcmp(name, "preshared_key") == 0) {
+		crypto_wipe(out, CRYPTO_KEY_BYTES);
+		return 0;
+	}
+	if (crypto_key_parse(text, out) != 0)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, name, KEY_WORDS,
+			"%s is not a key; accepted: %s", name, KEY_WORDS);
+	return 0;
+}
+
+static int get_number(const json_t *params, const char *name, uint32_t max, uint32_t *out,
+	struct rpc_fault *fault)
+{
+	const json_t *value = json_object_get(params, name);
+	json_int_t number = json_integer_value(value);
+	char accepts[32];
+
+	if (value == NULL)
+		return 0;
+	snprintf(accepts, sizeof(accepts), "0 to %u", max);
+	if (number > max)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, name, accepts,
+			"%s %lld is too large; accepted: %s", name, (long long)number, accepts);
+	*out = (uint32_t)number;
+	return 0;
+}
+
+/* What the parameters say replaces what conf says. */
+static int get_conf(const json_t *params, struct peer_conf *conf, struct rpc_fault *fault)
+{
+	const char *name = text_of(params, "name");
+	const json_t *forwarding = json_object_get(params, "forwarding");
+	uint32_t keepalive_s = conf->persistent_keepalive_s;
+	char excerpt[RPC_EXCERPT_CHARS];
+
+	if (name != NULL && strlen(name) >= sizeof(conf->name))
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, name, "up to 31 characters",
+			"name \"%s\" is too long; accepted: up to %d characters",
+			rpc_excerpt(name, excerpt), PEER_NAME_CHARS - 1);
+	if (get_address(params, "address4", &conf->address4, fault) != 0 ||
+		get_address(params, "address6", &conf->address6, fault) != 0 ||
+		get_endpoint(params, &conf->endpoint, fault) != 0 ||
+		get_key(params, "public_key", conf->public_key, fault) != 0 ||
+		get_key(params, "preshared_key", conf->preshared_key, fault) != 0 ||
+		get_number(params, "max_leases", INT32_MAX, &conf->max_leases, fault) != 0 ||
+		get_number(params, "persistent_keepalive_s", UINT16_MAX, &keepalive_s, fault) != 0)
+		return -EINVAL;
+	if (name != NULL)
+		snprintf(conf->name, sizeof(conf->name), "%s", name);
+	if (forwarding != NULL)
+		conf->forwarding = json_is_true(forwarding);
+	conf->persistent_keepalive_s = (uint16_t)keepalive_s;
+	return 0;
+}
+
+static json_t *run_add(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+{
+	struct peer_conf conf = {.max_leases = c->p.conf->max_leases_per_peer}; /* wiped */
+	json_t *result = NULL;
+	uint32_t peer_idx;
+
+	if (get_conf(params, &conf, fault) == 0 && ctl_peer_add(c, &conf, &peer_idx, fault) == 0)
+		result = ctl_peer_build(c, peer_idx);
+	crypto_wipe(&conf, sizeof(conf));
+	return result;
+}
+
+static json_t *run_set(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+{
+	struct peer_conf conf; /* wiped */
+	json_t *result = NULL;
+	uint32_t peer_idx;
+	unsigned n_closed;
+
+	if (ctl_peer_find(c, text_of(params, "peer"), &peer_idx, fault) != 0)
+		return NULL;
+	conf = *peer_conf_get(c->p.peers, peer_idx);
+	if (get_conf(params, &conf, fault) == 0 &&
+		ctl_peer_set(c, peer_idx, &conf, &n_closed, fault) == 0) {
+		result = ctl_peer_build(c, peer_idx);
+		json_object_set_new(result, "leases_closed", json_integer(n_closed));
+	}
+	crypto_wipe(&conf, sizeof(conf));
+	return result;
+}
+
+static json_t *run_del(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+{
+	uint32_t peer_idx;
+	unsigned n_closed;
+	json_t *result;
+
+	if (ctl_peer_find(c, text_of(params, "peer"), &peer_idx, fault) != 0)
+		return NULL;
+	result = ctl_peer_build(c, peer_idx);
+	if (ctl_peer_del(c, peer_idx, &n_closed, fault) != 0) {
+		json_decref(result);
+		return NULL;
+	}
+	json_object_set_new(result, "leases_closed", json_integer(n_closed));
+	return result;
+}
+
+static json_t *run_show(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+{
+	uint32_t peer_idx;
+
+	if (ctl_peer_find(c, text_of(params, "peer"), &peer_idx, fault) != 0)
+		return NULL;
+	return ctl_peer_build(c, peer_idx);
+}
+
+static json_t *run_list(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+{
+	uint32_t limit = CTL_LIST_DEFAULT, cursor = 0, peer_idx = PEER_NONE;
+	json_t *list;
+
+	if (get_number(params, "limit", CTL_LIST_MAX, &limit, fault) != 0 ||
+		get_number(params, "cursor", INT32_MAX, &cursor, fault) != 0)
+		return NULL;
+	list = json_array();
+	for (uint32_t n = 0; n < limit; n++) {
+		peer_idx = peer_next(c->p.peers, &cursor);
+		if (peer_idx == PEER_NONE)
+			break;
+		json_array_append_new(list, ctl_peer_build(c, peer_idx));
+	}
+	return json_pack("{s:o, s:o}", "peers", list, "next",
+		peer_idx == PEER_NONE ? json_null() : json_integer(cursor));
+}
+
+#define N(list) (sizeof(list) / sizeof((list)[0]))
+
+const struct ctl_method ctl_peer_methods[] = {
+	{"peer.add", true, add_params, N(add_params), run_add},
+	{"peer.set", true, set_params, N(set_params), run_set},
+	{"peer.del", true, one_params, N(one_params), run_del},
+	{"peer.show", false, one_params, N(one_params), run_show},
+	{"peer.list", false, list_params, N(list_params), run_list},
+	{NULL},
+};

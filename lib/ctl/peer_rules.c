@@ -1,0 +1,206 @@
+/* What may be said of a peer, and the one way of saying it. */
+#include "ctl/server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+char *ctl_peer_word(const struct ctl *c, uint32_t peer_idx, char buf[static CTL_PEER_WORD_CHARS])
+{
+	const struct peer_conf *conf = peer_conf_get(c->p.peers, peer_idx);
+
+	static_assert(CTL_PEER_WORD_CHARS >= CRYPTO_KEY_TEXT_CHARS &&
+			      CTL_PEER_WORD_CHARS >= PEER_NAME_CHARS,
+		"either fits");
+	if (conf == NULL)
+		snprintf(buf, CTL_PEER_WORD_CHARS, "?");
+	else if (conf->name[0] != '\0')
+		snprintf(buf, CTL_PEER_WORD_CHARS, "%s", conf->name);
+	else
+		crypto_key_format(conf->public_key, buf);
+	return buf;
+}
+
+int ctl_peer_find(struct ctl *c, const char *who, uint32_t *out_idx, struct rpc_fault *fault)
+{
+	uint32_t peer_idx = peer_find(c->p.peers, who);
+	char word[RPC_EXCERPT_CHARS + 8];
+
+	if (peer_idx == PEER_NONE)
+		return rpc_fault_set(fault, RPC_NOT_FOUND, who, "the name or public key of a peer",
+			"there is no peer \"%s\"; accepted: the name or public key of one "
+			"(portierctl "
+			"peer list)",
+			strlen(who) < sizeof(word) ? who : rpc_excerpt(who, word));
+	*out_idx = peer_idx;
+	return 0;
+}
+
+static bool is_name(const char *name)
+{
+	static const char chars[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+
+	return name[strspn(name, chars)] == '\0' && name[0] != '-' && name[0] != '.';
+}
+
+/* Whose address is that already, if it is the gateway's own business? NULL: nobody's. */
+static const char *gateway_use(const struct ctl *c, const struct ip_addr *a)
+{
+	const struct conf *conf = c->p.conf;
+
+	for (unsigned i = 0; i < conf->n_inner_addrs; i++) {
+		if (ip_equal(a, &conf->inner_addrs[i]))
+			return "the gateway's own inside the tunnel";
+	}
+	for (unsigned i = 0; i < conf->n_pool; i++) {
+		if (ip_prefix_contains(&conf->pool[i], a))
+			return "in the public pool";
+	}
+	for (unsigned i = 0; i < conf->n_ports; i++) {
+		for (unsigned j = 0; j < conf->ports[i].n_ifaddrs; j++) {
+			if (ip_equal(a, &conf->ports[i].ifaddrs[j].addr))
+				return "the gateway's own on a port";
+		}
+	}
+	return NULL;
+}
+
+static int check_address(
+	struct ctl *c, const struct ip_addr *a, const char *field, struct rpc_fault *fault)
+{
+	const char *accepts = "a host address that only this peer has, inside the tunnel", *use;
+	char text[IP_TEXT_CHARS];
+
+	if (ip_is_none(a))
+		return 0;
+	ip_addr_format(a, text);
+	if (ip_is_v4(a) != (strcmp(field, "address4") == 0))
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, field,
+			"IPv4 as address4, IPv6 as address6", "%s %s is of the other family", field,
+			text);
+	use = ip_is_martian(a) ? "no host's" : gateway_use(c, a);
+	if (use == NULL)
+		return 0;
+	return rpc_fault_set(fault, RPC_REFUSED, text, accepts, "%s %s is %s; accepted: %s", field,
+		text, use, accepts);
+}
+
+static int check_conf(struct ctl *c, const struct peer_conf *conf, struct rpc_fault *fault)
+{
+	static const uint8_t zero[CRYPTO_KEY_BYTES];
+
+	if (!is_name(conf->name))
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, conf->name,
+			"letters, digits, dot, dash, underscore",
+			"name \"%s\": accepted are up to %d letters, digits, dots, dashes and "
+			"underscores, "
+			"not beginning with a dot or dash",
+			conf->name, PEER_NAME_CHARS - 1);
+	if (memcmp(conf->public_key, zero, sizeof(zero)) == 0)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "public_key",
+			"a WireGuard public key",
+			"public_key is all zero; accepted: what wg pubkey prints");
+	if (ip_is_none(&conf->address4) && ip_is_none(&conf->address6))
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "address4",
+			"address4, address6 or both",
+			"the peer would have no inner address; accepted: address4, address6 or "
+			"both");
+	if (check_address(c, &conf->address4, "address4", fault) != 0)
+		return -EINVAL;
+	return check_address(c, &conf->address6, "address6", fault);
+}
+
+static int refuse(struct ctl *c, const struct peer_conf *conf, int err, const char *culprit,
+	struct rpc_fault *fault)
+{
+	char key[CRYPTO_KEY_TEXT_CHARS];
+	const char *who =
+		conf->name[0] != '\0' ? conf->name : crypto_key_format(conf->public_key, key);
+
+	switch (err) {
+	case -EEXIST:
+		return rpc_fault_set(fault, RPC_IN_USE, culprit, "what no other peer has",
+			"peer %s: its %s is another peer's; accepted is one that no other peer has",
+			who, culprit);
+	case -ENOSPC:
+		return rpc_fault_set(fault, RPC_EXHAUSTED, "tunnel.max_peers", NULL,
+			"peer %s: there are %u peers, and tunnel.max_peers is %u", who,
+			peers_count(c->p.peers), c->p.conf->max_peers);
+	case -EAGAIN:
+		return rpc_fault_set(fault, RPC_TRY_AGAIN, who, NULL,
+			"peer %s: the handshake thread is behind; try again", who);
+	case -ENOENT:
+		return rpc_fault_set(fault, RPC_NOT_FOUND, who, NULL, "peer %s is gone", who);
+	default:
+		return rpc_fault_set(
+			fault, RPC_INTERNAL_ERROR, who, NULL, "peer %s: %s", who, strerror(-err));
+	}
+}
+
+int ctl_peer_add(
+	struct ctl *c, const struct peer_conf *conf, uint32_t *out_idx, struct rpc_fault *fault)
+{
+	const char *culprit = "address";
+	int err;
+
+	if (check_conf(c, conf, fault) != 0)
+		return -EINVAL;
+	err = peer_add(c->p.peers, conf, out_idx, &culprit);
+	return err == 0 ? 0 : refuse(c, conf, err, culprit, fault);
+}
+
+static unsigned close_leases(struct ctl *c, uint32_t peer_idx)
+{
+	const struct lease *lease;
+	uint64_t cursor = 0;
+	unsigned n = 0;
+
+	while ((lease = lease_next(c->p.leases, peer_idx, &cursor)) != NULL) {
+		struct rpc_fault ignored;
+
+		n += ctl_lease_close(c, lease->id, NULL, NULL, &ignored) == 0;
+	}
+	return n;
+}
+
+/* The leases end in the same turn of the control thread, after the peer has changed: so a refusal
+ * leaves them open, and nobody else can be given the address in between. */
+int ctl_peer_set(struct ctl *c, uint32_t peer_idx, const struct peer_conf *conf, unsigned *n_closed,
+	struct rpc_fault *fault)
+{
+	const struct peer_conf *old = peer_conf_get(c->p.peers, peer_idx);
+	const char *culprit = "address";
+	bool ends_leases;
+	int err;
+
+	if (old == NULL)
+		return refuse(c, conf, -ENOENT, NULL, fault);
+	if (check_conf(c, conf, fault) != 0)
+		return -EINVAL;
+	ends_leases = !conf->forwarding || !ip_equal(&old->address4, &conf->address4);
+	err = peer_set(c->p.peers, peer_idx, conf, &culprit);
+	if (err != 0)
+		return refuse(c, conf, err, culprit, fault);
+	*n_closed = ends_leases ? close_leases(c, peer_idx) : 0;
+	return 0;
+}
+
+int ctl_peer_del(struct ctl *c, uint32_t peer_idx, unsigned *n_closed, struct rpc_fault *fault)
+{
+	const struct peer_conf *old = peer_conf_get(c->p.peers, peer_idx);
+	struct peer_conf copy;
+	int err;
+
+	if (old == NULL)
+		return rpc_fault_set(fault, RPC_NOT_FOUND, "peer", NULL, "the peer is gone");
+	copy = *old; /* wiped */
+	*n_closed = close_leases(c, peer_idx);
+	/* Nobody inherits its ports or its egress address with its number. */
+	lease_peer_forget(c->p.leases, peer_idx);
+	err = peer_del(c->p.peers, peer_idx);
+	if (err != 0)
+		refuse(c, &copy, err, NULL, fault);
+	crypto_wipe(&copy, sizeof(copy));
+	return err == 0 ? 0 : -EINVAL;
+}

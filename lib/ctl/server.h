@@ -1,0 +1,186 @@
+/* server.h - the inside of the control server; for lib/ctl only.
+ *
+ *   listen.c   the socket file, and whom a connection belongs to
+ *   client.c   bytes of one client in and out, in bounds
+ *   commit.c   replies that wait for the workers
+ *   method.c   a line to replies: the table of methods
+ *   peer_methods.c, lease_methods.c, report_methods.c   the methods
+ *   peer_rules.c, lease_rules.c   what may be changed, and the one way of changing it
+ *   health.c   the look at the workers
+ *   shape.c    values to JSON
+ *   ctl.c      boot, timers, end
+ */
+#ifndef PORTIER_CTL_SERVER_H
+#define PORTIER_CTL_SERVER_H
+
+#include "ctl/ctl.h"
+
+#include <event2/buffer.h>
+#include <event2/event.h>
+
+#include <sys/queue.h>
+#include <sys/types.h>
+
+/* What one client may have the server hold for it before its next request waits. One reply may
+ * exceed it. */
+#define CTL_OUT_BYTES (1u << 20)
+/* Where a batch stops being carried out: its reply would not be bounded. */
+#define CTL_REPLY_BYTES_MAX (16u << 20)
+#define CTL_READ_BYTES	    (64u << 10)
+/* Connections of those who may only read never take the last ones. */
+#define CTL_READERS_MAX (CTL_CLIENTS_MAX * 3 / 4)
+/* A turn of ctl_tick. */
+#define CTL_EXPIRE_SLICE 1024u
+#define CTL_IDLE_SLICE	 8192u
+
+/* Who is at the far end. */
+struct ctl_role {
+	uid_t uid;
+	bool may_write;
+};
+
+/* Replies that wait for a grace period. It may outlive its client. */
+struct ctl_commit {
+	TAILQ_ENTRY(ctl_commit) next;
+	struct grace_work work;
+	struct ctl *ctl;
+	struct ctl_client *client; /* NULL: it hung up */
+	struct rpc_text replies;
+};
+
+struct ctl_client {
+	TAILQ_ENTRY(ctl_client) next;
+	struct ctl *ctl;
+	struct ctl_role role;
+	int fd;
+	struct event *ev_read, *ev_write;
+	struct rpc_lines lines;
+	struct evbuffer *out;
+	struct ctl_commit *commit; /* of the current read; NULL: nothing changed yet */
+	size_t uncommitted_bytes;  /* replies in commits */
+	unsigned n_commits;
+	uint64_t progress_ns; /* when it last read something, or had nothing to read */
+	bool is_ending;	      /* no further request is read: end of file, or a line too long */
+};
+
+struct ctl_look {
+	uint64_t turns;
+	uint64_t moved_ns;
+};
+
+struct ctl {
+	struct ctl_params p;
+	uint64_t stall_ns;
+
+	/* listen.c */
+	int listen_fd;
+	dev_t socket_dev;
+	ino_t socket_ino;
+	bool has_group;
+	gid_t group;
+	struct event *ev_listen;
+
+	/* client.c */
+	TAILQ_HEAD(, ctl_client) clients;
+	unsigned n_clients, n_readers;
+
+	/* commit.c */
+	TAILQ_HEAD(, ctl_commit) commits;
+	struct event *ev_poll;
+	unsigned n_polls; /* in vain, in a row */
+
+	/* ctl.c */
+	struct event *ev_tick;
+	uint64_t tick_at_ns;
+	uint64_t looked_ns;
+	uint64_t idle_cursor;
+
+	/* health.c */
+	struct ctl_look *looks; /* one per worker */
+	uint64_t under_load;	/* the handshake thread's counter at the last look */
+	bool is_under_load;	/* it moved between the last two */
+};
+
+/* --- listen.c */
+int ctl_listen(struct ctl *c, char fault[static CTL_FAULT_CHARS]);
+void ctl_unlisten(struct ctl *c);
+
+/* --- client.c */
+/* Takes fd over. */
+void ctl_client_create(struct ctl *c, int fd, struct ctl_role role);
+void ctl_client_destroy(struct ctl_client *client);
+/* Replies are ready to leave. False: the client is gone. */
+bool ctl_client_send(struct ctl_client *client, const struct rpc_text *replies);
+/* Go on with requests that waited for room. The client may be gone afterwards. */
+void ctl_client_run(struct ctl_client *client);
+void ctl_clients_sweep(struct ctl *c, uint64_t now_ns);
+
+/* --- commit.c */
+/* Where the replies of this read go that wait for the workers; NULL: memory is out. */
+struct ctl_commit *ctl_commit_get(struct ctl_client *client);
+/* The read ended: from here a grace period runs. */
+void ctl_commit_start(struct ctl_client *client);
+/* The client is going. */
+void ctl_commits_disown(struct ctl_client *client);
+/* Poll grace until nothing is pending. */
+void ctl_commit_poll(struct ctl *c);
+/* 0 or -ENOMEM. */
+int ctl_commits_init(struct ctl *c);
+/* Clients are gone; replies that still wait are dropped. */
+void ctl_commits_fini(struct ctl *c);
+
+/* --- method.c */
+/* One line of a client: everything in it is carried out; its reply is appended to *reply (with a
+ * newline) unless none is due. Returns whether something changed, so that the reply must wait. */
+bool ctl_line_run(struct ctl *c, const struct ctl_role *role, const char *line, size_t len,
+	struct rpc_text *reply);
+
+/* A method: params were checked against its list. NULL with *fault on failure: then nothing
+ * changed. */
+struct ctl_method {
+	const char *name;
+	bool writes;
+	const struct rpc_param *params;
+	size_t n_params;
+	json_t *(*run)(struct ctl *c, const json_t *params, struct rpc_fault *fault);
+};
+/* Each ends with a method without a name. */
+extern const struct ctl_method ctl_peer_methods[];
+extern const struct ctl_method ctl_lease_methods[];
+extern const struct ctl_method ctl_report_methods[];
+
+/* --- peer_rules.c, lease_rules.c */
+/* The peer named so. 0; -EINVAL with *fault. */
+int ctl_peer_find(struct ctl *c, const char *who, uint32_t *out_idx, struct rpc_fault *fault);
+/* Name, or else public key. */
+#define CTL_PEER_WORD_CHARS 48
+char *ctl_peer_word(const struct ctl *c, uint32_t peer_idx, char buf[static CTL_PEER_WORD_CHARS]);
+/* The open lease with this id; NULL with *fault. */
+const struct lease *ctl_lease_get(struct ctl *c, uint64_t id, struct rpc_fault *fault);
+void ctl_leases_expire(struct ctl *c, uint64_t now_ns);
+void ctl_leases_close_idle(struct ctl *c, uint64_t now_ns);
+
+/* --- health.c */
+void ctl_look(struct ctl *c, uint64_t now_ns);
+bool ctl_worker_is_stuck(const struct ctl *c, unsigned worker, uint64_t now_ns);
+json_t *ctl_health_build(struct ctl *c);
+
+/* --- shape.c */
+json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx);
+/* counters NULL: look them up. */
+json_t *ctl_lease_build(
+	struct ctl *c, const struct lease *lease, const struct door_counters *counters);
+json_t *ctl_seconds_build(uint64_t ns);
+/* Seconds since then; null when then is 0. */
+json_t *ctl_age_build(uint64_t now_ns, uint64_t then_ns);
+json_t *ctl_address_build(const struct ip_addr *a);
+/* Seconds of a checked parameter to nanoseconds: -EINVAL with *fault over 100 years. absent: leaves
+ * *out_ns. */
+int ctl_seconds_get(
+	const json_t *params, const char *name, uint64_t *out_ns, struct rpc_fault *fault);
+
+/* --- ctl.c */
+/* The timer fires no later than the next lease ends. */
+void ctl_tick_arm(struct ctl *c);
+
+#endif

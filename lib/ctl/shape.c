@@ -1,0 +1,148 @@
+/* Values to JSON and back: one word for one thing. */
+#include "ctl/server.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SECONDS_MAX (100.0 * 365 * 86400)
+
+json_t *ctl_seconds_build(uint64_t ns)
+{
+	if (ns == TIME_NEVER)
+		return json_null();
+	if (ns % NS_IN_S == 0)
+		return json_integer((json_int_t)(ns / NS_IN_S));
+	/* Whole milliseconds: the rest is noise to a reader. */
+	return json_real((double)(ns / NS_IN_MS) / 1e3);
+}
+
+json_t *ctl_age_build(uint64_t now_ns, uint64_t then_ns)
+{
+	if (then_ns == 0)
+		return json_null();
+	return ctl_seconds_build(now_ns > then_ns ? now_ns - then_ns : 0);
+}
+
+int ctl_seconds_get(
+	const json_t *params, const char *name, uint64_t *out_ns, struct rpc_fault *fault)
+{
+	const json_t *value = json_object_get(params, name);
+
+	if (value == NULL)
+		return 0;
+	if (json_number_value(value) > SECONDS_MAX)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, name, "up to 100 years",
+			"%s is over 100 years", name);
+	*out_ns = (uint64_t)(json_number_value(value) * 1e9);
+	return 0;
+}
+
+json_t *ctl_address_build(const struct ip_addr *a)
+{
+	char text[IP_TEXT_CHARS];
+
+	return ip_is_none(a) ? json_null() : json_string(ip_addr_format(a, text));
+}
+
+static json_t *endpoint_build(const struct ip_endpoint *e)
+{
+	char text[IP_TEXT_CHARS];
+
+	return e->port == 0 ? json_null() : json_string(ip_endpoint_format(e, text));
+}
+
+static json_t *key_build(const uint8_t key[static CRYPTO_KEY_BYTES])
+{
+	char text[CRYPTO_KEY_TEXT_CHARS];
+
+	return json_string(crypto_key_format(key, text));
+}
+
+/* Keys but the public one stay inside: only whether there is a preshared key is said. */
+json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx)
+{
+	static const uint8_t zero[CRYPTO_KEY_BYTES];
+	const struct peer_conf *conf = peer_conf_get(c->p.peers, peer_idx);
+	uint64_t now_ns = c->p.now_ns();
+	struct peer_status status;
+
+	if (conf == NULL)
+		return NULL;
+	peer_status_get(c->p.peers, peer_idx, &status);
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:i, s:i, s:i, s:b, s:o, s:o, s:o,"
+			 " s:{s:I, s:I, s:I, s:I}}",
+		"name", conf->name, "public_key", key_build(conf->public_key), "address4",
+		ctl_address_build(&conf->address4), "address6", ctl_address_build(&conf->address6),
+		"endpoint", endpoint_build(&status.endpoint), "forwarding", conf->forwarding,
+		"max_leases", (int)conf->max_leases, "leases",
+		(int)lease_count(c->p.leases, peer_idx), "persistent_keepalive_s",
+		(int)conf->persistent_keepalive_s, "has_preshared_key",
+		memcmp(conf->preshared_key, zero, sizeof(zero)) != 0, "home",
+		status.home == PEER_HOME_NONE ? json_null() : json_integer(status.home),
+		"last_handshake_age_s", ctl_age_build(now_ns, status.last_handshake_ns),
+		"last_received_age_s", ctl_age_build(now_ns, status.last_received_ns), "counters",
+		"rx_pkts", (json_int_t)status.rx_pkts, "rx_bytes", (json_int_t)status.rx_bytes,
+		"tx_pkts", (json_int_t)status.tx_pkts, "tx_bytes", (json_int_t)status.tx_bytes);
+}
+
+static const char *proto_word(uint8_t protos)
+{
+	static const char *const words[] = {"none", "tcp", "udp", "both"};
+
+	return words[protos & LEASE_PROTO_BOTH];
+}
+
+static const char *state_word(enum lease_state state)
+{
+	switch (state) {
+	case LEASE_FREE:
+		return "free";
+	case LEASE_ACTIVE:
+		return "active";
+	case LEASE_QUARANTINE:
+		return "quarantine";
+	}
+	return "?";
+}
+
+static json_t *sources_build(const struct lease *lease)
+{
+	json_t *list = json_array();
+	char text[IP_TEXT_CHARS];
+
+	for (unsigned i = 0; i < lease->n_sources; i++)
+		json_array_append_new(
+			list, json_string(ip_prefix_format(&lease->sources[i], text)));
+	return list;
+}
+
+json_t *ctl_lease_build(
+	struct ctl *c, const struct lease *lease, const struct door_counters *counters)
+{
+	uint64_t now_ns = c->p.now_ns(), left_ns = TIME_NEVER;
+	char peer[CTL_PEER_WORD_CHARS];
+	struct door_counters now;
+
+	if (counters == NULL) {
+		doors_counters_get(c->p.doors, lease->id, &now);
+		counters = &now;
+	}
+	if (lease->expires_ns != TIME_NEVER)
+		left_ns = lease->expires_ns > now_ns ? lease->expires_ns - now_ns : 0;
+	return json_pack(
+		"{s:I, s:s, s:s, s:s, s:o, s:i, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:s, s:o,"
+		" s:{s:I, s:I, s:I, s:I, s:I}}",
+		"id", (json_int_t)lease->id, "state", state_word(lease->state), "peer",
+		ctl_peer_word(c, lease->peer_idx, peer), "proto", proto_word(lease->protos),
+		"public_address", ctl_address_build(&lease->public_addr), "public_port",
+		(int)lease->public_port, "to_address", ctl_address_build(&lease->inner_addr),
+		"to_port", (int)lease->inner_port, "age_s", ctl_age_build(now_ns, lease->opened_ns),
+		"ttl_s", ctl_seconds_build(lease->ttl_ns), "expires_in_s",
+		ctl_seconds_build(left_ns), "idle_s", ctl_seconds_build(lease->idle_ns), "from",
+		sources_build(lease), "label", lease->label, "last_used_age_s",
+		ctl_age_build(now_ns, counters->last_used_ns), "counters", "in_pkts",
+		(json_int_t)counters->in_pkts, "in_bytes", (json_int_t)counters->in_bytes,
+		"out_pkts", (json_int_t)counters->out_pkts, "out_bytes",
+		(json_int_t)counters->out_bytes, "refused_pkts",
+		(json_int_t)counters->refused_pkts);
+}
