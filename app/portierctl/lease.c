@@ -1,0 +1,135 @@
+/* portierctl lease ... */
+#include "cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *sources(const json_t *lease, char *buf, size_t size)
+{
+	const json_t *item;
+	size_t i, len = 0;
+
+	snprintf(buf, size, "anywhere");
+	json_array_foreach(json_object_get(lease, "from"), i, item)
+	{
+		if (len < size)
+			len += (size_t)snprintf(buf + len, size - len, "%s%s", i > 0 ? "," : "",
+				json_string_value(item));
+	}
+	return buf;
+}
+
+static void print_list(const json_t *result, const json_t *flags)
+{
+	struct cli_table *t =
+		cli_table_create("ID|PEER|PROTO|PUBLIC|TO|>EXPIRES IN|>IN|>OUT|FROM|LABEL");
+	char text[CLI_TEXT_CHARS], from[512];
+	const json_t *lease;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "leases"), i, lease)
+	{
+		const json_t *counters = json_object_get(lease, "counters");
+
+		cli_table_addf(t, "%" JSON_INTEGER_FORMAT, cli_number(lease, "id"));
+		cli_table_add(t, cli_text(lease, "peer"));
+		cli_table_add(t, cli_text(lease, "proto"));
+		cli_table_addf(t, "%s:%d", cli_text(lease, "public_address"),
+			(int)cli_number(lease, "public_port"));
+		cli_table_addf(t, "%s:%d", cli_text(lease, "to_address"),
+			(int)cli_number(lease, "to_port"));
+		cli_table_add(t,
+			cli_seconds_format(json_object_get(lease, "expires_in_s"), "never", text));
+		cli_table_add(t, cli_bytes_format(cli_number(counters, "in_bytes"), text));
+		cli_table_add(t, cli_bytes_format(cli_number(counters, "out_bytes"), text));
+		cli_table_add(t, sources(lease, from, sizeof(from)));
+		cli_table_add(t, cli_text(lease, "label"));
+	}
+	cli_table_print(t, "no leases");
+}
+
+static const char *idle_words(const json_t *lease, char buf[static CLI_TEXT_CHARS])
+{
+	const json_t *idle = json_object_get(lease, "idle_s");
+
+	return json_number_value(idle) > 0 ? cli_seconds_format(idle, "-", buf) : "none";
+}
+
+static void print_one(const json_t *lease, const json_t *flags)
+{
+	const json_t *counters = json_object_get(lease, "counters");
+	char text[CLI_TEXT_CHARS], more[CLI_TEXT_CHARS], from[512];
+
+	cli_field("lease", "%" JSON_INTEGER_FORMAT "%s", cli_number(lease, "id"),
+		json_is_true(json_object_get(lease, "is_renewal")) ? " (renewed)" : "");
+	cli_field("state", "%s", cli_text(lease, "state"));
+	cli_field("peer", "%s", cli_text(lease, "peer"));
+	cli_field("proto", "%s", cli_text(lease, "proto"));
+	cli_field("public", "%s:%d", cli_text(lease, "public_address"),
+		(int)cli_number(lease, "public_port"));
+	cli_field("to", "%s:%d", cli_text(lease, "to_address"), (int)cli_number(lease, "to_port"));
+	cli_field("from", "%s", sources(lease, from, sizeof(from)));
+	cli_field("expires in", "%s",
+		cli_seconds_format(json_object_get(lease, "expires_in_s"), "never", text));
+	cli_field("idle limit", "%s", idle_words(lease, text));
+	cli_field("last used", "%s",
+		cli_seconds_format(json_object_get(lease, "last_used_age_s"), "never", text));
+	cli_field("label", "%s", cli_text(lease, "label"));
+	cli_field("in", "%" JSON_INTEGER_FORMAT " packets, %s", cli_number(counters, "in_pkts"),
+		cli_bytes_format(cli_number(counters, "in_bytes"), text));
+	cli_field("out", "%" JSON_INTEGER_FORMAT " packets, %s", cli_number(counters, "out_pkts"),
+		cli_bytes_format(cli_number(counters, "out_bytes"), more));
+	cli_field("refused", "%" JSON_INTEGER_FORMAT " packets from elsewhere",
+		cli_number(counters, "refused_pkts"));
+}
+
+static void print_closed(const json_t *lease, const json_t *flags)
+{
+	printf("lease %" JSON_INTEGER_FORMAT " closed\n", cli_number(lease, "id"));
+}
+
+static const struct cli_arg open_args[] = {
+	{"--peer", "P", "peer", CLI_TEXT, "whose it is: name or public key; required"},
+	{"--proto", "tcp|udp|both", "proto", CLI_TEXT, "(both)"},
+	{"--public-address", "A", "public_address", CLI_TEXT,
+		"one of the pool (that of the peer's leases, else any)"},
+	{"--public-port", "N", "public_port", CLI_NUMBER, "one of the range (any free one)"},
+	{"--to-port", "N", "to_port", CLI_NUMBER, "the peer's own port; required"},
+	{"--to-address", "A", "to_address", CLI_TEXT, "the peer's own address (it has but one)"},
+	{"--ttl", "DURATION", "ttl_s", CLI_DURATION,
+		"until it expires, as 1h (leases.default_ttl)"},
+	{"--idle", "DURATION", "idle_s", CLI_DURATION, "close when unused for so long (no limit)"},
+	{"--from", "PREFIX", "from", CLI_TEXTS, "who may come in; up to 8 times (anyone)"},
+	{"--label", "TEXT", "label", CLI_TEXT, "for people; up to 63 bytes"},
+};
+
+#define ID_ARG                                                          \
+	{                                                               \
+		NULL, "ID", "id", CLI_NUMBER, "the id of an open lease" \
+	}
+
+static const struct cli_arg renew_args[] = {
+	ID_ARG,
+	{"--ttl", "DURATION", "ttl_s", CLI_DURATION, "from now on, as 1h (as granted before)"},
+};
+
+static const struct cli_arg one_args[] = {ID_ARG};
+
+static const struct cli_arg list_args[] = {
+	{"--peer", "P", "peer", CLI_TEXT, "only the leases of this one"},
+};
+
+#define N(list) (sizeof(list) / sizeof((list)[0]))
+
+const struct cli_verb cli_lease_verbs[] = {
+	{"lease", "open", "open a public port to a peer", "lease.open", NULL, open_args,
+		N(open_args), print_one},
+	{"lease", "renew", "extend a lease", "lease.renew", NULL, renew_args, N(renew_args),
+		print_one},
+	{"lease", "close", "close a lease", "lease.close", NULL, one_args, N(one_args),
+		print_closed},
+	{"lease", "show", "show a lease", "lease.show", NULL, one_args, N(one_args), print_one},
+	{"lease", "list", "list open leases", "lease.list", "leases", list_args, N(list_args),
+		print_list},
+	{NULL},
+};
