@@ -8,10 +8,9 @@
 #include "lease/lease.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "seeded.h"
 
 #define ROUNDS	      400
 #define OPS_PER_ROUND 5000
@@ -50,31 +49,6 @@ static struct {
 	struct model_lease leases[NUMBERS_MAX * 2];
 	unsigned last_addr[PEERS]; /* the address of its last new number */
 } m;
-
-static uint64_t random_state;
-
-/* splitmix64 */
-static uint64_t random_u64(void)
-{
-	uint64_t z = (random_state += 0x9e3779b97f4a7c15u);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
-}
-
-static uint32_t random_below(uint32_t n)
-{
-	return (uint32_t)((random_u64() >> 32) % n);
-}
-
-static void random_bytes(void *out, size_t len)
-{
-	uint8_t *p = out;
-
-	for (size_t i = 0; i < len; i++)
-		p[i] = (uint8_t)(random_u64() >> 24);
-}
 
 static struct ip_addr public_addr(unsigned i)
 {
@@ -526,9 +500,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_operations_agree_with_the_model),
 	};
-	const char *text = getenv("PORTIER_TEST_SEED");
 
-	random_state = text ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
-	printf("PORTIER_TEST_SEED=%llu\n", (unsigned long long)random_state);
+	random_seed();
 	return cmocka_run_group_tests_name("lease_model", tests, NULL, NULL);
 }
