@@ -1,1 +1,648 @@
-/* placeholder until this library lands */
+#include "peer/peer.h"
+
+#include "crypto/crypto.h"
+#include "peer/sparse.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define IDX_NONE UINT32_MAX
+/* A worker writes a path in nanoseconds; only one that was preempted while it did takes longer. */
+#define PATH_READS_MAX 64
+#define POLL_BURST     64
+
+enum slot_state {
+	SLOT_FREE = 0,
+	SLOT_LIVE,
+	SLOT_DYING, /* deleted; other threads may still know the number */
+};
+
+/* Control's own part of a peer. */
+struct slot {
+	enum slot_state state;
+	uint32_t next; /* in the free list */
+	struct peers *peers;
+	struct peer_conf conf;
+	struct grace_work retire;  /* of the number, when it was deleted */
+	struct peer_msg del;	   /* so that deleting needs no memory */
+	struct peer_view *retired; /* the view that goes with it */
+};
+
+/* A view with what its retirement needs; readers see the first member. */
+struct view {
+	struct peer_view seen;
+	struct grace_work retire;
+};
+
+struct peers {
+	uint32_t max_peers;
+	uint32_t n_live;
+	uint32_t n_fresh; /* numbers from here on were never used */
+	uint32_t free_head;
+	struct grace *grace;
+	struct mbox *to_handshake, *from_handshake;
+	struct peer_msg *unsent; /* DEL messages that found to_handshake full */
+
+	/* Values are peer_idx + 1, as integers. */
+	struct table *by_key;	/* public key */
+	struct table *by_inner; /* struct ip_addr */
+	struct table *by_name;	/* char[PEER_NAME_CHARS], zero-padded; control only */
+
+	struct slot *slots;
+	_Atomic(struct peer_view *) *views;
+	_Atomic uint8_t *homes; /* worker + 1; so that untouched memory means none */
+	struct peer_hot *hot;
+	struct peer_shake *shake;
+};
+
+static void *idx_to_value(uint32_t peer_idx)
+{
+	return (void *)((uintptr_t)peer_idx + 1);
+}
+
+/* NULL becomes PEER_NONE. */
+static uint32_t value_to_idx(const void *value)
+{
+	return (uint32_t)((uintptr_t)value - 1);
+}
+
+/* --- create and destroy --- */
+
+struct peers *peers_create(const struct peer_params *params)
+{
+	uint32_t max = params->max_peers;
+	int socket_id = params->socket_id;
+	struct peers *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->max_peers = max;
+	p->free_head = IDX_NONE;
+	p->grace = params->grace;
+	p->by_key = table_create("peers_key", max, CRYPTO_KEY_BYTES, socket_id, p->grace);
+	p->by_inner =
+		table_create("peers_inner", 2 * max, sizeof(struct ip_addr), socket_id, p->grace);
+	p->by_name = table_create("peers_name", max, PEER_NAME_CHARS, socket_id, p->grace);
+	p->slots = sparse_alloc(max, sizeof(*p->slots), socket_id);
+	p->views = sparse_alloc(max, sizeof(*p->views), socket_id);
+	p->homes = sparse_alloc(max, sizeof(*p->homes), socket_id);
+	p->hot = sparse_alloc(max, sizeof(*p->hot), socket_id);
+	p->shake = sparse_alloc(max, sizeof(*p->shake), socket_id);
+	if (!p->by_key || !p->by_inner || !p->by_name || !p->slots || !p->views || !p->homes ||
+		!p->hot || !p->shake) {
+		peers_destroy(p);
+		return NULL;
+	}
+	return p;
+}
+
+static void msg_free(struct peer_msg *msg)
+{
+	/* DEL lives in its slot. */
+	crypto_wipe(msg->preshared_key, sizeof(msg->preshared_key));
+	if (msg->kind != PEER_MSG_DEL)
+		free(msg);
+}
+
+static void mbox_drain(struct mbox *m)
+{
+	void *msgs[POLL_BURST];
+	unsigned n;
+
+	while (m && (n = mbox_pop_burst(m, msgs, POLL_BURST)) > 0)
+		for (unsigned i = 0; i < n; i++)
+			msg_free(msgs[i]);
+}
+
+void peers_destroy(struct peers *p)
+{
+	if (!p)
+		return;
+	/* No reader runs, so all that was deferred is due; some of it points here. */
+	while (grace_poll(p->grace) > 0)
+		;
+	mbox_drain(p->to_handshake);
+	mbox_drain(p->from_handshake);
+	for (uint32_t i = 0; i < p->n_fresh; i++) {
+		free(atomic_load_explicit(&p->views[i], memory_order_relaxed));
+		crypto_wipe(&p->slots[i], sizeof(p->slots[i]));
+		crypto_wipe(&p->shake[i], sizeof(p->shake[i]));
+	}
+	table_destroy(p->by_key);
+	table_destroy(p->by_inner);
+	table_destroy(p->by_name);
+	sparse_free(p->slots, p->max_peers, sizeof(*p->slots));
+	sparse_free(p->views, p->max_peers, sizeof(*p->views));
+	sparse_free(p->homes, p->max_peers, sizeof(*p->homes));
+	sparse_free(p->hot, p->max_peers, sizeof(*p->hot));
+	sparse_free(p->shake, p->max_peers, sizeof(*p->shake));
+	free(p);
+}
+
+void peers_connect(struct peers *p, struct mbox *to_handshake, struct mbox *from_handshake)
+{
+	p->to_handshake = to_handshake;
+	p->from_handshake = from_handshake;
+}
+
+/* --- numbers and views --- */
+
+static uint32_t idx_get(struct peers *p)
+{
+	uint32_t i = p->free_head;
+
+	if (i != IDX_NONE)
+		p->free_head = p->slots[i].next;
+	else if (p->n_fresh < p->max_peers)
+		i = p->n_fresh++;
+	return i;
+}
+
+static void idx_put(struct peers *p, uint32_t i)
+{
+	p->slots[i].state = SLOT_FREE;
+	p->slots[i].next = p->free_head;
+	p->free_head = i;
+}
+
+static struct slot *live_slot(const struct peers *p, uint32_t i)
+{
+	return i < p->n_fresh && p->slots[i].state == SLOT_LIVE ? &p->slots[i] : NULL;
+}
+
+static uint64_t keepalive_ns(const struct peer_conf *conf)
+{
+	return conf->persistent_keepalive_s * NS_IN_S;
+}
+
+static struct view *view_create(const struct peer_conf *conf)
+{
+	struct view *v = calloc(1, sizeof(*v));
+
+	if (v) {
+		v->seen.address4 = conf->address4;
+		v->seen.address6 = conf->address6;
+		v->seen.persistent_keepalive_ns = keepalive_ns(conf);
+	}
+	return v;
+}
+
+/* Publish (NULL: unpublish). The one before is the caller's to free after a grace period. */
+static struct view *view_swap(struct peers *p, uint32_t i, struct view *v)
+{
+	return (struct view *)atomic_exchange_explicit(
+		&p->views[i], v ? &v->seen : NULL, memory_order_acq_rel);
+}
+
+/* --- what control is told: sound, and nobody else's --- */
+
+static int conf_check(const struct peer_conf *conf, const char **culprit)
+{
+	static const uint8_t zero[CRYPTO_KEY_BYTES];
+
+	const char *what = NULL;
+
+	if (memcmp(conf->public_key, zero, sizeof(zero)) == 0)
+		what = "public key";
+	else if (!memchr(conf->name, '\0', sizeof(conf->name)))
+		what = "name";
+	else if (ip_is_none(&conf->address4) && ip_is_none(&conf->address6))
+		what = "address";
+	else if (!ip_is_none(&conf->address4) && !ip_is_v4(&conf->address4))
+		what = "address";
+	else if (ip_is_v4(&conf->address6))
+		what = "IPv6 address";
+	if (!what)
+		return 0;
+	*culprit = what;
+	return -EINVAL;
+}
+
+/* Names are table keys: bytes after the NUL are zero. */
+static void conf_copy(struct peer_conf *to, const struct peer_conf *from)
+{
+	size_t len = strlen(from->name);
+
+	*to = *from;
+	memset(to->name + len, 0, sizeof(to->name) - len);
+}
+
+/* A key of conf in one of the tables. len 0: conf has none. */
+struct entry {
+	struct table *table;
+	const void *key;
+	size_t len;
+	const char *what;
+};
+
+#define N_ENTRIES 4
+
+static void entries_of(
+	const struct peers *p, const struct peer_conf *conf, struct entry out[static N_ENTRIES])
+{
+	out[0] = (struct entry){p->by_key, conf->public_key, CRYPTO_KEY_BYTES, "public key"};
+	out[1] =
+		(struct entry){p->by_name, conf->name, conf->name[0] ? PEER_NAME_CHARS : 0, "name"};
+	out[2] = (struct entry){p->by_inner, &conf->address4,
+		ip_is_none(&conf->address4) ? 0 : sizeof(conf->address4), "address"};
+	out[3] = (struct entry){p->by_inner, &conf->address6,
+		ip_is_none(&conf->address6) ? 0 : sizeof(conf->address6), "IPv6 address"};
+}
+
+static bool entry_equal(const struct entry *a, const struct entry *b)
+{
+	return a->len == b->len && memcmp(a->key, b->key, a->len) == 0;
+}
+
+static int entries_check(const struct entry entries[static N_ENTRIES], const char **culprit)
+{
+	for (unsigned k = 0; k < N_ENTRIES; k++) {
+		if (entries[k].len > 0 && table_lookup(entries[k].table, entries[k].key)) {
+			*culprit = entries[k].what;
+			return -EEXIST;
+		}
+	}
+	return 0;
+}
+
+/* Delete what is in del and not in keep (NULL: nothing is kept). */
+static void entries_del(
+	const struct entry del[static N_ENTRIES], const struct entry *keep, unsigned n)
+{
+	for (unsigned k = 0; k < n; k++)
+		if (del[k].len > 0 && !(keep && entry_equal(&del[k], &keep[k])))
+			table_del(del[k].table, del[k].key);
+}
+
+/* Add what is in add and not in had (NULL: there was nothing): all or none. */
+static int entries_add(const struct entry add[static N_ENTRIES], const struct entry *had,
+	uint32_t peer_idx, const char **culprit)
+{
+	for (unsigned k = 0; k < N_ENTRIES; k++) {
+		int rc;
+
+		if (add[k].len == 0 || (had && entry_equal(&add[k], &had[k])))
+			continue;
+		rc = table_add(add[k].table, add[k].key, idx_to_value(peer_idx));
+		if (rc != 0) {
+			*culprit = add[k].what;
+			entries_del(add, had, k);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+/* --- messages to the handshake thread --- */
+
+static struct peer_msg *msg_create(
+	enum peer_msg_kind kind, uint32_t peer_idx, const struct peer_conf *conf)
+{
+	struct peer_msg *msg = calloc(1, sizeof(*msg));
+
+	if (!msg)
+		return NULL;
+	msg->kind = kind;
+	msg->peer_idx = peer_idx;
+	memcpy(msg->public_key, conf->public_key, sizeof(msg->public_key));
+	memcpy(msg->preshared_key, conf->preshared_key, sizeof(msg->preshared_key));
+	msg->endpoint = conf->endpoint;
+	msg->sets_endpoint = conf->endpoint.port != 0;
+	msg->persistent_keepalive_ns = keepalive_ns(conf);
+	return msg;
+}
+
+/* As far as there is room. */
+static void unsent_push(struct peers *p)
+{
+	while (p->unsent) {
+		struct peer_msg *next = p->unsent->next;
+
+		if (!mbox_push(p->to_handshake, p->unsent))
+			return;
+		p->unsent = next;
+	}
+}
+
+/* A grace period after the number was unpublished. */
+static void number_graced(void *arg)
+{
+	struct slot *slot = arg;
+	struct peers *p = slot->peers;
+
+	free(slot->retired);
+	slot->retired = NULL;
+	/* Never announced: nobody else has to let go. */
+	if (slot->del.kind == PEER_MSG_NONE) {
+		idx_put(p, (uint32_t)(slot - p->slots));
+		return;
+	}
+	slot->del.next = p->unsent;
+	p->unsent = &slot->del;
+	if (p->to_handshake)
+		unsent_push(p);
+}
+
+/* Take a live number out of sight. is_announced: the handshake thread knows of it. */
+static void number_retire(struct peers *p, uint32_t i, bool is_announced)
+{
+	struct slot *slot = &p->slots[i];
+	struct entry entries[N_ENTRIES];
+
+	slot->state = SLOT_DYING;
+	slot->retired = &view_swap(p, i, NULL)->seen;
+	entries_of(p, &slot->conf, entries);
+	entries_del(entries, NULL, N_ENTRIES);
+	crypto_wipe(&slot->conf, sizeof(slot->conf));
+	slot->del = (struct peer_msg){
+		.kind = is_announced ? PEER_MSG_DEL : PEER_MSG_NONE, .peer_idx = i};
+	p->n_live--;
+	grace_defer_work(p->grace, &slot->retire, number_graced, slot);
+}
+
+void peers_poll(struct peers *p)
+{
+	void *msgs[POLL_BURST];
+	unsigned n;
+
+	unsent_push(p);
+	while ((n = mbox_pop_burst(p->from_handshake, msgs, POLL_BURST)) > 0) {
+		for (unsigned i = 0; i < n; i++) {
+			struct peer_msg *msg = msgs[i];
+			bool is_del = msg->kind == PEER_MSG_DEL;
+			uint32_t peer_idx = msg->peer_idx;
+
+			msg_free(msg);
+			if (is_del)
+				idx_put(p, peer_idx);
+		}
+	}
+}
+
+/* --- add, set, del --- */
+
+/* Before anyone can see the peer; its last owner zeroed what it wrote. */
+static void hot_init(struct peer_hot *hot, uint32_t peer_idx, const struct peer_conf *conf)
+{
+	memset(hot, 0, sizeof(*hot));
+	hot->peer_idx = peer_idx;
+	noise_session_init(&hot->session, keepalive_ns(conf));
+	hot->path.remote = conf->endpoint;
+}
+
+int peer_add(
+	struct peers *p, const struct peer_conf *given, uint32_t *out_idx, const char **culprit)
+{
+	struct entry entries[N_ENTRIES];
+	struct peer_conf conf; /* wiped */
+	struct peer_msg *msg = NULL;
+	struct view *view = NULL;
+	struct slot *slot;
+	uint32_t i;
+	int rc;
+
+	rc = conf_check(given, culprit);
+	if (rc != 0)
+		return rc;
+	conf_copy(&conf, given);
+	entries_of(p, &conf, entries);
+	rc = entries_check(entries, culprit);
+	if (rc != 0)
+		goto out;
+	rc = -ENOSPC;
+	i = idx_get(p);
+	if (i == IDX_NONE)
+		goto out;
+	slot = &p->slots[i];
+	slot->peers = p;
+	rc = -ENOMEM;
+	view = view_create(&conf);
+	msg = msg_create(PEER_MSG_ADD, i, &conf);
+	if (!view || !msg)
+		goto out_idx;
+	hot_init(&p->hot[i], i, &conf);
+	rc = entries_add(entries, NULL, i, culprit);
+	if (rc != 0)
+		goto out_idx;
+
+	slot->conf = conf;
+	slot->state = SLOT_LIVE;
+	p->n_live++;
+	view_swap(p, i, view);
+	if (mbox_push(p->to_handshake, msg)) {
+		*out_idx = i;
+	} else {
+		msg_free(msg);
+		number_retire(p, i, false);
+		rc = -EAGAIN;
+	}
+	goto out;
+out_idx:
+	if (msg)
+		msg_free(msg);
+	/* A worker may have met the number in a table: it rests before it is used again. */
+	slot->state = SLOT_DYING;
+	slot->retired = view ? &view->seen : NULL;
+	slot->del = (struct peer_msg){.kind = PEER_MSG_NONE};
+	grace_defer_work(p->grace, &slot->retire, number_graced, slot);
+out:
+	crypto_wipe(&conf, sizeof(conf));
+	return rc;
+}
+
+/* Does the handshake thread or the home worker have to hear of it? */
+static bool needs_msg(const struct peer_conf *old, const struct peer_conf *new)
+{
+	return !crypto_equal(old->preshared_key, new->preshared_key, CRYPTO_KEY_BYTES) ||
+	       old->persistent_keepalive_s != new->persistent_keepalive_s ||
+	       (new->endpoint.port != 0 && !ip_endpoint_equal(&old->endpoint, &new->endpoint));
+}
+
+int peer_set(struct peers *p, uint32_t peer_idx, const struct peer_conf *conf, const char **culprit)
+{
+	struct slot *slot = live_slot(p, peer_idx);
+	struct entry old_entries[N_ENTRIES], new_entries[N_ENTRIES];
+	struct peer_conf new; /* wiped */
+	struct peer_msg *msg = NULL;
+	struct view *view, *old_view;
+	int rc;
+
+	if (!slot)
+		return -ENOENT;
+	rc = conf_check(conf, culprit);
+	if (rc != 0)
+		return rc;
+	conf_copy(&new, conf);
+	memcpy(new.public_key, slot->conf.public_key, sizeof(new.public_key));
+	entries_of(p, &slot->conf, old_entries);
+	entries_of(p, &new, new_entries);
+
+	rc = -ENOMEM;
+	view = view_create(&new);
+	if (!view)
+		goto out;
+	if (needs_msg(&slot->conf, &new)) {
+		msg = msg_create(PEER_MSG_SET, peer_idx, &new);
+		if (!msg)
+			goto out_view;
+		msg->sets_endpoint = new.endpoint.port != 0 &&
+				     !ip_endpoint_equal(&slot->conf.endpoint, &new.endpoint);
+	}
+	/* New addresses lead to this peer before the old ones cease to. */
+	rc = entries_add(new_entries, old_entries, peer_idx, culprit);
+	if (rc != 0)
+		goto out_msg;
+	rc = -EAGAIN;
+	if (msg && !mbox_push(p->to_handshake, msg))
+		goto out_entries;
+
+	old_view = view_swap(p, peer_idx, view);
+	grace_defer_work(p->grace, &old_view->retire, free, old_view);
+	entries_del(old_entries, new_entries, N_ENTRIES);
+	slot->conf = new;
+	rc = 0;
+	goto out;
+out_entries:
+	entries_del(new_entries, old_entries, N_ENTRIES);
+out_msg:
+	if (msg)
+		msg_free(msg);
+out_view:
+	free(view);
+out:
+	crypto_wipe(&new, sizeof(new));
+	return rc;
+}
+
+int peer_del(struct peers *p, uint32_t peer_idx)
+{
+	if (!live_slot(p, peer_idx))
+		return -ENOENT;
+	number_retire(p, peer_idx, true);
+	return 0;
+}
+
+/* --- look-ups --- */
+
+const struct peer_conf *peer_conf_get(const struct peers *p, uint32_t peer_idx)
+{
+	const struct slot *slot = live_slot(p, peer_idx);
+
+	return slot ? &slot->conf : NULL;
+}
+
+uint32_t peer_find(const struct peers *p, const char *who)
+{
+	uint8_t public_key[CRYPTO_KEY_BYTES];
+	char name[PEER_NAME_CHARS] = {0};
+	size_t len = strlen(who);
+
+	if (len == 0)
+		return PEER_NONE;
+	/* A key's text is longer than any name. */
+	if (len >= sizeof(name))
+		return crypto_key_parse(who, public_key) == 0 ? peer_find_key(p, public_key)
+							      : PEER_NONE;
+	memcpy(name, who, len);
+	return value_to_idx(table_lookup(p->by_name, name));
+}
+
+uint32_t peer_find_key(const struct peers *p, const uint8_t public_key[static CRYPTO_KEY_BYTES])
+{
+	return value_to_idx(table_lookup(p->by_key, public_key));
+}
+
+uint32_t peer_find_inner(const struct peers *p, const struct ip_addr *inner)
+{
+	return value_to_idx(table_lookup(p->by_inner, inner));
+}
+
+uint32_t peer_next(const struct peers *p, uint32_t *cursor)
+{
+	while (*cursor < p->n_fresh) {
+		uint32_t i = (*cursor)++;
+
+		if (p->slots[i].state == SLOT_LIVE)
+			return i;
+	}
+	return PEER_NONE;
+}
+
+uint32_t peers_count(const struct peers *p)
+{
+	return p->n_live;
+}
+
+/* The home worker may be writing: an odd version, or another one afterwards, means so. What was
+ * copied meanwhile is torn and thrown away; that is the race, and all of it. */
+static bool path_read(const struct peer_hot *hot, struct peer_path *out)
+{
+	for (unsigned k = 0; k < PATH_READS_MAX; k++) {
+		uint32_t before = atomic_load_explicit(&hot->path_version, memory_order_acquire);
+		uint32_t after;
+
+		*out = hot->path;
+		atomic_thread_fence(memory_order_acquire);
+		after = atomic_load_explicit(&hot->path_version, memory_order_relaxed);
+		if (before == after && !(before & 1))
+			return true;
+	}
+	return false;
+}
+
+void peer_status_get(const struct peers *p, uint32_t peer_idx, struct peer_status *out)
+{
+	const struct slot *slot = live_slot(p, peer_idx);
+	const struct peer_hot *hot;
+	struct peer_path path;
+
+	memset(out, 0, sizeof(*out));
+	out->home = PEER_HOME_NONE;
+	if (!slot)
+		return;
+	hot = &p->hot[peer_idx];
+	out->endpoint = path_read(hot, &path) ? path.remote : slot->conf.endpoint;
+	out->home = peer_home(p, peer_idx);
+	/* Each word is whole, together they may be a burst apart. */
+	out->last_handshake_ns = __atomic_load_n(&hot->last_handshake_ns, __ATOMIC_RELAXED);
+	out->last_received_ns = __atomic_load_n(&hot->last_received_ns, __ATOMIC_RELAXED);
+	out->rx_bytes = __atomic_load_n(&hot->rx_bytes, __ATOMIC_RELAXED);
+	out->tx_bytes = __atomic_load_n(&hot->tx_bytes, __ATOMIC_RELAXED);
+	out->rx_pkts = __atomic_load_n(&hot->rx_pkts, __ATOMIC_RELAXED);
+	out->tx_pkts = __atomic_load_n(&hot->tx_pkts, __ATOMIC_RELAXED);
+}
+
+const struct peer_view *peer_view(const struct peers *p, uint32_t peer_idx)
+{
+	return peer_idx < p->max_peers
+		       ? atomic_load_explicit(&p->views[peer_idx], memory_order_acquire)
+		       : NULL;
+}
+
+/* 0 - 1 is PEER_HOME_NONE. */
+uint8_t peer_home(const struct peers *p, uint32_t peer_idx)
+{
+	return (uint8_t)(atomic_load_explicit(&p->homes[peer_idx], memory_order_acquire) - 1);
+}
+
+void peer_home_set(struct peers *p, uint32_t peer_idx, uint8_t home)
+{
+	atomic_store_explicit(&p->homes[peer_idx], (uint8_t)(home + 1), memory_order_release);
+}
+
+struct peer_hot *peer_hot(struct peers *p, uint32_t peer_idx)
+{
+	return &p->hot[peer_idx];
+}
+
+struct peer_shake *peer_shake(struct peers *p, uint32_t peer_idx)
+{
+	return &p->shake[peer_idx];
+}
+
+uint32_t peers_max(const struct peers *p)
+{
+	return p->max_peers;
+}

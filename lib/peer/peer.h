@@ -69,7 +69,7 @@ struct peer_hot {
 	_Atomic uint32_t path_version; /* odd while path is being written: control reads it twice */
 	uint64_t wheel_due_ns;	       /* when the home worker's timer wheel looks at this peer */
 	struct peer_hot *wheel_next, **wheel_prev; /* prev NULL: not in the wheel */
-	uint32_t peer_idx; /* own number; set when the first keypair is installed */
+	uint32_t peer_idx; /* own number */
 	uint64_t rx_bytes, tx_bytes, rx_pkts, tx_pkts; /* inner packets, keepalives included */
 	uint64_t last_handshake_ns;		       /* 0: never */
 	uint64_t last_received_ns; /* refreshed at most every 250 ms; 0: never */
@@ -104,7 +104,8 @@ struct peers;
 /* NULL when memory is out. Boot. max_peers costs address space only; each peer that exists costs
  * about 1 KB. */
 struct peers *peers_create(const struct peer_params *p);
-/* Wipes every key; no other thread runs any more. NULL is fine. */
+/* Wipes every key; no other thread runs any more. After handshake_destroy; before the mailboxes of
+ * peers_connect and the grace go. NULL is fine. */
 void peers_destroy(struct peers *p);
 
 /* --- control ------------------------------------------------------------------------------------
@@ -113,9 +114,10 @@ void peers_destroy(struct peers *p);
 /* Messages control -> handshake -> home worker -> handshake -> control; each is allocated by
  * control and comes back to it, so that nobody else allocates. */
 enum peer_msg_kind {
-	PEER_MSG_ADD = 1, /* a new peer */
-	PEER_MSG_SET,	  /* changed preshared key, keepalive or endpoint */
-	PEER_MSG_DEL,	  /* forget everything */
+	PEER_MSG_NONE = 0,
+	PEER_MSG_ADD, /* a new peer */
+	PEER_MSG_SET, /* changed preshared key, keepalive or endpoint */
+	PEER_MSG_DEL, /* forget everything */
 };
 
 struct peer_msg {
@@ -133,9 +135,10 @@ struct peer_msg {
 void peers_connect(struct peers *p, struct mbox *to_handshake, struct mbox *from_handshake);
 
 /* Add a peer. *out_idx on success.
- * 0; -EEXIST public key, name or inner address is another peer's (*culprit: static text naming
- * which); -EINVAL no address, or public key is all zero; -ENOSPC max_peers reached; -ENOMEM;
- * -EAGAIN the handshake thread is behind. */
+ * 0; -EEXIST public key, name or inner address is another peer's; -EINVAL public key all zero, name
+ * without its NUL, no address, or one in the other family's place; -ENOSPC max_peers reached (a
+ * deleted peer counts until all threads have let go); -ENOMEM; -EAGAIN the handshake thread is
+ * behind. With -EEXIST and -EINVAL *culprit is static text that names which. */
 int peer_add(
 	struct peers *p, const struct peer_conf *conf, uint32_t *out_idx, const char **culprit);
 /* Replace what was said of a peer; the public key stays. Errors as peer_add. The caller has closed

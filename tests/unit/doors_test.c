@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -276,6 +277,15 @@ struct race {
 	_Atomic uint64_t n_found, n_faults;
 };
 
+/* DPDK bound the first thread, and so its children, to one CPU: races need two. */
+static void use_all_cpus(void)
+{
+	cpu_set_t all;
+
+	memset(&all, 0xff, sizeof(all));
+	assert_int_equal(pthread_setaffinity_np(pthread_self(), sizeof(all), &all), 0);
+}
+
 static void *reader(void *arg)
 {
 	struct race *r = arg;
@@ -290,6 +300,7 @@ static void *reader(void *arg)
 		key_of[i].proto = IPPROTO_UDP;
 		keys[i] = &key_of[i];
 	}
+	use_all_cpus();
 	grace_reader_online(r->w->grace, 0);
 	while (!atomic_load(&r->is_over)) {
 		for (unsigned i = 0; i < N_PORTS; i++)
