@@ -98,9 +98,8 @@ struct peers *peers_create(const struct peer_params *params)
 	return p;
 }
 
-static void msg_free(struct peer_msg *msg)
+void peer_msg_free(struct peer_msg *msg)
 {
-	/* DEL lives in its slot. */
 	crypto_wipe(msg->preshared_key, sizeof(msg->preshared_key));
 	if (msg->kind != PEER_MSG_DEL)
 		free(msg);
@@ -113,7 +112,7 @@ static void mbox_drain(struct mbox *m)
 
 	while (m && (n = mbox_pop_burst(m, msgs, POLL_BURST)) > 0)
 		for (unsigned i = 0; i < n; i++)
-			msg_free(msgs[i]);
+			peer_msg_free(msgs[i]);
 }
 
 void peers_destroy(struct peers *p)
@@ -374,7 +373,7 @@ void peers_poll(struct peers *p)
 			bool is_del = msg->kind == PEER_MSG_DEL;
 			uint32_t peer_idx = msg->peer_idx;
 
-			msg_free(msg);
+			peer_msg_free(msg);
 			if (is_del)
 				idx_put(p, peer_idx);
 		}
@@ -434,14 +433,14 @@ int peer_add(
 	if (mbox_push(p->to_handshake, msg)) {
 		*out_idx = i;
 	} else {
-		msg_free(msg);
+		peer_msg_free(msg);
 		number_retire(p, i, false);
 		rc = -EAGAIN;
 	}
 	goto out;
 out_idx:
 	if (msg)
-		msg_free(msg);
+		peer_msg_free(msg);
 	/* A worker may have met the number in a table: it rests before it is used again. */
 	slot->state = SLOT_DYING;
 	slot->retired = view ? &view->seen : NULL;
@@ -508,7 +507,7 @@ out_entries:
 	entries_del(new_entries, old_entries, N_ENTRIES);
 out_msg:
 	if (msg)
-		msg_free(msg);
+		peer_msg_free(msg);
 out_view:
 	free(view);
 out:

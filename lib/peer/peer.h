@@ -68,8 +68,8 @@ struct peer_hot {
 	struct peer_path path;	       /* remote.port 0: never heard of */
 	_Atomic uint32_t path_version; /* odd while path is being written: control reads it twice */
 	uint64_t wheel_due_ns;	       /* when the home worker's timer wheel looks at this peer */
-	struct peer_hot *wheel_next, **wheel_prev; /* prev NULL: not in the wheel */
-	uint32_t peer_idx; /* own number */
+	struct peer_hot *wheel_next, **wheel_prev;     /* prev NULL: not in the wheel */
+	uint32_t peer_idx;			       /* own number, from birth */
 	uint64_t rx_bytes, tx_bytes, rx_pkts, tx_pkts; /* inner packets, keepalives included */
 	uint64_t last_handshake_ns;		       /* 0: never */
 	uint64_t last_received_ns; /* refreshed at most every 250 ms; 0: never */
@@ -130,6 +130,10 @@ struct peer_msg {
 	struct ip_endpoint endpoint;
 	uint64_t persistent_keepalive_ns;
 };
+
+/* Wipe a message and free it, unless it is a DEL, which belongs to its peer. Control; at the end
+ * whoever still holds one. */
+void peer_msg_free(struct peer_msg *msg);
 
 /* Control's two ends towards the handshake thread, set once at boot. */
 void peers_connect(struct peers *p, struct mbox *to_handshake, struct mbox *from_handshake);

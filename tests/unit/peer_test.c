@@ -429,6 +429,7 @@ static void test_del_reuses_the_number_only_when_all_let_go(void **state)
 	conf = conf_of(2);
 	assert_int_equal(add(w, &conf), idx);
 	assert_int_equal(peer_hot(w->peers, idx)->rx_bytes, 0);
+	assert_int_equal(peer_hot(w->peers, other)->peer_idx, other);
 	grace_reader_offline(w->grace, 1);
 }
 
