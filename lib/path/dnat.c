@@ -32,6 +32,7 @@ uint16_t path_dnat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 		path_door_used(w, door);
 		pkts[kept++] = pkts[i];
 	}
+	w->stats.counter[STATS_translated_in] += kept;
 	return kept;
 }
 

@@ -34,5 +34,6 @@ uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 		else
 			path_drop(w, pkts[i], STATS_DROP_no_lease);
 	}
+	w->stats.counter[STATS_door_found] += kept;
 	return kept;
 }

@@ -97,5 +97,6 @@ uint16_t path_inner_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_
 	for (uint16_t i = 0; i < n; i++)
 		if (admit(w, pkts[i]))
 			pkts[kept++] = pkts[i];
+	w->stats.counter[STATS_admitted] += kept;
 	return kept;
 }

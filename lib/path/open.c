@@ -90,6 +90,7 @@ uint16_t path_replay_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16
 			path_drop(w, pkts[i], STATS_DROP_wg_replayed);
 	}
 
+	w->stats.counter[STATS_fresh] += n_fresh;
 	for (uint16_t i = 0; i < n_fresh; i++) {
 		struct rte_mbuf *m = pkts[i];
 		struct path_meta *meta = path_meta(m);

@@ -11,7 +11,7 @@
 
 /* Packets that may wait between two workers: a few bursts of back-pressure, then drops are counted.
  */
-#define HANDOVER_SLOTS 1024
+#define HANDOVER_SLOTS 2048
 
 static struct path_pool pool_from_prefix(const struct ip_prefix *prefix)
 {

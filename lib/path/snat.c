@@ -54,6 +54,7 @@ void path_snat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 			struct ip_addr dst =
 				ip_from_v4(rte_pktmbuf_mtod_offset(pkts[i], const uint8_t *, 16));
 
+			w->stats.counter[STATS_translated_out]++;
 			path_route(w, pkts[i], (uint16_t)p->public_idx, &dst);
 		}
 	}

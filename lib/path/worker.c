@@ -43,6 +43,8 @@ static void run_sorted(struct path_worker *w)
 {
 	struct path_burst *b = &w->opening;
 
+	w->stats.counter[STATS_recognised_data] += w->opening.n;
+	w->stats.counter[STATS_recognised_public] += w->knocking.n;
 	if (b->n) {
 		uint16_t n = path_dispatch_burst(w, PATH_STAGE_OPEN, b->pkts, b->n);
 

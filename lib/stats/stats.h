@@ -76,8 +76,15 @@ enum stats_drop {
 	X(originated, "packets that the gateway made")                                             \
 	X(originated_sent, "of these, sent")                                                       \
 	X(originated_lost, "of these, not sent")                                                   \
-	X(opened, "data messages whose tag verified")                                              \
-	X(sealed, "data messages sealed")                                                          \
+	X(recognised_data, "classify: WireGuard data messages")                                    \
+	X(recognised_public, "classify: packets to the public pool")                               \
+	X(opened, "open: data messages whose tag verified")                                        \
+	X(fresh, "replay: of these, not seen before")                                              \
+	X(admitted, "inner: of these, packets for the Internet with the peer's own source")        \
+	X(translated_out, "snat: of these, sent out by a lease")                                   \
+	X(door_found, "door: packets to an open lease")                                            \
+	X(translated_in, "dnat: of these, led to the peer")                                        \
+	X(sealed, "seal: data messages sealed")                                                    \
 	X(keepalives_in, "keepalives received")                                                    \
 	X(keepalives_out, "keepalives sent")                                                       \
 	X(handshakes_in, "handshake messages passed to the handshake thread")                      \
