@@ -69,6 +69,9 @@ json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx)
 	if (conf == NULL)
 		return NULL;
 	peer_status_get(c->p.peers, peer_idx, &status);
+	/* Where it is heard; else where it is said to be. */
+	if (status.endpoint.port == 0)
+		status.endpoint = conf->endpoint;
 	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:i, s:i, s:i, s:b, s:o, s:o, s:o,"
 			 " s:{s:I, s:I, s:I, s:I}}",
 		"name", conf->name, "public_key", key_build(conf->public_key), "address4",

@@ -1,0 +1,371 @@
+/* portierctl_test.c - the built portierctl against a control server: words, tables, exit codes. */
+#include "ctl_server.h"
+
+#include <fcntl.h>
+#include <libgen.h>
+#include <sys/wait.h>
+
+#define ARGS_MAX 40
+
+static struct server *server;
+static char out[1 << 16], err[1 << 12];
+
+/* The program lies where meson puts it, as seen from this test. */
+static const char *program(void)
+{
+	static char path[512];
+	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 64);
+
+	assert_true(len > 0);
+	path[len] = '\0';
+	dirname(path);
+	strcat(path, "/../app/portierctl/portierctl");
+	if (access(path, X_OK) != 0)
+		fail_msg("%s is not built", path);
+	return path;
+}
+
+/* What the program has written so far, without waiting. */
+static void drain(int fd, char *buf, size_t size)
+{
+	size_t len = strlen(buf);
+	ssize_t n;
+
+	while (len + 1 < size && (n = read(fd, buf + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	buf[len] = '\0';
+}
+
+/* Run it with these words (split at single spaces; %s is the socket), input on its standard input.
+ * Returns the exit code; out and err hold what it wrote. */
+static int run_with(const char *input, const char *words)
+{
+	uint64_t deadline_ns = test_now_ns() + DEADLINE_S * NS_IN_S;
+	char copy[1024], *argv[ARGS_MAX] = {"portierctl"}, *save = NULL;
+	int in_pipe[2], out_pipe[2], err_pipe[2], status, argc = 1;
+	pid_t child;
+
+	snprintf(copy, sizeof(copy), "%s", words);
+	for (char *w = strtok_r(copy, " ", &save); w != NULL; w = strtok_r(NULL, " ", &save)) {
+		assert_true(argc < ARGS_MAX - 1);
+		argv[argc++] = strcmp(w, "SOCKET") == 0 ? server->conf.socket_path : w;
+	}
+	assert_int_equal(pipe2(in_pipe, 0), 0);
+	assert_int_equal(pipe2(out_pipe, O_NONBLOCK), 0);
+	assert_int_equal(pipe2(err_pipe, O_NONBLOCK), 0);
+	child = fork();
+	if (child == 0) {
+		dup2(in_pipe[0], 0);
+		dup2(out_pipe[1], 1);
+		dup2(err_pipe[1], 2);
+		close(in_pipe[1]);
+		execv(program(), argv);
+		_exit(126);
+	}
+	assert_true(child > 0);
+	close(in_pipe[0]);
+	close(out_pipe[1]);
+	close(err_pipe[1]);
+	assert_int_equal(write(in_pipe[1], input, strlen(input)), strlen(input));
+	close(in_pipe[1]);
+	out[0] = err[0] = '\0';
+	while (waitpid(child, &status, WNOHANG) == 0) {
+		pump(server);
+		drain(out_pipe[0], out, sizeof(out));
+		drain(err_pipe[0], err, sizeof(err));
+		assert_true(test_now_ns() < deadline_ns);
+	}
+	drain(out_pipe[0], out, sizeof(out));
+	drain(err_pipe[0], err, sizeof(err));
+	close(out_pipe[0]);
+	close(err_pipe[0]);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static int run(const char *words)
+{
+	char with_socket[1024];
+
+	snprintf(with_socket, sizeof(with_socket), "-s SOCKET %s", words);
+	return run_with("", with_socket);
+}
+
+static void expect(const char *words, int code)
+{
+	int got = run(words);
+
+	if (got != code)
+		fail_msg("%s: exit %d, not %d; out \"%s\", err \"%s\"", words, got, code, out, err);
+	/* A fault is one sentence on standard error, and nothing else is said anywhere. */
+	if (code != 0) {
+		assert_string_equal(out, "");
+		assert_int_equal(strncmp(err, "portierctl: ", 12), 0);
+		assert_ptr_equal(strchr(err, '\n'), err + strlen(err) - 1);
+	} else {
+		assert_string_equal(err, "");
+	}
+}
+
+static void expect_err(const char *words, int code, const char *word)
+{
+	expect(words, code);
+	if (strstr(err, word) == NULL)
+		fail_msg("%s: \"%s\" does not say \"%s\"", words, err, word);
+}
+
+static void assert_out(const char *word)
+{
+	if (strstr(out, word) == NULL)
+		fail_msg("\"%s\" does not say \"%s\"", out, word);
+}
+
+static json_t *expect_json(const char *words)
+{
+	json_t *result;
+
+	expect(words, 0);
+	assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
+	result = json_loads(out, 0, NULL);
+	assert_non_null(result);
+	return result;
+}
+
+static int setup(void **state)
+{
+	server = server_create();
+	server_open(server);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	server_destroy(server);
+	return 0;
+}
+
+#define ALICE "AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE="
+
+static void add_alice(void)
+{
+	expect("peer add " ALICE " --address 10.0.0.2,fd00::2 --name alice --forwarding on", 0);
+}
+
+/* --- without a gateway
+ * --------------------------------------------------------------------------*/
+
+static void usage_faults(void **state)
+{
+	expect_err("", 2, "noun");
+	expect_err("laese list", 2, "did you mean lease?");
+	expect_err("lease lsit", 2, "did you mean list?");
+	expect_err("lease", 2, "open, renew, close, show, list");
+	expect_err("quux", 2, "--help");
+	expect_err("lease open --lable x", 2, "did you mean --label?");
+	expect_err("lease open --ttl", 2, "DURATION");
+	expect_err("lease open --ttl 5", 2, "90s or 2h");
+	expect_err("lease open --to-port x", 2, "--to-port \"x\"");
+	expect_err("lease show", 2, "ID");
+	expect_err("lease show -- 1", 2, "--");
+	expect_err("lease show 1 2", 2, "one word too many");
+	expect_err("lease show x", 2, "number");
+	expect_err("peer set alice --forwarding yes", 2, "on or off");
+	expect_err("peer add K --address 10.0.0.1,10.0.0.2", 2, "one IPv4 and one IPv6");
+	expect_err("peer add K --address ,", 2, "--address");
+	expect_err("peer add K --preshared-key-file /nonexistent", 2, "/nonexistent");
+	expect_err("peer add K --keepalive soon", 2, "off");
+	assert_int_equal(run_with("", "-s"), 2);
+}
+
+static void help_at_every_level(void **state)
+{
+	expect("--help", 0);
+	assert_out("lease renew ID");
+	assert_out("exit codes");
+	expect("peer --help", 0);
+	assert_out("peer set PEER");
+	assert_null(strstr(out, "lease open"));
+	expect("lease open --help", 0);
+	assert_out("--from PREFIX");
+	expect("drops -h", 0);
+	assert_out("--all");
+}
+
+static void no_gateway(void **state)
+{
+	assert_int_equal(run_with("", "-s /nonexistent/socket health"), 3);
+	assert_non_null(strstr(err, "/nonexistent/socket"));
+	assert_non_null(strstr(err, "is portier running?"));
+	/* One that hangs up is as good as none. */
+	ctl_destroy(server->ctl);
+	server->ctl = NULL;
+	expect_err("health", 3, "cannot be reached");
+}
+
+/* --- with one
+ * -----------------------------------------------------------------------------------*/
+
+static void peer_verbs(void **state)
+{
+	json_t *result;
+
+	add_alice();
+	assert_out("alice");
+	assert_out("10.0.0.2,fd00::2");
+	expect("peer list", 0);
+	assert_out(ALICE);
+	assert_out("never");
+	expect("peer show alice", 0);
+	assert_out("on");
+	result = expect_json("--json peer set alice --max-leases 3 --keepalive 25 --endpoint "
+			     "192.0.2.9:51820 --name=al");
+	assert_int_equal(number(result, "max_leases"), 3);
+	assert_int_equal(number(result, "persistent_keepalive_s"), 25);
+	assert_string_equal(text(result, "endpoint"), "192.0.2.9:51820");
+	json_decref(result);
+	result = expect_json("peer set al --keepalive off --json");
+	assert_int_equal(number(result, "persistent_keepalive_s"), 0);
+	json_decref(result);
+	result = expect_json("--json peer show " ALICE);
+	assert_string_equal(text(result, "name"), "al");
+	json_decref(result);
+	expect_err("peer show alice", 1, "alice");
+	expect_err("peer add " ALICE " --address 10.0.0.3", 1, "public key");
+	expect("peer del al", 0);
+	assert_out("deleted");
+	expect("peer list", 0);
+	assert_string_equal(out, "no peers\n");
+	result = expect_json("--json peer list");
+	assert_int_equal(json_array_size(json_object_get(result, "peers")), 0);
+	json_decref(result);
+}
+
+static void preshared_key_from_standard_input(void **state)
+{
+	const char *words = "-s SOCKET peer set alice --preshared-key-file -";
+
+	add_alice();
+	assert_int_equal(run_with("c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=\n", words), 0);
+	assert_out("preshared key        yes");
+	assert_null(strstr(out, "c2Vj"));
+	assert_int_equal(run_with("too short\n", words), 1);
+	assert_null(strstr(err, "too short"));
+	assert_int_equal(run_with("", words), 0);
+	assert_out("preshared key        no");
+}
+
+static void lease_verbs(void **state)
+{
+	json_t *result;
+
+	add_alice();
+	result = expect_json(
+		"--json lease open --peer alice --proto tcp --to-port 80 --ttl 1h --idle 90m "
+		"--from "
+		"192.0.2.0/24 --from 203.0.113.9 --label web --public-port 40010 --public-address "
+		"198.51.100.2 --to-address 10.0.0.2");
+	assert_int_equal(number(result, "id"), 1);
+	assert_int_equal(number(result, "public_port"), 40010);
+	assert_int_equal(number(result, "ttl_s"), 3600);
+	assert_int_equal(number(result, "idle_s"), 5400);
+	assert_int_equal(json_array_size(json_object_get(result, "from")), 2);
+	json_decref(result);
+	expect("lease list", 0);
+	assert_out("198.51.100.2:40010");
+	assert_out("192.0.2.0/24,203.0.113.9");
+	expect("lease list --peer alice", 0);
+	expect("lease show 1", 0);
+	assert_out("10.0.0.2:80");
+	assert_out("1h30m");
+	result = expect_json("--json lease renew 1 --ttl 2h");
+	assert_int_equal(number(result, "ttl_s"), 7200);
+	json_decref(result);
+	expect("lease close 1", 0);
+	assert_string_equal(out, "lease 1 closed\n");
+	expect_err("lease close 1", 1, "no open lease 1");
+	expect("lease list", 0);
+	assert_string_equal(out, "no leases\n");
+	expect_err("lease open --peer bob --to-port 80", 1, "bob");
+	expect_err("lease open --peer alice", 1, "to_port");
+	expect("peer set alice --forwarding off", 0);
+	expect_err("lease open --peer alice --to-port 80", 1,
+		"peer alice has forwarding off; turn it on with: portierctl peer set alice "
+		"--forwarding on");
+}
+
+/* Lists are put together from pages. */
+static void long_lists(void **state)
+{
+	struct client c;
+	json_t *result;
+
+	client_open(&c, server);
+	add_peer(&c, "alice", 2);
+	json_decref(call(&c, "peer.set", "{'peer':'alice','max_leases':100}"));
+	for (unsigned i = 1; i <= 40; i++) {
+		char params[64];
+
+		snprintf(params, sizeof(params), "{'peer':'alice','to_port':%u}", i);
+		open_lease(&c, params);
+	}
+	client_close(&c);
+	result = expect_json("--json lease list");
+	assert_int_equal(json_array_size(json_object_get(result, "leases")), 40);
+	assert_null(json_object_get(result, "next"));
+	json_decref(result);
+}
+
+static void reports(void **state)
+{
+	json_t *result;
+
+	server->stats[0].drop[STATS_DROP_no_lease] = 42;
+	expect("drops", 0);
+	assert_out("42  no_lease  from the Internet");
+	assert_null(strstr(out, "wg_bad_tag"));
+	expect("drops --all", 0);
+	assert_out("wg_bad_tag");
+	result = expect_json("--json drops");
+	assert_int_equal(number(result, "dropped"), 42);
+	json_decref(result);
+	expect("stats", 0);
+	assert_out("received");
+	assert_out("worker 0 has packets in its hands");
+	json_decref(expect_json("--json stats"));
+	expect("workers", 0);
+	assert_out("turning");
+	json_decref(expect_json("--json workers"));
+	expect("ports", 0);
+	assert_out("net_null0");
+	json_decref(expect_json("--json ports"));
+	expect("health", 0);
+	assert_out("ok");
+	json_decref(expect_json("--json health"));
+	expect("version", 0);
+	json_decref(expect_json("--json version"));
+}
+
+static int group_setup(void **state)
+{
+	rpc_init();
+	eal_start();
+	return crypto_init();
+}
+
+#define served(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		served(usage_faults),
+		served(help_at_every_level),
+		served(no_gateway),
+		served(peer_verbs),
+		served(preshared_key_from_standard_input),
+		served(lease_verbs),
+		served(long_lists),
+		served(reports),
+	};
+
+	return cmocka_run_group_tests(tests, group_setup, NULL);
+}
