@@ -96,13 +96,9 @@ void noise_session_install(struct noise_session *s, const struct noise_timing *t
 	struct noise_keypair *kp, uint64_t now_ns, struct noise_retired *retired)
 {
 	if (kp->is_initiator) {
-		/* The far end began a handshake of its own and may already send under next;
-		 * under current it sends only what is in flight. */
-		if (s->next) {
-			retire(&s->current, retired);
-			s->current = s->next;
-			s->next = NULL;
-		}
+		if (s->is_next_outrun)
+			retire(&s->next, retired);
+		s->is_next_outrun = s->next != NULL;
 		retire(&s->previous, retired);
 		s->previous = s->current;
 		s->current = kp;
@@ -113,8 +109,16 @@ void noise_session_install(struct noise_session *s, const struct noise_timing *t
 		 * handshake_due stays too: an unconfirmed key is no answer. */
 		retire(&s->next, retired);
 		s->next = kp;
+		s->is_next_outrun = false;
 	}
 	arm(s, &s->erase_due_ns, now_ns + 3 * t->reject_after_ns);
+}
+
+/* A response of ours has just left: beginning now would cross with its confirmation. */
+static bool is_confirmation_near(
+	const struct noise_session *s, const struct noise_timing *t, uint64_t now_ns)
+{
+	return s->next && !s->is_next_outrun && now_ns < s->next->created_ns + t->rekey_timeout_ns;
 }
 
 /* No usable key: a handshake now, or a little later if one is about to complete without us. Either
@@ -123,9 +127,7 @@ static unsigned want_key(struct noise_session *s, const struct noise_timing *t, 
 {
 	if (s->handshake_due_ns == 0 || s->handshake_due_ns > now_ns + t->rekey_timeout_ns)
 		arm(s, &s->handshake_due_ns, now_ns + t->rekey_timeout_ns);
-	if (s->next && now_ns < s->next->created_ns + t->rekey_timeout_ns)
-		return 0;
-	return ask(s, t, now_ns);
+	return is_confirmation_near(s, t, now_ns) ? 0 : ask(s, t, now_ns);
 }
 
 struct noise_keypair *noise_session_reserve(struct noise_session *s, const struct noise_timing *t,
@@ -145,10 +147,9 @@ struct noise_keypair *noise_session_reserve(struct noise_session *s, const struc
 	 * begin at once. */
 	bool is_aged = kp->is_initiator && now_ns >= kp->created_ns + t->rekey_after_ns;
 
-	if (is_aged || kp->send_counter > NOISE_REKEY_AFTER_MSGS) {
-		if (!s->next || now_ns >= s->next->created_ns + t->rekey_timeout_ns)
-			*actions |= ask(s, t, now_ns);
-	}
+	if ((is_aged || kp->send_counter > NOISE_REKEY_AFTER_MSGS) &&
+		!is_confirmation_near(s, t, now_ns))
+		*actions |= ask(s, t, now_ns);
 	return kp;
 }
 
@@ -172,7 +173,7 @@ unsigned noise_session_received(struct noise_session *s, const struct noise_timi
 		arm(s, &s->keepalive_due_ns, now_ns + t->keepalive_ns);
 	if (s->persistent_due_ns != 0)
 		arm(s, &s->persistent_due_ns, now_ns + s->persistent_keepalive_ns);
-	if (kp == s->next) {
+	if (kp == s->next && !s->is_next_outrun) {
 		confirm_next(s, t, retired);
 		actions |= NOISE_ACT_CONFIRMED;
 	}

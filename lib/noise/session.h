@@ -2,9 +2,12 @@
  *
  * Rotation, as the handshake's two roles see it:
  *
- *   initiator, response opened:    next ? next : current -> previous, new -> current
- *   responder, response created:                                      new -> next
- *   responder, packet under next:  current -> previous, next -> current          (CONFIRMED)
+ *   initiator, response opened:    current -> previous, new -> current; next, if any, is outrun
+ *   responder, response created:   new -> next
+ *   responder, packet under next:  current -> previous, next -> current, unless outrun (CONFIRMED)
+ *
+ * A next is outrun when the far end's initiation was overtaken by ours. Mostly the far end has
+ * dropped it; if it did not, packets under it are in flight, so next still opens them.
  *
  * Liveness: no state waits for a message that may be lost. Whatever is in the three places, the
  * first packet that finds no usable key asks for a handshake, at the latest rekey_timeout later
@@ -53,6 +56,7 @@ struct noise_session {
 	uint64_t erase_due_ns;		  /* 3 x reject_after with no new keys: wipe all */
 	uint64_t ask_again_ns;		  /* no START_HANDSHAKE before */
 	uint64_t persistent_keepalive_ns; /* 0: off, and persistent_due_ns is 0 */
+	bool is_next_outrun;		  /* never to be used for sending */
 };
 
 struct noise_retired {

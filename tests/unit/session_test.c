@@ -58,21 +58,52 @@ static void test_responder_waits_for_proof(void **state)
 	assert_retired(f, kp[0], NULL);
 }
 
-/* Both ends begin, one after the other: we hold an unconfirmed next when our own completes. */
+/* Both ends begin: we hold an unconfirmed next when our own handshake completes. The far end may
+ * have dropped next (and still sends under current), or not (and sends under next). */
 static void test_crossing_as_initiator(void **state)
 {
 	struct fixture *f = *state;
-	struct noise_keypair *old, *older, *theirs, *ours;
+	struct noise_keypair *old, *older, *theirs, *ours, *newer;
+	unsigned actions;
 
 	older = install(f, INITIATOR);
 	old = install(f, INITIATOR);
 	theirs = install(f, RESPONDER);
 	ours = install(f, INITIATOR);
-	assert_places(f, theirs, ours, NULL);
-	assert_retired(f, old, older);
-	/* Their first packet under keys that we already left behind. */
+	assert_places(f, old, ours, theirs);
+	assert_retired(f, older, NULL);
+	/* Going back would leave each end with keys that the other is to renew. */
 	assert_int_equal(receive(f, theirs, true), 0);
-	assert_places(f, theirs, ours, NULL);
+	assert_places(f, old, ours, theirs);
+	assert_ptr_equal(send(f, true, &actions), ours);
+	/* Nor does it keep us from rekeying. */
+	noise_session_clear(&f->s, &f->retired);
+	f->retired.n = 0;
+	theirs = install(f, RESPONDER);
+	ours = install(f, INITIATOR);
+	ours->send_counter = NOISE_REKEY_AFTER_MSGS;
+	assert_ptr_equal(send(f, true, &actions), ours);
+	assert_int_equal(actions, START);
+	newer = install(f, INITIATOR);
+	assert_places(f, ours, newer, NULL);
+	assert_retired(f, theirs, NULL);
+	/* A new next is an ordinary one again. */
+	theirs = install(f, RESPONDER);
+	assert_int_equal(receive(f, theirs, true), NOISE_ACT_CONFIRMED);
+	assert_places(f, newer, theirs, NULL);
+	assert_retired(f, ours, NULL);
+}
+
+static void test_outrun_next_is_replaced(void **state)
+{
+	struct fixture *f = *state;
+	struct noise_keypair *outrun = install(f, RESPONDER), *ours = install(f, INITIATOR);
+	struct noise_keypair *theirs = install(f, RESPONDER);
+
+	assert_places(f, NULL, ours, theirs);
+	assert_retired(f, outrun, NULL);
+	assert_int_equal(receive(f, theirs, true), NOISE_ACT_CONFIRMED);
+	assert_places(f, ours, theirs, NULL);
 }
 
 static void test_crossing_as_responder(void **state)
@@ -441,6 +472,7 @@ int main(void)
 		WITH_FIXTURE(test_initiator_uses_new_keys_at_once),
 		WITH_FIXTURE(test_responder_waits_for_proof),
 		WITH_FIXTURE(test_crossing_as_initiator),
+		WITH_FIXTURE(test_outrun_next_is_replaced),
 		WITH_FIXTURE(test_crossing_as_responder),
 		WITH_FIXTURE(test_clear_retires_all_once),
 		WITH_FIXTURE(test_zeroed_is_a_valid_start),
