@@ -35,6 +35,17 @@ static bool is_pool(const struct path_port *port, uint32_t addr)
 	return false;
 }
 
+/* Ours on whichever port: who sends from such an address is not the gateway. A peer whose endpoint
+ * were its own lease would be sent its packets round and round. */
+static bool is_own(const struct path *p, const struct ip_addr *addr)
+{
+	for (unsigned i = 0; i < p->n_ports; i++)
+		if (is_local(&p->ports[i], addr) ||
+			(ip_is_v4(addr) && is_pool(&p->ports[i], load_be32(ip_v4_bytes(addr)))))
+			return true;
+	return false;
+}
+
 static void punt_neigh_frame(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m)
 {
 	struct path_punt *punt = rte_mbuf_to_priv(m);
@@ -139,7 +150,7 @@ static void classify_ipv4(struct path_worker *w, uint16_t port_idx, struct rte_m
 	dst = ip_from_v4(ip + 16);
 	if (is_martian_v4(load_be32(ip + 12))) {
 		path_drop(w, m, STATS_DROP_martian_source);
-	} else if (is_pool(port, load_be32(ip + 12)) || is_local(port, &src)) {
+	} else if (is_own(w->path, &src)) {
 		path_drop(w, m, STATS_DROP_own_source);
 	} else if (is_local(port, &dst)) {
 		take_local(w, port_idx, m, verdict, &src, &dst);
@@ -186,7 +197,7 @@ static void classify_ipv6(struct path_worker *w, uint16_t port_idx, struct rte_m
 	dst = ip_from_v6(ip + 24);
 	if (ip_is_martian(&src) || ip_is_v4(&src))
 		path_drop(w, m, STATS_DROP_martian_source);
-	else if (is_local(port, &src))
+	else if (is_own(w->path, &src))
 		path_drop(w, m, STATS_DROP_own_source);
 	else if (!ip_is_v4(&dst) && is_local(port, &dst))
 		take_local(w, port_idx, m, verdict, &src, &dst);

@@ -164,10 +164,16 @@ static void test_sources(void **state)
 		TO_LEASE("255.255.255.255", martian_source),
 		/* Ours, on whichever side they claim to come from. */
 		TO_LEASE(RIG_PUBLIC4, own_source),
+		TO_LEASE(RIG_ENTRY4, own_source),
 		TO_LEASE(RIG_POOL4, own_source),
 		TO_LEASE("203.0.113.9", own_source),
 		{RIG_TUNNEL, {RIG_ENTRY4, RIG_ENTRY4, 9, RIG_LISTEN_PORT, IPPROTO_UDP},
 			STATS_DROP_own_source},
+		{RIG_TUNNEL, {RIG_PUBLIC4, RIG_ENTRY4, 9, RIG_LISTEN_PORT, IPPROTO_UDP},
+			STATS_DROP_own_source},
+		{RIG_TUNNEL, {RIG_POOL4, RIG_ENTRY4, 9, RIG_LISTEN_PORT, IPPROTO_UDP},
+			STATS_DROP_own_source},
+		{RIG_TUNNEL, {RIG_POOL4, RIG_ENTRY4, 0, 0, IPPROTO_ICMP}, STATS_DROP_own_source},
 	};
 
 	run_flows(cases, RTE_DIM(cases));
