@@ -70,7 +70,8 @@ static void take_wireguard(struct path_worker *w, uint16_t port_idx, struct rte_
 	uint16_t udp_len = load_be16(udp + 4);
 	enum wgmsg_type type;
 
-	if (udp_len < 8 || v->l4_offset + udp_len > v->total_len) {
+	/* Nobody can be answered at port 0, which marks a path that is not known. */
+	if (udp_len < 8 || v->l4_offset + udp_len > v->total_len || v->src_port == 0) {
 		path_drop(w, m, STATS_DROP_wg_malformed);
 		return;
 	}

@@ -398,6 +398,10 @@ static void test_wireguard_malformed(void **state)
 		f.bytes[FRAME_ETHER + 28 + reserved] = 1;
 		expect_drop(RIG_TUNNEL, &f, STATS_DROP_wg_malformed, "reserved byte");
 	}
+	/* A peer can not be answered at port 0. */
+	client->outer.port = 0;
+	rig_client_frame(rig, client, &f, "", 1);
+	expect_drop(RIG_TUNNEL, &f, STATS_DROP_wg_malformed, "source port 0");
 }
 
 static void test_wireguard_index(void **state)
