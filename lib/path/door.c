@@ -1,6 +1,18 @@
 /* door.c - from the Internet: is there a lease at this address, port and protocol? */
 #include "path/worker.h"
 
+/* The gateway's services inside the tunnel are believed by peers: nobody outside speaks for them.
+ */
+static bool is_inner_service(const struct conf *conf, const uint8_t *ip)
+{
+	struct ip_addr src = ip_from_v4(ip + 12);
+
+	for (unsigned i = 0; i < conf->n_inner_addrs; i++)
+		if (ip_equal(&conf->inner_addrs[i], &src))
+			return true;
+	return false;
+}
+
 uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct door_public_key keys[PATH_BURST];
@@ -29,10 +41,13 @@ uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 			meta->door = doors[i];
 			meta->peer_idx = doors[i]->peer_idx;
 		}
-		if (doors[i] && meta->generation & 1)
-			pkts[kept++] = pkts[i];
-		else
+		if (!doors[i] || !(meta->generation & 1))
 			path_drop(w, pkts[i], STATS_DROP_no_lease);
+		else if (is_inner_service(
+				 w->path->params.conf, rte_pktmbuf_mtod(pkts[i], const uint8_t *)))
+			path_drop(w, pkts[i], STATS_DROP_martian_source);
+		else
+			pkts[kept++] = pkts[i];
 	}
 	w->stats.counter[STATS_door_found] += kept;
 	return kept;
