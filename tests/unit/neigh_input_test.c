@@ -145,6 +145,8 @@ static void test_nd_from_nobody_is_ignored(void **state)
 	ask = host_asks;
 	ask.eth_src = group;
 	expect_nd_ignored(&ask);
+	ask.eth_src = own_mac; /* our own voice come back */
+	expect_nd_ignored(&ask);
 	ask = host_asks;
 	ask.eth_dst = other_mac;
 	expect_nd_ignored(&ask);
@@ -205,6 +207,15 @@ static void test_broken_nd_is_ignored(void **state)
 		if (option_len != 1)
 			expect_ignored(f, len);
 	}
+	/* An option of no interest that goes past the end, and one that is empty. */
+	f[78] = 14;
+	for (unsigned option_len = 0; option_len < 256; option_len++) {
+		f[79] = (uint8_t)option_len;
+		set_checksum(f, len);
+		if (option_len != 1)
+			expect_ignored(f, len);
+	}
+	f[78] = 1;
 	/* Payload that ends inside an option, with all else right. */
 	f[79] = 1;
 	for (size_t cut = ND_BYTES - 7; cut < ND_BYTES; cut++) {
