@@ -10,15 +10,22 @@ uint32_t path_owner_of(const struct path *p, enum path_stage stage, struct rte_m
 	return peer_home(p->params.peers, path_meta(m)->peer_idx);
 }
 
+/* What the gateway made itself is no part of the balance of received packets: who takes it over
+ * counts it as if it had made it. */
 static void flush_to(struct path_worker *w, unsigned to)
 {
 	struct path_burst *b = &w->handing[to];
 	struct rte_ring *ring = w->path->workers[to]->rings_in[w->idx];
-	unsigned n = rte_ring_sp_enqueue_burst(ring, (void **)b->pkts, b->n, NULL);
+	/* As many as fit, known before they are another's; room only grows meanwhile. */
+	unsigned n = RTE_MIN(rte_ring_free_count(ring), b->n), n_originated = 0;
 
+	for (unsigned i = 0; i < n; i++)
+		n_originated += path_meta(b->pkts[i])->is_originated;
+	w->stats.counter[STATS_handed_out] += n - n_originated;
+	w->stats.counter[STATS_originated] -= n_originated;
+	rte_ring_sp_enqueue_bulk(ring, (void **)b->pkts, n, NULL);
 	for (unsigned i = n; i < b->n; i++)
 		path_drop(w, b->pkts[i], STATS_DROP_handover_full);
-	w->stats.counter[STATS_handed_out] += n;
 	b->n = 0;
 }
 

@@ -100,6 +100,8 @@ static unsigned handed_turn(struct path_worker *w)
 		for (unsigned i = 0; i < n; i++) {
 			struct path_meta *meta = path_meta(pkts[i]);
 
+			w->stats.counter[meta->is_originated ? STATS_originated
+							     : STATS_handed_in]++;
 			if (meta->stage == PATH_STAGE_OPEN)
 				w->opening.pkts[w->opening.n++] = pkts[i];
 			else if (meta->stage == PATH_STAGE_DNAT)
@@ -107,7 +109,6 @@ static unsigned handed_turn(struct path_worker *w)
 			else
 				path_tx(w, pkts[i], meta->path.port_idx);
 		}
-		w->stats.counter[STATS_handed_in] += n;
 		run_opening(w, w->opening.pkts, w->opening.n);
 		run_admitting(w, w->admitting.pkts, w->admitting.n);
 		w->opening.n = w->admitting.n = 0;

@@ -98,10 +98,9 @@ size_t packet_build(uint8_t *out, const struct flow *f, const void *payload, siz
 		l4[13] = RTE_TCP_SYN_FLAG;
 	} else if (f->proto == IPPROTO_UDP) {
 		store_be16(l4 + 4, (uint16_t)l4_len);
-	} else if (f->proto == IPPROTO_ICMP) {
-		l4[0] = 8;
-	} else if (f->proto == IPPROTO_ICMPV6) {
-		l4[0] = 128;
+	} else if (f->proto == IPPROTO_ICMP || f->proto == IPPROTO_ICMPV6) {
+		l4[0] = f->proto == IPPROTO_ICMP ? 8 : 128;
+		store_be16(l4 + 4, 0x1234);
 	}
 	if (f->proto == IPPROTO_TCP || f->proto == IPPROTO_UDP) {
 		store_be16(l4, f->src_port);

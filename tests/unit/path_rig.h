@@ -123,6 +123,8 @@ unsigned rig_worker_turn(struct rig *r, unsigned worker);
 /* Turns of all, and of control and handshake, until nothing moves; then the balance is checked. */
 void rig_settle(struct rig *r);
 void rig_check_balance(const struct rig *r);
+/* Of one worker, while others still hold packets. */
+void rig_check_balance_of(const struct rig *r, unsigned worker);
 /* Drain what workers said to the handshake thread. */
 void rig_listen(struct rig *r);
 

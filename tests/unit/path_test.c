@@ -174,6 +174,8 @@ static void test_sources(void **state)
 		{RIG_TUNNEL, {RIG_POOL4, RIG_ENTRY4, 9, RIG_LISTEN_PORT, IPPROTO_UDP},
 			STATS_DROP_own_source},
 		{RIG_TUNNEL, {RIG_POOL4, RIG_ENTRY4, 0, 0, IPPROTO_ICMP}, STATS_DROP_own_source},
+		/* The gateway inside the tunnel does not speak from the Internet. */
+		TO_LEASE(RIG_INNER_GW4, martian_source),
 	};
 
 	run_flows(cases, RTE_DIM(cases));
