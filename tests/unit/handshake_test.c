@@ -1,6 +1,7 @@
 /* handshake_test.c - the handshake thread, turn by turn: real messages from a second party on one
  * side, played workers and the real control side on the other. */
 #include "handshake/handshake.h"
+#include "handshake/impl.h"
 
 #include "eal.h"
 
@@ -112,28 +113,6 @@ static int setup(void **state)
 	w->h = handshake_create(&w->params);
 	assert_non_null(w->h);
 	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	handshake_destroy(w->h);
-	peers_destroy(w->peers);
-	keypairs_destroy(w->keypairs);
-	for (unsigned i = 0; i < N_WORKERS; i++) {
-		mbox_destroy(w->params.lanes[i].msgs);
-		mbox_destroy(w->params.lanes[i].events);
-		mbox_destroy(w->params.lanes[i].orders);
-	}
-	mbox_destroy(w->params.from_control);
-	mbox_destroy(w->params.to_control);
-	grace_destroy(w->grace);
-	/* Every buffer came back, whatever happened to its message. */
-	assert_int_equal(rte_mempool_avail_count(w->mbufs), MBUFS);
-	rte_mempool_free(w->mbufs);
-	free(w);
 	return 0;
 }
 
@@ -279,6 +258,31 @@ static void drop_orders(struct world *w)
 	for (unsigned i = 0; i < N_WORKERS; i++)
 		while ((o = next_order(w, i)))
 			order_done(o);
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	/* Every order comes back, whatever became of it. */
+	drop_orders(w);
+	assert_int_equal(rte_mempool_avail_count(w->h->orders), w->h->orders->size);
+	handshake_destroy(w->h);
+	peers_destroy(w->peers);
+	keypairs_destroy(w->keypairs);
+	for (unsigned i = 0; i < N_WORKERS; i++) {
+		mbox_destroy(w->params.lanes[i].msgs);
+		mbox_destroy(w->params.lanes[i].events);
+		mbox_destroy(w->params.lanes[i].orders);
+	}
+	mbox_destroy(w->params.from_control);
+	mbox_destroy(w->params.to_control);
+	grace_destroy(w->grace);
+	/* Every buffer came back, whatever happened to its message. */
+	assert_int_equal(rte_mempool_avail_count(w->mbufs), MBUFS);
+	rte_mempool_free(w->mbufs);
+	free(w);
+	return 0;
 }
 
 static const void *pkt_data(const struct rte_mbuf *m, size_t len)
@@ -776,6 +780,8 @@ static void test_crossing_initiations(void **state)
 		o = expect_order(w, home, PEER_ORDER_INSTALL, p.peer_idx);
 		party_complete(w, &p, o);
 		order_done(o);
+		/* The slot that ours had reserved went to theirs. */
+		assert_int_equal(w->keypairs->n_used[home], n + 1);
 		/* Not confirmed yet: ours is repeated. */
 		w->now_ns += 6 * NS_IN_S;
 		turns(w);
@@ -808,6 +814,20 @@ static void test_start_without_endpoint(void **state)
 	turns(w);
 	order_done(expect_order(w, 1, PEER_ORDER_SEND_PEER, p.peer_idx));
 	party_fini(&p);
+}
+
+static uint64_t earliest_retry_ns(struct world *w, const struct party *p)
+{
+	uint64_t min_ns = TIME_NEVER;
+
+	for (unsigned i = 0; i < MAX_PEERS; i++) {
+		uint64_t due_ns =
+			noise_retry_deadline_ns(&peer_shake(w->peers, p[i].peer_idx)->retry);
+
+		if (due_ns < min_ns)
+			min_ns = due_ns;
+	}
+	return min_ns;
 }
 
 /* Many series: the heap gives each its turn in the order of time. */
@@ -852,6 +872,7 @@ static void test_many_series(void **state)
 			}
 		deadline_ns = handshake_next_deadline_ns(w->h);
 		assert_true(deadline_ns > w->now_ns);
+		assert_true(deadline_ns == earliest_retry_ns(w, p));
 	}
 	for (unsigned i = 0; i < MAX_PEERS; i++) {
 		assert_true(sent[i] > 0);
@@ -862,7 +883,7 @@ static void test_many_series(void **state)
 		party_fini(&p[i]);
 	}
 	turns(w);
-	assert_true(handshake_next_deadline_ns(w->h) == TIME_NEVER);
+	assert_int_equal(w->h->n_heap, 0);
 	drop_orders(w);
 }
 
@@ -931,7 +952,7 @@ static void test_del_wipes_and_recycles(void **state)
 	grace_poll(w->grace);
 	turns(w);
 	assert_true(is_all_zero(peer_shake(w->peers, p.peer_idx), sizeof(struct peer_shake)));
-	assert_true(handshake_next_deadline_ns(w->h) == TIME_NEVER);
+	assert_int_equal(w->h->n_heap, 0);
 	o = expect_order(w, 1, PEER_ORDER_DEL, p.peer_idx);
 	/* Until the worker let go, the number is not used again. */
 	party_init(w, &next, 2);
@@ -1051,7 +1072,21 @@ static void test_worker_that_does_not_listen(void **state)
 	assert_int_equal(n_lost, 186);
 	assert_true(w->keypairs->n_used[1] <= 17);
 
-	/* Deleting waits until the worker listens again. */
+	/* A peer that can be begun with needs to be announced: that waits. */
+	party_fini(&q);
+	party_add_with_endpoint(w, &q, 4);
+	q.peer_idx = peer_find_key(w->peers, q.conf.public_key);
+	assert_int_equal(q.peer_idx % N_WORKERS, 0);
+	party_fini(&q);
+	party_add_with_endpoint(w, &q, 5);
+	assert_int_equal(q.peer_idx % N_WORKERS, 1);
+	assert_int_equal(peer_home(w->peers, q.peer_idx), PEER_HOME_NONE);
+	assert_true(handshake_next_deadline_ns(w->h) < w->now_ns + NS_IN_S);
+	order_done(next_order(w, 1));
+	turns(w);
+	assert_int_equal(peer_home(w->peers, q.peer_idx), 1);
+
+	/* Deleting waits as well. */
 	assert_int_equal(peer_del(w->peers, p.peer_idx), 0);
 	assert_int_equal(peer_del(w->peers, q.peer_idx), 0);
 	grace_poll(w->grace);
@@ -1071,8 +1106,9 @@ static void test_worker_that_does_not_listen(void **state)
 	turns(w);
 	party_fini(&p);
 	party_fini(&q);
-	for (unsigned n = 0; n < MAX_PEERS; n++) {
-		party_add(w, &p, n + 1);
+	/* All numbers but those of the two that live are free again. */
+	for (unsigned n = 0; n < MAX_PEERS - 2; n++) {
+		party_add(w, &p, n + 10);
 		party_fini(&p);
 	}
 }
@@ -1134,6 +1170,25 @@ static void *run(void *arg)
 	return NULL;
 }
 
+static void set_true(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+/* With nothing to do the thread sleeps, and no grace period waits for it. */
+static void expect_grace_passes(struct world *w)
+{
+	uint64_t give_up_ns = real_now_ns() + 20 * NS_IN_S;
+	bool is_over = false;
+
+	assert_int_equal(grace_defer(w->grace, set_true, &is_over), 0);
+	while (!is_over) {
+		grace_poll(w->grace);
+		sched_yield();
+		assert_true(real_now_ns() < give_up_ns);
+	}
+}
+
 static void test_thread_sleeps_and_wakes(void **state)
 {
 	struct world *w = *state;
@@ -1169,7 +1224,6 @@ static void test_thread_sleeps_and_wakes(void **state)
 				order_done(o);
 			if (is_del)
 				break;
-			/* A sleeping thread holds up no grace period. */
 			grace_poll(w->grace);
 			sched_yield();
 			o = next_order(w, 1);
@@ -1177,6 +1231,7 @@ static void test_thread_sleeps_and_wakes(void **state)
 		while (peer_home(w->peers, p.peer_idx) != PEER_HOME_NONE)
 			sched_yield();
 		peers_poll(w->peers);
+		expect_grace_passes(w);
 	}
 	handshake_stop(w->h);
 	pthread_join(thread, NULL);
