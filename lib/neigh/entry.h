@@ -5,11 +5,12 @@
 #ifndef PORTIER_NEIGH_ENTRY_H
 #define PORTIER_NEIGH_ENTRY_H
 
-#include <sys/queue.h>
-
+#include "table/table.h"
 #include "neigh/neigh.h"
 #include "neigh/onlink.h"
-#include "table/table.h"
+
+#include <string.h>
+#include <sys/queue.h>
 
 enum entry_state {
 	ENTRY_FREE = 0,	 /* on the free list, or on its way there */

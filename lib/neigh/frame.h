@@ -7,13 +7,13 @@
 #ifndef PORTIER_NEIGH_FRAME_H
 #define PORTIER_NEIGH_FRAME_H
 
+#include "base/ip.h"
+
 #include <rte_ether.h>
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "base/ip.h"
 
 enum frame_kind {
 	FRAME_IGNORED = 0, /* neither of these, or not as the specifications want it */

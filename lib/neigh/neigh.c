@@ -1,9 +1,9 @@
 #include "neigh/neigh.h"
 #include "base/time.h"
+#include "table/table.h"
 #include "neigh/entry.h"
 #include "neigh/frame.h"
 #include "neigh/onlink.h"
-#include "table/table.h"
 
 #include <rte_malloc.h>
 

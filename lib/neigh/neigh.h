@@ -13,14 +13,14 @@
 #ifndef PORTIER_NEIGH_H
 #define PORTIER_NEIGH_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "base/ip.h"
+#include "table/grace.h"
 
 #include <rte_ether.h>
 #include <rte_mbuf.h>
 
-#include "base/ip.h"
-#include "table/grace.h"
+#include <stdbool.h>
+#include <stdint.h>
 
 #define NEIGH_HOLD_MAX	  8
 #define NEIGH_HELD_MAX	  512
