@@ -126,7 +126,7 @@ static void open_burst(void *state, struct aead_job *jobs, uint16_t n)
 }
 
 const struct aead_ops aead_ipsec_mb_ops = {
-	.name = "ipsec_mb",
+	.name = "ipsec-mb",
 	.create = create,
 	.destroy = destroy,
 	.seal_burst = seal_burst,

@@ -231,7 +231,7 @@ static void test_select(void **state)
 	assert_int_equal(aead_select((enum aead_backend)99, NULL), AEAD_AUTO);
 	assert_null(aead_create(AEAD_AUTO, SOCKET_ID_ANY));
 	assert_null(aead_create((enum aead_backend)99, SOCKET_ID_ANY));
-	assert_string_equal(aead_backend_name(AEAD_IPSEC_MB), "ipsec_mb");
+	assert_string_equal(aead_backend_name(AEAD_IPSEC_MB), "ipsec-mb");
 	assert_string_equal(aead_backend_name(AEAD_OPENSSL), "openssl");
 	assert_string_equal(aead_backend_name(AEAD_AUTO), "auto");
 	aead_destroy(NULL);
