@@ -156,6 +156,10 @@ static void forget_peer(struct path_worker *w, const struct peer_order *o)
 	struct peer_hot *hot = peer_hot(w->path->params.peers, o->peer_idx);
 	struct noise_retired retired = {.n = 0};
 
+	/* What this turn queued for it leaves first: sealing later would put the number, which may
+	 * be another peer's by then, back into the wheel. */
+	while (w->sealing.n)
+		path_seal_flush(w);
 	noise_session_clear(&hot->session, &retired);
 	retire(w, &retired);
 	path_hold_drop(w, hot, STATS_DROP_peer_gone);

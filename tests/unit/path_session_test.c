@@ -399,6 +399,17 @@ static void test_forgetting_drops_what_waits(void **state)
 	assert_int_equal(rig_dropped(rig, STATS_DROP_peer_gone), 4);
 }
 
+/* Keys, a keepalive to confirm them, and the end, all in one turn: nothing of the peer may be left
+ * behind, because its number is used again. */
+static void test_forgetting_in_the_turn_of_new_keys(void **state)
+{
+	rig_client_order_keys(rig, client, true);
+	push_del();
+	rig_settle(rig);
+	expect_forgotten();
+	assert_int_equal(rig->n_retired, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -419,6 +430,7 @@ int main(void)
 		CASE(test_messages_go_where_they_are_told, setup),
 		CASE(test_forgetting, setup),
 		CASE(test_forgetting_drops_what_waits, setup_silent),
+		CASE(test_forgetting_in_the_turn_of_new_keys, setup),
 	};
 
 	eal_start();

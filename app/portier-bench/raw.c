@@ -1,0 +1,129 @@
+#include "raw.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_common.h>
+#include <rte_cycles.h>
+
+#include "base/bytes.h"
+#include "wgmsg/wgmsg.h"
+
+#include "lab.h"
+
+#define BUFFER_BYTES (2048u + 128) /* as packet buffers lie: not all on the same cache sets */
+
+struct raw {
+	struct aead *aead;
+	uint64_t counter, number, seed;
+	uint8_t key[AEAD_KEY_BYTES];
+	uint32_t lens[LAB_AHEAD];
+	uint64_t counters[LAB_AHEAD];
+	uint8_t *buffers;
+};
+
+struct raw *raw_create(enum aead_backend backend, uint64_t seed)
+{
+	struct raw *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->seed = seed;
+	r->aead = aead_create(backend, -1);
+	r->buffers = aligned_alloc(64, (size_t)BUFFER_BYTES * LAB_AHEAD);
+	if (!r->aead || !r->buffers) {
+		raw_destroy(r);
+		return NULL;
+	}
+	memset(r->buffers, 0, (size_t)BUFFER_BYTES * LAB_AHEAD);
+	for (unsigned i = 0; i < AEAD_KEY_BYTES; i += 8)
+		store_le64(r->key + i, bench_mix(seed + i));
+	return r;
+}
+
+void raw_destroy(struct raw *r)
+{
+	if (!r)
+		return;
+	aead_destroy(r->aead);
+	free(r->buffers);
+	free(r);
+}
+
+/* The plaintext's length, as WireGuard seals it. */
+static uint32_t sealed_len(struct bench_size size, uint64_t number)
+{
+	uint32_t len = bench_size_of(size, number);
+
+	return RTE_MAX(len, RTE_MIN(wgmsg_padded_len(len), (uint32_t)RIG_INNER_MTU));
+}
+
+static uint8_t *buffer(struct raw *r, unsigned i)
+{
+	return r->buffers + (size_t)BUFFER_BYTES * i;
+}
+
+static void fill(struct raw *r, struct bench_size size)
+{
+	for (unsigned i = 0; i < LAB_AHEAD; i++) {
+		r->counters[i] = r->counter++;
+		r->lens[i] = sealed_len(size, r->number++);
+		store_le64(buffer(r, i), bench_mix(r->counters[i]));
+		memset(buffer(r, i) + 8, (int)i, r->lens[i] - 8);
+	}
+}
+
+static bool is_filled(struct raw *r)
+{
+	for (unsigned i = 0; i < LAB_AHEAD; i++) {
+		const uint8_t *b = buffer(r, i);
+
+		if (load_le64(b) != bench_mix(r->counters[i]) || b[8] != (uint8_t)i ||
+			b[r->lens[i] - 1] != (uint8_t)i)
+			return false;
+	}
+	return true;
+}
+
+static bool run_bursts(struct raw *r, unsigned burst, bool is_seal, struct sample *out)
+{
+	bool is_authentic = true;
+
+	for (unsigned at = 0; at < LAB_AHEAD; at += burst) {
+		struct aead_job jobs[AEAD_BURST_MAX];
+		uint16_t n = (uint16_t)RTE_MIN(burst, LAB_AHEAD - at);
+		uint64_t began;
+
+		for (unsigned i = 0; i < n; i++)
+			jobs[i] = (struct aead_job){
+				.key = r->key,
+				.counter = r->counters[at + i],
+				.src = buffer(r, at + i),
+				.dst = buffer(r, at + i),
+				.len = r->lens[at + i],
+			};
+		began = rte_rdtsc();
+		if (is_seal)
+			aead_seal_burst(r->aead, jobs, n);
+		else
+			aead_open_burst(r->aead, jobs, n);
+		sample_add(out, rte_rdtsc() - began, n);
+		for (unsigned i = 0; i < n && !is_seal; i++)
+			is_authentic &= jobs[i].is_authentic;
+	}
+	return is_authentic;
+}
+
+bool raw_trial(struct raw *r, struct bench_size size, unsigned burst, uint32_t n_pkts,
+	struct sample *seal, struct sample *open)
+{
+	bool is_sound = true;
+
+	seal->n = open->n = 0;
+	for (uint32_t done = 0; done < n_pkts; done += LAB_AHEAD) {
+		fill(r, size);
+		run_bursts(r, burst, true, seal);
+		is_sound &= run_bursts(r, burst, false, open) && is_filled(r);
+	}
+	return is_sound;
+}

@@ -1,0 +1,24 @@
+/* raw.h - what the cipher alone costs: the denominator of every ratio.
+ *
+ * The same back end, the same lengths (padded as WireGuard pads), bursts of the same size, one key,
+ * buffers that are aligned and warm: nothing a gateway could beat without a better cipher.
+ */
+#ifndef PORTIER_BENCH_RAW_H
+#define PORTIER_BENCH_RAW_H
+
+#include <stdint.h>
+
+#include "bench.h"
+#include "sample.h"
+
+struct raw;
+
+/* NULL: out of memory, or the back end does not work here. */
+struct raw *raw_create(enum aead_backend backend, uint64_t seed);
+void raw_destroy(struct raw *r);
+
+/* Seal and open n_pkts packets. False: a packet did not come back as it was. */
+bool raw_trial(struct raw *r, struct bench_size size, unsigned burst, uint32_t n_pkts,
+	struct sample *seal, struct sample *open);
+
+#endif

@@ -1,0 +1,194 @@
+#include "report.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <rte_cycles.h>
+
+/* What people see of a row, in this order, as far as it is there. */
+static const struct column {
+	const char *key, *title;
+	int width, decimals;
+} columns[] = {
+	{"backend", "backend", 10, 0},
+	{"way", "way", 5, 0},
+	{"peers", "peers", 8, 0},
+	{"leases", "leases", 9, 0},
+	{"wrong_pct", "wrong %", 8, 0},
+	{"size", "size", 6, 0},
+	{"cycles_per_pkt", "cycles", 9, 1},
+	{"cycles_min", "min", 9, 1},
+	{"cycles_max", "max", 9, 1},
+	{"open_cycles_per_pkt", "open", 9, 1},
+	{"mpps", "Mpps", 8, 3},
+	{"gbps", "Gbit/s", 8, 2},
+	{"aead_cycles_per_pkt", "AEAD", 9, 1},
+	{"ratio", "ratio", 7, 3},
+	{"ratio_of_best", "of best", 8, 3},
+	{"against_first", "to first", 9, 3},
+	{"handover_cycles", "handover", 9, 1},
+	{"maker_cycles", "maker", 8, 0},
+	{"sink_cycles", "sink", 8, 0},
+	{"lost", "lost", 6, 0},
+};
+
+static char *cpu_name(char *out, size_t out_bytes)
+{
+	FILE *f = fopen("/proc/cpuinfo", "r");
+	char line[256];
+
+	snprintf(out, out_bytes, "unknown");
+	while (f && fgets(line, sizeof(line), f)) {
+		char *value = strchr(line, ':');
+
+		if (strncmp(line, "model name", 10) == 0 && value) {
+			value[strcspn(value, "\n")] = '\0';
+			snprintf(out, out_bytes, "%s", value + 2);
+			break;
+		}
+	}
+	if (f)
+		fclose(f);
+	return out;
+}
+
+int report_init(struct report *r, const char *bench, const struct bench_options *o)
+{
+	char cpu[128], when[32];
+	time_t now = time(NULL);
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	r->rows = json_array();
+	r->root = json_pack("{s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:i, s:i, s:I, s:I}", "bench",
+		bench, "version", PORTIER_VERSION, "date", when, "cpu", cpu_name(cpu, sizeof(cpu)),
+		"tsc_hz", (json_int_t)rte_get_tsc_hz(), "quick", o->is_quick, "huge", o->is_huge,
+		"burst", (int)o->burst, "repeats", (int)o->repeats, "pkts", (json_int_t)o->n_pkts,
+		"seed", (json_int_t)o->seed);
+	if (r->root && r->rows)
+		return 0;
+	report_fini(r);
+	return -1;
+}
+
+void report_fini(struct report *r)
+{
+	json_decref(r->root);
+	json_decref(r->rows);
+	*r = (struct report){0};
+}
+
+json_t *report_row(struct report *r)
+{
+	json_t *row = json_object();
+
+	json_array_append_new(r->rows, row);
+	return row;
+}
+
+void report_note(struct report *r, const char *key, json_t *value)
+{
+	json_object_set_new(r->root, key, value);
+}
+
+void row_number(json_t *row, const char *key, double value)
+{
+	double unit = fabs(value) >= 100 ? 10 : 10000;
+
+	json_object_set_new(row, key, json_real(round(value * unit) / unit));
+}
+
+void row_count(json_t *row, const char *key, uint64_t value)
+{
+	json_object_set_new(row, key, json_integer((json_int_t)value));
+}
+
+void row_text(json_t *row, const char *key, const char *value)
+{
+	json_object_set_new(row, key, json_string(value));
+}
+
+void row_size(json_t *row, struct bench_size size)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u", size.bytes);
+	row_text(row, "size", size.is_imix ? "imix" : text);
+	row_count(row, "bytes", size.bytes);
+}
+
+void row_cycles(json_t *row, double cycles, uint16_t bytes)
+{
+	double mpps = cycles > 0 ? (double)rte_get_tsc_hz() / cycles / 1e6 : 0;
+
+	row_number(row, "cycles_per_pkt", cycles);
+	row_number(row, "mpps", mpps);
+	row_number(row, "gbps", mpps * bytes * 8 / 1e3);
+}
+
+static bool has_column(const struct report *r, const char *key)
+{
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(r->rows, i, row) if (json_object_get(row, key)) return true;
+	return false;
+}
+
+static void print_cell(const json_t *value, const struct column *c)
+{
+	if (!value)
+		printf("%*s", c->width, "-");
+	else if (json_is_string(value))
+		printf("%*s", c->width, json_string_value(value));
+	else
+		printf("%*.*f", c->width, c->decimals, json_number_value(value));
+}
+
+/* Stages that take a cycle or more. */
+static void print_stages(const json_t *stages)
+{
+	const char *name;
+	json_t *value;
+
+	if (!stages)
+		return;
+	printf("      stages:");
+	json_object_foreach((json_t *)stages, name, value) if (json_number_value(value) >= 1)
+		printf("  %s %.0f", name, json_number_value(value));
+	printf("\n");
+}
+
+static void print_table(const struct report *r)
+{
+	size_t i;
+	json_t *row;
+
+	for (unsigned c = 0; c < RTE_DIM(columns); c++)
+		if (has_column(r, columns[c].key))
+			printf("%*s", columns[c].width, columns[c].title);
+	printf("\n");
+	json_array_foreach(r->rows, i, row)
+	{
+		for (unsigned c = 0; c < RTE_DIM(columns); c++)
+			if (has_column(r, columns[c].key))
+				print_cell(json_object_get(row, columns[c].key), &columns[c]);
+		printf("\n");
+		print_stages(json_object_get(row, "stages"));
+	}
+}
+
+void report_print(const struct report *r, bool is_json)
+{
+	json_object_set(r->root, "rows", r->rows);
+	if (!is_json) {
+		print_table(r);
+		return;
+	}
+	json_dumpf(r->root, stdout, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12));
+	printf("\n");
+}

@@ -1,0 +1,117 @@
+/* rig.h - the gateway on the bench: all its parts, wired as the daemon wires them, with ring ports.
+ *
+ *               queue 0 .. n                queue 0 .. n
+ *   far end --> rx rings --> tunnel port    public port <-- rx rings <-- far end
+ *   far end <-- tx rings <--      workers by hand       --> tx rings --> far end
+ *
+ * Threads: one thread is control, workers and, unless has_handshake_thread, handshake thread; it
+ * calls everything here.
+ */
+#ifndef PORTIER_BENCH_RIG_H
+#define PORTIER_BENCH_RIG_H
+
+#include <pthread.h>
+
+#include <rte_ring.h>
+
+#include "conf/conf.h"
+#include "lease/lease.h"
+#include "port/port.h"
+#include "doors/doors.h"
+#include "handshake/handshake.h"
+#include "neigh/neigh.h"
+#include "path/path.h"
+
+#include "bench.h"
+
+#define RIG_FAULT_CHARS	 256
+#define RIG_WORKERS_MAX	 2
+#define RIG_RING_SLOTS	 2048
+#define RIG_LISTEN_PORT	 51820
+#define RIG_INNER_MTU	 1420
+#define RIG_PUBLIC_ADDRS 64u /* in the pool */
+
+enum rig_port {
+	RIG_TUNNEL = 0,
+	RIG_PUBLIC,
+	RIG_N_PORTS,
+};
+
+struct rig_params {
+	unsigned n_workers;
+	uint32_t max_peers, max_leases;
+	enum aead_backend aead; /* AUTO: chosen by self-test */
+	bool has_handshake_thread;
+};
+
+struct rig {
+	struct rig_params params;
+	struct conf *conf;
+	uint8_t public_key[CRYPTO_KEY_BYTES];
+	enum aead_backend aead;
+	struct rte_mempool *mempool;
+	struct rte_ring *rx[RIG_N_PORTS][RIG_WORKERS_MAX], *tx[RIG_N_PORTS][RIG_WORKERS_MAX];
+	struct port ports[RIG_N_PORTS];
+	unsigned n_ports;    /* opened so far */
+	struct grace *grace; /* readers: workers, then the handshake thread */
+	struct peers *peers;
+	struct keypairs *keypairs;
+	struct lease_table *leases;
+	struct doors *doors;
+	struct neigh *neigh;
+	struct path_mail mail[RIG_WORKERS_MAX];
+	struct mbox *peer_msgs_out, *peer_msgs_in;
+	struct stats_handshake handshake_stats;
+	struct handshake *handshake;
+	pthread_t handshake_thread;
+	bool is_handshake_running;
+	struct path *path;
+	struct path_worker *workers[RIG_WORKERS_MAX];
+};
+
+/* The addresses of the bench, host order. */
+#define RIG_ENTRY_V4	     0xc0000201u /* 192.0.2.1/24 */
+#define RIG_ENTRY_ROUTER_V4  0xc00002feu /* 192.0.2.254 */
+#define RIG_PUBLIC_V4	     0xc6336401u /* 198.51.100.1/24 */
+#define RIG_PUBLIC_ROUTER_V4 0xc63364feu /* 198.51.100.254 */
+#define RIG_POOL_V4	     0xcb007100u /* 203.0.113.0/26 */
+#define RIG_INNER_SELF_V4    0x0a000001u /* 10.0.0.1 */
+#define RIG_INNER_FIRST_V4   0x0a400000u /* 10.64.0.0: peer i adds i */
+#define RIG_OUTER_FIRST_V4   0x64400000u /* 100.64.0.0: peer i adds i */
+#define RIG_INTERNET_V4	     0xc6120000u /* 198.18.0.0/15 */
+
+/* DPDK itself, once a process. 0 or -1, with a sentence. */
+int rig_eal_up(bool is_huge, unsigned memory_mb, char fault[static RIG_FAULT_CHARS]);
+
+/* 0 or -1, with a sentence; rig_down is to be called either way. */
+int rig_up(struct rig *rig, const struct rig_params *params, char fault[static RIG_FAULT_CHARS]);
+void rig_down(struct rig *rig);
+
+/* The clock of the gateway: monotonic, plus what rig_clock_skip added. */
+uint64_t rig_now_ns(void);
+void rig_clock_skip(uint64_t ns);
+
+/* What the control thread and, without one of its own, the handshake thread do: one turn each.
+ * Returns how much the handshake thread did. */
+unsigned rig_upkeep(struct rig *rig);
+/* One turn of a worker, as in its loop: the turn, then its quiescent point. */
+static inline void rig_turn(struct rig *rig, unsigned worker)
+{
+	path_worker_turn(rig->workers[worker]);
+	grace_reader_quiescent(rig->grace, worker);
+}
+
+/* Add peer number peer_idx (they come in order, from 0), forwarding on. 0 or -errno. */
+int rig_peer_add(struct rig *rig, uint32_t peer_idx, const uint8_t public_key[CRYPTO_KEY_BYTES]);
+/* Open a UDP lease as control does: lease_grant, doors_open. 0 or -errno. */
+int rig_lease_open(struct rig *rig, uint32_t peer_idx, uint16_t inner_port, struct lease *out);
+
+/* received + handed_in == forwarded + consumed + dropped + handed_out + holding, on every worker.
+ */
+bool rig_is_balanced(const struct rig *rig);
+/* Over all workers. */
+uint64_t rig_dropped(const struct rig *rig);
+/* The drop counters that are not zero, to standard error. */
+void rig_drops_print(const struct rig *rig);
+
+#endif

@@ -1,0 +1,299 @@
+/* run_path.c - benchmarks of packets: in, out, both, leases, peers, handover; and aead beside them.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cases.h"
+
+static const char *const unsound = "portier-bench: the checks failed: figures are not shown\n";
+
+static int finish(struct lab *lab, int rc)
+{
+	if (rc == 0 && !lab_is_sound(lab)) {
+		fputs(unsound, stderr);
+		rc = -1;
+	}
+	lab_down(lab);
+	return rc;
+}
+
+static uint32_t at_most(uint32_t value, uint32_t limit)
+{
+	return limit && limit < value ? limit : value;
+}
+
+/* --- aead --------------------------------------------------------------------------------------
+ */
+
+struct aead_series {
+	enum aead_backend backend;
+	struct raw *raw;
+	struct sample_series seal[BENCH_SIZES_MAX], open[BENCH_SIZES_MAX];
+};
+
+static int aead_repeat(struct aead_series *s, const struct bench_options *o,
+	const struct bench_size *sizes, unsigned n_sizes, struct sample samples[2])
+{
+	for (unsigned i = 0; i < n_sizes; i++) {
+		if (!raw_trial(s->raw, sizes[i], o->burst, o->n_pkts, &samples[0], &samples[1])) {
+			fprintf(stderr, "portier-bench: %s: a packet did not come back as it was\n",
+				aead_backend_name(s->backend));
+			return -1;
+		}
+		series_add(&s->seal[i], sample_figure(&samples[0]).cycles);
+		series_add(&s->open[i], sample_figure(&samples[1]).cycles);
+	}
+	return 0;
+}
+
+static void aead_row(struct report *r, const struct aead_series *s, unsigned size_idx,
+	struct bench_size size, const struct aead_series *best)
+{
+	double seal = series_median(&s->seal[size_idx]), against;
+	json_t *row = report_row(r);
+
+	against = series_median(&best->seal[size_idx]);
+	row_text(row, "backend", aead_backend_name(s->backend));
+	row_size(row, size);
+	row_cycles(row, seal, size.bytes);
+	row_number(row, "cycles_min", series_min(&s->seal[size_idx]));
+	row_number(row, "cycles_max", series_max(&s->seal[size_idx]));
+	row_number(row, "open_cycles_per_pkt", series_median(&s->open[size_idx]));
+	row_number(row, "aead_cycles_per_pkt", against);
+	row_number(row, "ratio", seal / against);
+	row_count(row, "lost", 0);
+}
+
+int bench_aead(const struct bench_options *o, struct report *r)
+{
+	struct aead_series series[] = {{.backend = AEAD_IPSEC_MB}, {.backend = AEAD_OPENSSL}};
+	struct bench_size sizes[BENCH_SIZES_MAX];
+	unsigned n_sizes = cases_sizes(o, cases_all_sizes, RTE_DIM(cases_all_sizes), sizes);
+	enum aead_backend chosen = aead_select(o->aead, NULL);
+	struct sample *samples = calloc(2, sizeof(*samples));
+	unsigned best = 0;
+	int rc = samples ? 0 : -1;
+
+	report_note(r, "backend", json_string(aead_backend_name(chosen)));
+	for (unsigned b = 0; b < RTE_DIM(series); b++) {
+		series[b].raw = raw_create(series[b].backend, o->seed);
+		if (series[b].backend == chosen)
+			best = b;
+	}
+	for (unsigned repeat = 0; repeat < o->repeats && rc == 0; repeat++)
+		for (unsigned b = 0; b < RTE_DIM(series) && rc == 0; b++)
+			if (series[b].raw)
+				rc = aead_repeat(&series[b], o, sizes, n_sizes, samples);
+	for (unsigned b = 0; b < RTE_DIM(series); b++) {
+		for (unsigned i = 0; rc == 0 && series[b].raw && i < n_sizes; i++)
+			aead_row(r, &series[b], i, sizes[i], &series[best]);
+		raw_destroy(series[b].raw);
+	}
+	free(samples);
+	return rc;
+}
+
+/* --- in, out, both -----------------------------------------------------------------------------
+ */
+
+static void note_backend(struct report *r, const struct lab *lab)
+{
+	report_note(r, "backend", json_string(aead_backend_name(lab->rig.aead)));
+}
+
+static int run_ways(const struct bench_options *o, struct report *r, bool has_in, bool has_out)
+{
+	static struct bench_case cases[BENCH_SIZES_MAX];
+	struct bench_size sizes[BENCH_SIZES_MAX];
+	unsigned n = cases_sizes(o, cases_all_sizes, RTE_DIM(cases_all_sizes), sizes);
+	uint32_t n_peers = o->max_peers ? o->max_peers : 1;
+	uint32_t n_leases = o->max_leases ? o->max_leases : o->is_quick ? 16 : 1000;
+	static struct lab lab;
+	int rc;
+
+	n_leases = RTE_MAX(n_leases / n_peers * n_peers, n_peers);
+	rc = lab_up(&lab, o,
+		&(struct rig_params){.n_workers = 1,
+			.max_peers = n_peers,
+			.max_leases = n_leases,
+			.aead = o->aead});
+	if (rc == 0)
+		rc = lab_peers_add(&lab, n_peers, 0);
+	if (rc == 0)
+		rc = lab_leases_add(&lab, n_leases, 0, n_peers);
+	for (unsigned i = 0; i < n; i++)
+		cases[i] = (struct bench_case){.has_in = has_in,
+			.has_out = has_out,
+			.size = sizes[i],
+			.n_flows = n_leases};
+	if (rc == 0)
+		rc = cases_run(&lab, o, cases, n);
+	for (unsigned i = 0; rc == 0 && i < n; i++) {
+		json_t *row = case_row(r, &cases[i]);
+
+		row_count(row, "peers", n_peers);
+		row_count(row, "leases", n_leases);
+	}
+	note_backend(r, &lab);
+	return finish(&lab, rc);
+}
+
+int bench_in(const struct bench_options *o, struct report *r)
+{
+	return run_ways(o, r, true, false);
+}
+
+int bench_out(const struct bench_options *o, struct report *r)
+{
+	return run_ways(o, r, false, true);
+}
+
+int bench_both(const struct bench_options *o, struct report *r)
+{
+	return run_ways(o, r, true, true);
+}
+
+/* --- leases ------------------------------------------------------------------------------------
+ */
+
+/* The gateway is configured for the most leases; they are opened step by step, and each step is
+ * measured. The first row has one peer, the others spread over a thousand. */
+int bench_leases(const struct bench_options *o, struct report *r)
+{
+	static const uint32_t steps[] = {1000, 10000, 100000, 1000000};
+	static const struct bench_size sizes_default[] = {{64}, {1420}};
+	static struct bench_case cases[BENCH_SIZES_MAX];
+	struct bench_size sizes[BENCH_SIZES_MAX];
+	unsigned n_sizes = cases_sizes(o, sizes_default, RTE_DIM(sizes_default), sizes);
+	double first_ratio[BENCH_SIZES_MAX];
+	uint32_t most = at_most(o->is_quick ? 2000 : 1000000, o->max_leases);
+	uint32_t n_one = at_most(1000, most), n_peers = o->is_quick ? 10 : 1000, n_open = 0;
+	static struct lab lab;
+	int rc = lab_up(&lab, o,
+		&(struct rig_params){.n_workers = 1,
+			.max_peers = n_peers + 1,
+			.max_leases = most + n_one,
+			.aead = o->aead});
+
+	if (rc == 0)
+		rc = lab_peers_add(&lab, n_peers + 1, 0);
+	if (rc == 0)
+		rc = lab_leases_add(&lab, n_one, 0, 1);
+	for (unsigned step = 0; rc == 0 && step <= RTE_DIM(steps); step++) {
+		uint32_t n = step == 0 ? n_one : steps[step - 1];
+
+		if (n > most)
+			break;
+		if (step > 0) {
+			rc = lab_leases_add(&lab, n - n_open, 1, n_peers);
+			n_open = n;
+		}
+		for (unsigned i = 0; i < n_sizes; i++)
+			cases[i] = (struct bench_case){.has_in = true,
+				.size = sizes[i],
+				.first_flow = step == 0 ? 0 : n_one,
+				.n_flows = n};
+		if (rc == 0)
+			rc = cases_run(&lab, o, cases, n_sizes);
+		for (unsigned i = 0; rc == 0 && i < n_sizes; i++) {
+			json_t *row = case_row(r, &cases[i]);
+			double ratio = series_median(&cases[i].ratio);
+
+			if (step == 0)
+				first_ratio[i] = ratio;
+			row_count(row, "peers", step == 0 ? 1 : n_peers);
+			row_count(row, "leases", n);
+			row_number(row, "against_first", ratio / first_ratio[i]);
+		}
+	}
+	note_backend(r, &lab);
+	return finish(&lab, rc);
+}
+
+/* --- peers -------------------------------------------------------------------------------------
+ */
+
+int bench_peers(const struct bench_options *o, struct report *r)
+{
+	static const uint32_t steps[] = {1, 1000, 100000}, steps_quick[] = {1, 10, 100};
+	static const struct bench_size sizes_default[] = {{64}, {1420}};
+	static struct bench_case cases[2 * BENCH_SIZES_MAX];
+	struct bench_size sizes[BENCH_SIZES_MAX];
+	unsigned n_sizes = cases_sizes(o, sizes_default, RTE_DIM(sizes_default), sizes);
+	const uint32_t *wanted = o->is_quick ? steps_quick : steps;
+	uint32_t most = at_most(wanted[2], o->max_peers);
+	static struct lab lab;
+	int rc = lab_up(&lab, o,
+		&(struct rig_params){
+			.n_workers = 1, .max_peers = most, .max_leases = most, .aead = o->aead});
+
+	for (unsigned step = 0; rc == 0 && step < 3; step++) {
+		uint32_t n = wanted[step], had = lab.parties.n;
+
+		if (n > most)
+			break;
+		rc = lab_peers_add(&lab, n - had, 0);
+		for (uint32_t peer = had; rc == 0 && peer < n; peer++)
+			rc = lab_leases_add(&lab, 1, peer, 1);
+		for (unsigned i = 0; i < 2 * n_sizes; i++)
+			cases[i] = (struct bench_case){.has_in = i % 2 == 0,
+				.has_out = i % 2 == 1,
+				.size = sizes[i / 2],
+				.n_flows = n};
+		if (rc == 0)
+			rc = cases_run(&lab, o, cases, 2 * n_sizes);
+		for (unsigned i = 0; rc == 0 && i < 2 * n_sizes; i++) {
+			json_t *row = case_row(r, &cases[i]);
+
+			row_count(row, "peers", n);
+			row_count(row, "leases", n);
+		}
+	}
+	note_backend(r, &lab);
+	return finish(&lab, rc);
+}
+
+/* --- handover ----------------------------------------------------------------------------------
+ */
+
+/* Two workers in turns on one core; every peer lives on the first. */
+int bench_handover(const struct bench_options *o, struct report *r)
+{
+	static const unsigned wrong[] = {0, 50, 100};
+	static const struct bench_size sizes_default[] = {{64}, {1420}};
+	static struct bench_case cases[CASES_MAX];
+	struct bench_size sizes[BENCH_SIZES_MAX];
+	unsigned n_sizes = cases_sizes(o, sizes_default, RTE_DIM(sizes_default), sizes), n = 0;
+	uint32_t n_leases = o->is_quick ? 16 : 1000;
+	static struct lab lab;
+	int rc = lab_up(&lab, o,
+		&(struct rig_params){
+			.n_workers = 2, .max_peers = 16, .max_leases = n_leases, .aead = o->aead});
+
+	if (rc == 0)
+		rc = lab_peers_add(&lab, 8, 0);
+	if (rc == 0)
+		rc = lab_leases_add(&lab, n_leases, 0, 8);
+	for (unsigned way = 0; way < 2; way++)
+		for (unsigned i = 0; i < n_sizes; i++)
+			for (unsigned k = 0; k < RTE_DIM(wrong) && n < CASES_MAX; k++)
+				cases[n++] = (struct bench_case){.has_in = way == 0,
+					.has_out = way == 1,
+					.size = sizes[i],
+					.n_flows = n_leases,
+					.wrong_pct = wrong[k]};
+	if (rc == 0)
+		rc = cases_run(&lab, o, cases, n);
+	for (unsigned i = 0; rc == 0 && i < n; i++) {
+		const struct bench_case *none = &cases[i / RTE_DIM(wrong) * RTE_DIM(wrong)];
+		json_t *row = case_row(r, &cases[i]);
+
+		row_count(row, "wrong_pct", cases[i].wrong_pct);
+		if (cases[i].wrong_pct)
+			row_number(row, "handover_cycles",
+				(series_median(&cases[i].cycles) - series_median(&none->cycles)) *
+					100 / cases[i].wrong_pct);
+	}
+	note_backend(r, &lab);
+	return finish(&lab, rc);
+}

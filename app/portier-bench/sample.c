@@ -1,0 +1,80 @@
+#include "sample.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* By cycles a packet, without division. */
+static int compare_bursts(const void *a, const void *b)
+{
+	const struct sample_burst *x = a, *y = b;
+	uint64_t left = (uint64_t)x->cycles * y->n_pkts, right = (uint64_t)y->cycles * x->n_pkts;
+
+	return left < right ? -1 : left > right;
+}
+
+struct sample_figure sample_figure(struct sample *s)
+{
+	struct sample_figure f = {0};
+	uint64_t cycles = 0, n_pkts = 0, all_cycles, all_pkts;
+	uint32_t n_kept = s->n - s->n * SAMPLE_CUT_PCT / 100;
+
+	qsort(s->bursts, s->n, sizeof(s->bursts[0]), compare_bursts);
+	for (uint32_t i = 0; i < n_kept; i++) {
+		cycles += s->bursts[i].cycles;
+		n_pkts += s->bursts[i].n_pkts;
+	}
+	f.n_kept = n_kept;
+	f.n_kept_pkts = n_pkts;
+	all_cycles = cycles;
+	all_pkts = n_pkts;
+	for (uint32_t i = n_kept; i < s->n; i++) {
+		all_cycles += s->bursts[i].cycles;
+		all_pkts += s->bursts[i].n_pkts;
+	}
+	for (uint32_t i = 0; i < s->n; i++)
+		if (s->bursts[i].cycles > f.slowest_burst)
+			f.slowest_burst = s->bursts[i].cycles;
+	if (n_pkts) {
+		f.cycles = (double)cycles / (double)n_pkts;
+		f.mean = (double)all_cycles / (double)all_pkts;
+	}
+	return f;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+double series_median(const struct sample_series *s)
+{
+	double sorted[SAMPLE_REPEATS_MAX];
+
+	if (s->n == 0)
+		return 0;
+	memcpy(sorted, s->values, s->n * sizeof(sorted[0]));
+	qsort(sorted, s->n, sizeof(sorted[0]), compare_doubles);
+	return s->n % 2 ? sorted[s->n / 2] : (sorted[s->n / 2 - 1] + sorted[s->n / 2]) / 2;
+}
+
+double series_min(const struct sample_series *s)
+{
+	double min = s->n ? s->values[0] : 0;
+
+	for (unsigned i = 1; i < s->n; i++)
+		if (s->values[i] < min)
+			min = s->values[i];
+	return min;
+}
+
+double series_max(const struct sample_series *s)
+{
+	double max = s->n ? s->values[0] : 0;
+
+	for (unsigned i = 1; i < s->n; i++)
+		if (s->values[i] > max)
+			max = s->values[i];
+	return max;
+}

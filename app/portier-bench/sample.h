@@ -1,0 +1,60 @@
+/* sample.h - from timed bursts to a figure, and from repeated figures to a median and its spread.
+ *
+ * A machine that others share interrupts: the figure of a trial is the mean over its bursts without
+ * the slowest SAMPLE_CUT_PCT per cent of them. The plain mean and the slowest burst are kept beside
+ * it.
+ */
+#ifndef PORTIER_BENCH_SAMPLE_H
+#define PORTIER_BENCH_SAMPLE_H
+
+#include <stdint.h>
+
+#define SAMPLE_CUT_PCT	   2
+#define SAMPLE_BURSTS_MAX  65536
+#define SAMPLE_REPEATS_MAX 64
+
+/* One trial, while it runs. */
+struct sample {
+	uint32_t n;
+	struct sample_burst {
+		uint32_t cycles, n_pkts, idx;
+	} bursts[SAMPLE_BURSTS_MAX];
+};
+
+/* One trial, when it is over; cycles a packet. */
+struct sample_figure {
+	double cycles, mean;
+	uint32_t slowest_burst; /* cycles in all */
+	uint32_t n_kept;	/* bursts[0 .. n_kept) are those that were not cut */
+	uint64_t n_kept_pkts;
+};
+
+/* The same over all repeats of a trial. */
+struct sample_series {
+	unsigned n;
+	double values[SAMPLE_REPEATS_MAX];
+};
+
+static inline void sample_add(struct sample *s, uint64_t cycles, uint32_t n_pkts)
+{
+	if (s->n < SAMPLE_BURSTS_MAX)
+		s->bursts[s->n] = (struct sample_burst){
+			cycles < UINT32_MAX ? (uint32_t)cycles : UINT32_MAX, n_pkts, s->n};
+	s->n += s->n < SAMPLE_BURSTS_MAX;
+}
+
+/* Reorders the bursts. Zeros when there is none. */
+struct sample_figure sample_figure(struct sample *s);
+
+static inline void series_add(struct sample_series *s, double value)
+{
+	if (s->n < SAMPLE_REPEATS_MAX)
+		s->values[s->n++] = value;
+}
+
+/* Of an empty series: 0. */
+double series_median(const struct sample_series *s);
+double series_min(const struct sample_series *s);
+double series_max(const struct sample_series *s);
+
+#endif

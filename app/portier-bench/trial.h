@@ -1,0 +1,32 @@
+/* trial.h - one timed run of packets through the gateway.
+ *
+ * LAB_AHEAD frames are made; then, a burst at a time, they are put into the rx rings and the
+ * workers take their turns, and only those turns are timed; then the sink empties the tx rings and
+ * checks everything. Timers, handshakes and neighbours have their turns in between, untimed.
+ */
+#ifndef PORTIER_BENCH_TRIAL_H
+#define PORTIER_BENCH_TRIAL_H
+
+#include "lab.h"
+#include "sample.h"
+#include "stages.h"
+
+struct trial {
+	bool has_in, has_out;
+	unsigned burst;
+	uint32_t n_pkts; /* each way */
+	bool in_stages;	 /* of one worker */
+};
+
+struct trial_result {
+	double maker_cycles, sink_cycles; /* a packet */
+	uint64_t n_pkts;
+	long n_preempted;     /* times that the kernel took the core away, in all of it */
+	struct sample sample; /* a burst is one turn of every worker that had work */
+	uint32_t stages[SAMPLE_BURSTS_MAX][STAGE_N]; /* of each burst, by its idx; in_stages only */
+};
+
+/* 0, or -1 when no packets could be made (printed). Soundness is lab_is_sound's. */
+int trial_run(struct lab *lab, const struct trial *t, struct trial_result *out);
+
+#endif

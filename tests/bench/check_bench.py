@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Run one benchmark, short, and check that its report is whole and its packets were.
+
+usage: check_bench.py PORTIER-BENCH NAME
+       check_bench.py PORTIER-BENCH --usage
+
+Nothing timed is judged. With --usage: wrong arguments are refused with exit status 2 and a sentence.
+
+exit status: 0 all is as it should be, 1 something is not
+"""
+import json
+import os
+import subprocess
+import sys
+
+NAMES = ("aead", "in", "out", "both", "leases", "peers", "handover")
+HEAD = {"bench": str, "version": str, "date": str, "cpu": str, "tsc_hz": int, "quick": bool,
+        "burst": int, "repeats": int, "seed": int, "rows": list}
+ROW = {"size": str, "bytes": int, "cycles_per_pkt": float, "mpps": float, "gbps": float,
+       "aead_cycles_per_pkt": float, "ratio": float, "lost": int}
+# Benchmarks whose rows are packets through the gateway, and stand beside the raw AEAD.
+PACKETS = {"in", "out", "both", "leases", "peers", "handover"}
+# What every row has beside, and the values that it must take somewhere.
+WANTED = {
+    "aead": {"backend": None, "size": {"64", "256", "512", "1024", "1420", "imix"}},
+    "in": {"size": {"64", "256", "512", "1024", "1420", "imix"}, "way": {"in"}},
+    "out": {"size": {"64", "256", "512", "1024", "1420", "imix"}, "way": {"out"}},
+    "both": {"size": {"64", "256", "512", "1024", "1420", "imix"}, "way": {"both"}},
+    "leases": {"leases": None, "peers": None, "against_first": None},
+    "peers": {"peers": {1, 10, 100}, "way": {"in", "out"}},
+    "handover": {"wrong_pct": {0, 50, 100}, "way": {"in", "out"}},
+}
+
+faults = []
+
+
+def expect(is_so, what):
+    if not is_so:
+        faults.append(what)
+
+
+def run(args):
+    return subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          check=False)
+
+
+def check_keys(thing, keys, where):
+    for key, kind in keys.items():
+        value = thing.get(key)
+        number = isinstance(value, int) and not isinstance(value, bool)
+        expect(isinstance(value, kind) or (kind is float and number),
+               f"{where}: {key} is {value!r}, not {kind.__name__}")
+
+
+def check_packets(row, where):
+    expect(row["sent"] > 0 and row["received"] == row["sent"], f"{where}: not all that was sent came")
+    for key in ("lost", "duplicated", "corrupt"):
+        expect(row[key] == 0, f"{where}: {key} {row[key]}")
+    expect(row["cycles_min"] <= row["cycles_per_pkt"] <= row["cycles_max"], f"{where}: no median")
+    for key in ("maker_cycles", "sink_cycles", "aead_cycles_per_pkt", "ratio"):
+        expect(row[key] > 0, f"{where}: {key} {row[key]}")
+    if "stages" in row:
+        expect(sum(row["stages"].values()) > 0, f"{where}: stages took no time")
+
+
+def check_report(name, report):
+    check_keys(report, HEAD, "report")
+    expect(report["bench"] == name and report["quick"] is True, "report: another benchmark's")
+    expect(report["rows"], "report: no rows")
+    for i, row in enumerate(report["rows"]):
+        where = f"row {i}"
+        check_keys(row, ROW, where)
+        expect(row["cycles_per_pkt"] > 0 and row["mpps"] > 0, f"{where}: no time passed")
+        if name in PACKETS:
+            check_packets(row, where)
+    for key, values in WANTED[name].items():
+        found = {row.get(key) for row in report["rows"]}
+        expect(None not in found, f"rows: not all have {key}")
+        expect(values is None or found == values, f"rows: {key} takes {found}, not {values}")
+
+
+def check_usage(bench):
+    cases = [[], ["nonsense"], ["in", "out"], ["in", "--burst", "0"], ["in", "--burst", "65"],
+             ["in", "--sizes", "35"], ["in", "--sizes", "1421"], ["in", "--sizes", ""],
+             ["in", "--aead", "rot13"], ["in", "--repeats", "many"], ["in", "--pkts"],
+             ["in", "--unknown"], ["in", "--seed", "-1"]]
+    for case in cases:
+        done = run([bench] + case)
+        expect(done.returncode == 2, f"{case}: exit status {done.returncode}, not 2")
+        expect(done.stderr.strip() and not done.stdout, f"{case}: no sentence on standard error")
+    done = run([bench, "--help"])
+    expect(done.returncode == 0 and all(name in done.stdout for name in NAMES),
+           "--help does not name every benchmark")
+
+
+def main():
+    if len(sys.argv) != 3 or (sys.argv[2] not in NAMES and sys.argv[2] != "--usage"):
+        sys.exit(__doc__)
+    bench, name = sys.argv[1:]
+    if name == "--usage":
+        check_usage(bench)
+    else:
+        seed = os.environ.get("PORTIER_TEST_SEED", "1")
+        print("PORTIER_TEST_SEED=" + seed)
+        done = run([bench, name, "--quick", "--json", "--seed", seed])
+        sys.stderr.write(done.stderr)
+        expect(done.returncode == 0, f"exit status {done.returncode}")
+        if done.returncode == 0:
+            check_report(name, json.loads(done.stdout))
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()
