@@ -78,9 +78,20 @@ void path_hold_release(struct path_worker *w, struct peer_hot *hot)
 {
 	struct rte_mbuf *pkts[PEER_HOLD_MAX];
 	uint8_t n = unhold(w, hot, pkts);
+	unsigned n_released = 0;
 
-	for (uint8_t i = 0; i < n; i++)
-		path_seal_push(w, pkts[i]);
+	for (uint8_t i = 0; i < n; i++) {
+		const struct path_meta *meta = path_meta(pkts[i]);
+
+		/* They came by a door, which may have been shut while they waited. */
+		if (door_is(meta->door, meta->generation)) {
+			path_seal_push(w, pkts[i]);
+			n_released++;
+		} else {
+			path_drop(w, pkts[i], STATS_DROP_lease_closed);
+		}
+	}
+	return n_released;
 }
 
 void path_hold_drop(struct path_worker *w, struct peer_hot *hot, enum stats_drop reason)
@@ -133,9 +144,7 @@ static void install(struct path_worker *w, struct peer_order *o)
 	if (o->pkt)
 		send_message(w, o->pkt, &o->path);
 	/* The first packet under the new keys confirms them to the responder. */
-	if (o->is_initiator && hot->n_held)
-		path_hold_release(w, hot);
-	else if (o->is_initiator)
+	if (o->is_initiator && path_hold_release(w, hot) == 0)
 		send_keepalive(w, hot);
 }
 

@@ -219,7 +219,8 @@ void path_session_act(struct path_worker *w, struct peer_hot *hot, unsigned acti
 	const struct noise_retired *retired);
 /* Keep a packet until the peer has keys; the caller asked for a handshake. */
 void path_hold(struct path_worker *w, struct peer_hot *hot, struct rte_mbuf *m);
-void path_hold_release(struct path_worker *w, struct peer_hot *hot);
+/* Those whose door is still open go on; returns how many. */
+unsigned path_hold_release(struct path_worker *w, struct peer_hot *hot);
 void path_hold_drop(struct path_worker *w, struct peer_hot *hot, enum stats_drop reason);
 void path_endpoint_set(struct path_worker *w, struct peer_hot *hot, const struct peer_path *path);
 /* Up to a burst of orders and of control's frames; returns how many. */

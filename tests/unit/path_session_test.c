@@ -165,6 +165,38 @@ static void test_no_endpoint_no_waiting(void **state)
 	assert_int_equal(rig->n_start, 0);
 }
 
+/* A lease that ends takes what waits for its peer with it. */
+static void test_closed_while_waiting(void **state)
+{
+	set_endpoint("192.0.2.10:7000");
+	knock(3);
+	rig_lease_close(rig, client);
+	rig_settle(rig);
+	rig_client_order_keys(rig, client, true);
+	rig_settle(rig);
+	assert_int_equal(rig_dropped(rig, STATS_DROP_lease_closed), 3);
+	assert_int_equal(rig_counter(rig, STATS_holding), 0);
+	/* The keys are confirmed nevertheless. */
+	expect_keepalive();
+}
+
+/* Strangers who knock at many silent peers do not get all buffers. */
+static void test_waiting_is_bounded(void **state)
+{
+	const unsigned max = rig->path->max_holding;
+
+	assert_true(max > 0 && max * rig->params.n_workers <= rig->conf.n_mbufs / 4);
+	set_endpoint("192.0.2.10:7000");
+	path_worker(rig->path, 1)->stats.counter[STATS_holding] += max - 2;
+	path_worker(rig->path, 1)->stats.counter[STATS_received] += max - 2;
+	knock(4);
+	assert_int_equal(rig_counter(rig, STATS_holding), max);
+	assert_int_equal(rig_dropped(rig, STATS_DROP_peer_hold_full), 2);
+	rig_client_order_keys(rig, client, true);
+	rig_settle(rig);
+	expect_delivered(0, 2);
+}
+
 static void test_keys_that_expired(void **state)
 {
 	rig_now_ns += 181 * NS_IN_S;
@@ -419,6 +451,8 @@ int main(void)
 		CASE(test_initiator_confirms_with_a_keepalive, setup_silent),
 		CASE(test_give_up_drops_what_waits, setup_silent),
 		CASE(test_no_endpoint_no_waiting, setup_silent),
+		CASE(test_closed_while_waiting, setup_silent),
+		CASE(test_waiting_is_bounded, setup_silent),
 		CASE(test_keys_that_expired, setup),
 		CASE(test_roaming, setup),
 		CASE(test_roaming_within_a_burst, setup),
