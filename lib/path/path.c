@@ -107,6 +107,9 @@ struct path *path_create(const struct path_params *params)
 		.rekey_timeout_ns = conf->rekey_timeout_ns,
 		.keepalive_ns = conf->keepalive_ns,
 	};
+	/* Anybody may knock at silent peers: what waits for them must not be all buffers there are.
+	 */
+	p->max_holding = RTE_MAX(conf->n_mbufs / 8 / params->n_workers, (uint32_t)PEER_HOLD_MAX);
 	ports_init(p);
 	for (unsigned i = 0; i < params->n_workers; i++) {
 		if (!worker_create(p, i)) {

@@ -55,7 +55,8 @@ void path_hold(struct path_worker *w, struct peer_hot *hot, struct rte_mbuf *m)
 {
 	if (hot->path.remote.port == 0) {
 		path_drop(w, m, STATS_DROP_peer_unreachable);
-	} else if (path_meta(m)->is_originated || hot->n_held == PEER_HOLD_MAX) {
+	} else if (path_meta(m)->is_originated || hot->n_held == PEER_HOLD_MAX ||
+		   w->stats.counter[STATS_holding] >= w->path->max_holding) {
 		path_drop(w, m, STATS_DROP_peer_hold_full);
 	} else {
 		hot->held[hot->n_held++] = m;
@@ -74,7 +75,7 @@ static uint8_t unhold(struct path_worker *w, struct peer_hot *hot, struct rte_mb
 	return n;
 }
 
-void path_hold_release(struct path_worker *w, struct peer_hot *hot)
+unsigned path_hold_release(struct path_worker *w, struct peer_hot *hot)
 {
 	struct rte_mbuf *pkts[PEER_HOLD_MAX];
 	uint8_t n = unhold(w, hot, pkts);

@@ -112,6 +112,7 @@ struct path {
 	unsigned tunnel_idx, public_idx; /* into ports */
 	uint16_t listen_port;
 	uint16_t inner_mtu_bytes;
+	uint32_t max_holding; /* packets that may wait for handshakes, per worker */
 	struct path_port ports[CONF_PORTS_MAX];
 	atomic_bool is_stopping;
 	struct path_worker *workers[CONF_WORKERS_MAX];
