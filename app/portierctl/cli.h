@@ -1,6 +1,7 @@
 /* cli.h - the inside of portierctl: a verb is a row in a table, a noun is a file.
  *
- * Exit codes: 0 done; 1 the gateway refused; 2 usage; 3 the gateway cannot be reached.
+ * Exit codes: 0 done; 1 the gateway refused, or standard output cannot be written; 2 usage; 3 the
+ * gateway cannot be reached.
  */
 #ifndef PORTIERCTL_CLI_H
 #define PORTIERCTL_CLI_H

@@ -3,6 +3,7 @@
 
 #include "rpc/rpc.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,6 +135,15 @@ static enum cli_exit run_words(
 	return code;
 }
 
+/* A script must not take half of a reply for the whole. */
+static enum cli_exit finish(enum cli_exit code)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return code;
+	cli_complain("standard output cannot be written: %s", strerror(errno));
+	return code == CLI_OK ? CLI_REFUSED : code;
+}
+
 int main(int argc, char **argv)
 {
 	struct cli_globals g = {.socket_path = CLI_SOCKET};
@@ -168,5 +178,5 @@ int main(int argc, char **argv)
 		return is_help || g.wants_help ? CLI_OK : CLI_USAGE;
 	}
 	i += v->verb != NULL ? 2 : 1;
-	return run_words(v, argc - i, argv + i, &g);
+	return finish(run_words(v, argc - i, argv + i, &g));
 }

@@ -31,7 +31,7 @@
 
 #define N_WORKERS	2
 #define MAX_LEASES	64
-#define MAX_PEERS	64
+#define MAX_PEERS	1100 /* more than one page of a list */
 #define DEADLINE_S	20
 #define CLIENT_IN_BYTES (8u << 20)
 
@@ -432,6 +432,7 @@ static inline const char *key_text(unsigned n)
 	uint8_t key[CRYPTO_KEY_BYTES] = {0};
 
 	key[0] = (uint8_t)n;
+	key[1] = (uint8_t)(n >> 8);
 	key[31] = 1;
 	return crypto_key_format(key, text);
 }
@@ -441,8 +442,8 @@ static inline void add_peer(struct client *c, const char *name, unsigned n)
 	char params[512];
 
 	snprintf(params, sizeof(params),
-		"{'public_key':'%s','name':'%s','address4':'10.0.0.%u','forwarding':true}",
-		key_text(n), name, n);
+		"{'public_key':'%s','name':'%s','address4':'10.0.%u.%u','forwarding':true}",
+		key_text(n), name, n >> 8, n & 0xff);
 	json_decref(call(c, "peer.add", params));
 }
 
