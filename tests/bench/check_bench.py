@@ -4,7 +4,8 @@
 usage: check_bench.py PORTIER-BENCH NAME
        check_bench.py PORTIER-BENCH --usage
 
-Nothing timed is judged. With --usage: wrong arguments are refused with exit status 2 and a sentence.
+Nothing timed is judged. With --usage: wrong arguments are refused, with exit status 2 and a
+sentence.
 
 exit status: 0 all is as it should be, 1 something is not
 """
@@ -53,7 +54,7 @@ def check_keys(thing, keys, where):
 
 
 def check_packets(row, where):
-    expect(row["sent"] > 0 and row["received"] == row["sent"], f"{where}: not all that was sent came")
+    expect(0 < row["sent"] == row["received"], f"{where}: not all came that was sent")
     for key in ("lost", "duplicated", "corrupt"):
         expect(row[key] == 0, f"{where}: {key} {row[key]}")
     expect(row["cycles_min"] <= row["cycles_per_pkt"] <= row["cycles_max"], f"{where}: no median")
