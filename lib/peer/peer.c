@@ -579,13 +579,12 @@ uint32_t peers_count(const struct peers *p)
 static bool path_read(const struct peer_hot *hot, struct peer_path *out)
 {
 	for (unsigned k = 0; k < PATH_READS_MAX; k++) {
-		uint32_t before = atomic_load_explicit(&hot->path_version, memory_order_acquire);
-		uint32_t after;
+		uint32_t before = __atomic_load_n(&hot->path_version, __ATOMIC_ACQUIRE);
 
 		*out = hot->path;
-		atomic_thread_fence(memory_order_acquire);
-		after = atomic_load_explicit(&hot->path_version, memory_order_relaxed);
-		if (before == after && !(before & 1))
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (!(before & 1) &&
+			before == __atomic_load_n(&hot->path_version, __ATOMIC_RELAXED))
 			return true;
 	}
 	return false;

@@ -65,9 +65,9 @@ struct peer_path {
  * endpoint set, all else zero). The first cache lines are what each packet touches. */
 struct peer_hot {
 	struct noise_session session;
-	struct peer_path path;	       /* remote.port 0: never heard of */
-	_Atomic uint32_t path_version; /* odd while path is being written: control reads it twice */
-	uint64_t wheel_due_ns;	       /* when the home worker's timer wheel looks at this peer */
+	struct peer_path path; /* remote.port 0: never heard of */
+	uint32_t path_version; /* odd while path is being written: control reads it twice */
+	uint64_t wheel_due_ns; /* when the home worker's timer wheel looks at this peer */
 	struct peer_hot *wheel_next, **wheel_prev;     /* prev NULL: not in the wheel */
 	uint32_t peer_idx;			       /* own number, from birth */
 	uint64_t rx_bytes, tx_bytes, rx_pkts, tx_pkts; /* inner packets, keepalives included */
@@ -187,12 +187,12 @@ struct peer_hot *peer_hot(struct peers *p, uint32_t peer_idx);
 /* Every change of path goes through here, because control may be reading it (peer_status_get). */
 static inline void peer_hot_path_set(struct peer_hot *hot, const struct peer_path *path)
 {
-	uint32_t v = atomic_load_explicit(&hot->path_version, memory_order_relaxed);
+	uint32_t version = hot->path_version;
 
-	atomic_store_explicit(&hot->path_version, v + 1, memory_order_relaxed);
-	atomic_thread_fence(memory_order_release);
+	__atomic_store_n(&hot->path_version, version + 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
 	hot->path = *path;
-	atomic_store_explicit(&hot->path_version, v + 2, memory_order_release);
+	__atomic_store_n(&hot->path_version, version + 2, __ATOMIC_RELEASE);
 }
 
 /* --- handshake thread --- */

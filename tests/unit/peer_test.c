@@ -615,7 +615,7 @@ static void test_status_is_never_torn(void **state)
 			assert_int_equal(bytes[n], bytes[0]);
 	}
 	pthread_join(thread, NULL);
-	assert_int_equal(atomic_load(&peer_hot(w->peers, 0)->path_version), 2 * N_PATHS);
+	assert_int_equal(peer_hot(w->peers, 0)->path_version, 2 * N_PATHS);
 }
 
 /* A worker that was stopped in the middle of a write does not stop control. */
@@ -628,7 +628,7 @@ static void test_status_gives_up_on_a_stopped_writer(void **state)
 
 	assert_int_equal(ip_endpoint_parse("192.0.2.1:51820", &conf.endpoint), 0);
 	idx = add(w, &conf);
-	atomic_store(&peer_hot(w->peers, idx)->path_version, 5);
+	peer_hot(w->peers, idx)->path_version = 5;
 	memset(&peer_hot(w->peers, idx)->path, 0xee, sizeof(struct peer_path));
 	peer_status_get(w->peers, idx, &status);
 	assert_true(ip_endpoint_equal(&status.endpoint, &conf.endpoint));
