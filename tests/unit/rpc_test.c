@@ -455,8 +455,7 @@ static void reply_unsound(void **state)
 	static const char *const cases[] = {"", "[]", "{}", "null",
 		"{\"jsonrpc\":\"2.0\",\"id\":7}", "{\"jsonrpc\":\"2.0\",\"id\":\"7\",\"result\":1}",
 		"{\"jsonrpc\":\"1.0\",\"id\":7,\"result\":1}",
-		"{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":1,\"error\":{\"code\":1,\"message\":"
-		"\"m\"}}",
+		"{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":1,\"error\":{\"code\":1}}",
 		"{\"jsonrpc\":\"2.0\",\"id\":7,\"error\":5}",
 		"{\"jsonrpc\":\"2.0\",\"id\":7,\"error\":{\"code\":\"x\",\"message\":\"m\"}}",
 		"{\"jsonrpc\":\"2.0\",\"id\":null,\"result\":1}"};
