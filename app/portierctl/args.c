@@ -222,16 +222,21 @@ int cli_args_parse(const struct cli_verb *verb, int argc, char **argv, struct cl
 {
 	const struct cli_arg *positional =
 		verb->n_args > 0 && verb->args[0].name == NULL ? &verb->args[0] : NULL;
-	bool has_positional = false;
+	bool has_positional = false, is_all_words = false;
 
 	for (int i = 0; i < argc; i++) {
-		int taken = cli_global_parse(argc, argv, &i, g);
+		int taken = is_all_words ? 0 : cli_global_parse(argc, argv, &i, g);
 
 		if (taken < 0)
 			return -1;
 		if (taken > 0)
 			continue;
-		if (argv[i][0] == '-' && argv[i][1] != '\0') {
+		/* Behind it a word may begin with a dash: the name of a peer does. */
+		if (!is_all_words && strcmp(argv[i], "--") == 0) {
+			is_all_words = true;
+			continue;
+		}
+		if (!is_all_words && argv[i][0] == '-' && argv[i][1] != '\0') {
 			if (parse_option(verb, argc, argv, &i, params, flags) != 0)
 				return -1;
 			continue;

@@ -36,12 +36,13 @@ int ctl_peer_find(struct ctl *c, const char *who, uint32_t *out_idx, struct rpc_
 	return 0;
 }
 
+/* As the configuration has it. */
 static bool is_name(const char *name)
 {
 	static const char chars[] =
-		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@-";
 
-	return name[strspn(name, chars)] == '\0' && name[0] != '-' && name[0] != '.';
+	return name[strspn(name, chars)] == '\0';
 }
 
 /* Whose address is that already, if it is the gateway's own business? NULL: nobody's. */
@@ -92,10 +93,9 @@ static int check_conf(struct ctl *c, const struct peer_conf *conf, struct rpc_fa
 
 	if (!is_name(conf->name))
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, conf->name,
-			"letters, digits, dot, dash, underscore",
-			"name \"%s\": accepted are up to %d letters, digits, dots, dashes and "
-			"underscores, "
-			"not beginning with a dot or dash",
+			"letters, digits and any of . _ @ -",
+			"name \"%s\" is not accepted; accepted: up to %d letters, digits and any "
+			"of . _ @ -",
 			conf->name, PEER_NAME_CHARS - 1);
 	if (memcmp(conf->public_key, zero, sizeof(zero)) == 0)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "public_key",

@@ -59,12 +59,12 @@ static void peer_life(void **state)
 	assert_int_equal(number(peer, "persistent_keepalive_s"), 25);
 	json_decref(peer);
 
-	peer = call(&c, "peer.set", "{'peer':'alice','name':'alicia','forwarding':true}");
-	assert_string_equal(text(peer, "name"), "alicia");
+	peer = call(&c, "peer.set", "{'peer':'alice','name':'a.l_i-c@x','forwarding':true}");
+	assert_string_equal(text(peer, "name"), "a.l_i-c@x");
 	assert_string_equal(text(peer, "address6"), "fd00::2");
 	assert_int_equal(number(peer, "leases_closed"), 0);
 	json_decref(peer);
-	peer = call(&c, "peer.set", "{'peer':'alicia','address6':'','name':''}");
+	peer = call(&c, "peer.set", "{'peer':'a.l_i-c@x','address6':'','name':''}");
 	assert_true(json_is_null(json_object_get(peer, "address6")));
 	json_decref(peer);
 
@@ -95,7 +95,7 @@ static void peer_refusals(void **state)
 		{"'address4':'10.0.0.2'", RPC_IN_USE, "address"},
 		{"'address4':'10.0.0.9','name':'alice'", RPC_IN_USE, "name"},
 		{"'address4':'10.0.0.9','name':'a b'", RPC_INVALID_PARAMS, "a b"},
-		{"'address4':'10.0.0.9','name':'-x'", RPC_INVALID_PARAMS, "-x"},
+		{"'address4':'10.0.0.9','name':'x/y'", RPC_INVALID_PARAMS, "x/y"},
 		{"'address4':'10.0.0.9','name':'abcdefghijklmnopqrstuvwxyzabcdef'",
 			RPC_INVALID_PARAMS, "too long"},
 		{"'address4':'10.0.0.9','endpoint':'nowhere'", RPC_INVALID_PARAMS, "nowhere"},

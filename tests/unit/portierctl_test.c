@@ -169,7 +169,7 @@ static void usage_faults(void **state)
 	expect_err("lease open --ttl 5", 2, "90s or 2h");
 	expect_err("lease open --to-port x", 2, "--to-port \"x\"");
 	expect_err("lease show", 2, "ID");
-	expect_err("lease show -- 1", 2, "--");
+	expect_err("lease show -- --json", 2, "number");
 	expect_err("lease show 1 2", 2, "one word too many");
 	expect_err("lease show x", 2, "number");
 	expect_err("peer set alice --forwarding yes", 2, "on or off");
@@ -234,6 +234,10 @@ static void peer_verbs(void **state)
 	json_decref(result);
 	expect_err("peer show alice", 1, "alice");
 	expect_err("peer add " ALICE " --address 10.0.0.3", 1, "public key");
+	expect("peer set al --name -x", 0);
+	expect_err("peer show -x", 2, "no option -x");
+	expect("peer show -- -x", 0);
+	expect("peer set --name al -- -x", 0);
 	expect("peer del al", 0);
 	assert_out("deleted");
 	expect("peer list", 0);
