@@ -1,72 +1,14 @@
-#include "peer/peer.h"
-
+/* peer.c - a peer's life: added, changed, deleted, its number used again. */
 #include "crypto/crypto.h"
+#include "peer/impl.h"
 #include "peer/sparse.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define IDX_NONE UINT32_MAX
-/* A worker writes a path in nanoseconds; only one that was preempted while it did takes longer. */
-#define PATH_READS_MAX 64
-#define POLL_BURST     64
-
-enum slot_state {
-	SLOT_FREE = 0,
-	SLOT_LIVE,
-	SLOT_DYING, /* deleted; other threads may still know the number */
-};
-
-/* Control's own part of a peer. */
-struct slot {
-	enum slot_state state;
-	uint32_t next; /* in the free list */
-	struct peers *peers;
-	struct peer_conf conf;
-	struct grace_work retire;  /* of the number, when it was deleted */
-	struct peer_msg del;	   /* so that deleting needs no memory */
-	struct peer_view *retired; /* the view that goes with it */
-};
-
-/* A view with what its retirement needs; readers see the first member. */
-struct view {
-	struct peer_view seen;
-	struct grace_work retire;
-};
-
-struct peers {
-	uint32_t max_peers;
-	uint32_t n_live;
-	uint32_t n_fresh; /* numbers from here on were never used */
-	uint32_t free_head;
-	struct grace *grace;
-	struct mbox *to_handshake, *from_handshake;
-	struct peer_msg *unsent; /* DEL messages that found to_handshake full */
-
-	/* Values are peer_idx + 1, as integers. */
-	struct table *by_key;	/* public key */
-	struct table *by_inner; /* struct ip_addr */
-	struct table *by_name;	/* char[PEER_NAME_CHARS], zero-padded; control only */
-
-	struct slot *slots;
-	_Atomic(struct peer_view *) *views;
-	_Atomic uint8_t *homes; /* worker + 1; so that untouched memory means none */
-	struct peer_hot *hot;
-	struct peer_shake *shake;
-};
-
-static void *idx_to_value(uint32_t peer_idx)
-{
-	return (void *)((uintptr_t)peer_idx + 1);
-}
-
-/* NULL becomes PEER_NONE. */
-static uint32_t value_to_idx(const void *value)
-{
-	return (uint32_t)((uintptr_t)value - 1);
-}
+#define IDX_NONE   UINT32_MAX
+#define POLL_BURST 64
 
 /* --- create and destroy --- */
 
@@ -164,11 +106,6 @@ static void idx_put(struct peers *p, uint32_t i)
 	p->slots[i].state = SLOT_FREE;
 	p->slots[i].next = p->free_head;
 	p->free_head = i;
-}
-
-static struct slot *live_slot(const struct peers *p, uint32_t i)
-{
-	return i < p->n_fresh && p->slots[i].state == SLOT_LIVE ? &p->slots[i] : NULL;
 }
 
 static uint64_t keepalive_ns(const struct peer_conf *conf)
@@ -521,126 +458,4 @@ int peer_del(struct peers *p, uint32_t peer_idx)
 		return -ENOENT;
 	number_retire(p, peer_idx, true);
 	return 0;
-}
-
-/* --- look-ups --- */
-
-const struct peer_conf *peer_conf_get(const struct peers *p, uint32_t peer_idx)
-{
-	const struct slot *slot = live_slot(p, peer_idx);
-
-	return slot ? &slot->conf : NULL;
-}
-
-uint32_t peer_find(const struct peers *p, const char *who)
-{
-	uint8_t public_key[CRYPTO_KEY_BYTES];
-	char name[PEER_NAME_CHARS] = {0};
-	size_t len = strlen(who);
-
-	if (len == 0)
-		return PEER_NONE;
-	/* A key's text is longer than any name. */
-	if (len >= sizeof(name))
-		return crypto_key_parse(who, public_key) == 0 ? peer_find_key(p, public_key)
-							      : PEER_NONE;
-	memcpy(name, who, len);
-	return value_to_idx(table_lookup(p->by_name, name));
-}
-
-uint32_t peer_find_key(const struct peers *p, const uint8_t public_key[static CRYPTO_KEY_BYTES])
-{
-	return value_to_idx(table_lookup(p->by_key, public_key));
-}
-
-uint32_t peer_find_inner(const struct peers *p, const struct ip_addr *inner)
-{
-	return value_to_idx(table_lookup(p->by_inner, inner));
-}
-
-uint32_t peer_next(const struct peers *p, uint32_t *cursor)
-{
-	while (*cursor < p->n_fresh) {
-		uint32_t i = (*cursor)++;
-
-		if (p->slots[i].state == SLOT_LIVE)
-			return i;
-	}
-	return PEER_NONE;
-}
-
-uint32_t peers_count(const struct peers *p)
-{
-	return p->n_live;
-}
-
-/* The home worker may be writing: an odd version, or another one afterwards, means so. What was
- * copied meanwhile is torn and thrown away; that is the race, and all of it. */
-static bool path_read(const struct peer_hot *hot, struct peer_path *out)
-{
-	for (unsigned k = 0; k < PATH_READS_MAX; k++) {
-		uint32_t before = __atomic_load_n(&hot->path_version, __ATOMIC_ACQUIRE);
-
-		*out = hot->path;
-		__atomic_thread_fence(__ATOMIC_ACQUIRE);
-		if (!(before & 1) &&
-			before == __atomic_load_n(&hot->path_version, __ATOMIC_RELAXED))
-			return true;
-	}
-	return false;
-}
-
-void peer_status_get(const struct peers *p, uint32_t peer_idx, struct peer_status *out)
-{
-	const struct slot *slot = live_slot(p, peer_idx);
-	const struct peer_hot *hot;
-	struct peer_path path;
-
-	memset(out, 0, sizeof(*out));
-	out->home = PEER_HOME_NONE;
-	if (!slot)
-		return;
-	hot = &p->hot[peer_idx];
-	out->endpoint = path_read(hot, &path) ? path.remote : slot->conf.endpoint;
-	out->home = peer_home(p, peer_idx);
-	/* Each word is whole, together they may be a burst apart. */
-	out->last_handshake_ns = __atomic_load_n(&hot->last_handshake_ns, __ATOMIC_RELAXED);
-	out->last_received_ns = __atomic_load_n(&hot->last_received_ns, __ATOMIC_RELAXED);
-	out->rx_bytes = __atomic_load_n(&hot->rx_bytes, __ATOMIC_RELAXED);
-	out->tx_bytes = __atomic_load_n(&hot->tx_bytes, __ATOMIC_RELAXED);
-	out->rx_pkts = __atomic_load_n(&hot->rx_pkts, __ATOMIC_RELAXED);
-	out->tx_pkts = __atomic_load_n(&hot->tx_pkts, __ATOMIC_RELAXED);
-}
-
-const struct peer_view *peer_view(const struct peers *p, uint32_t peer_idx)
-{
-	return peer_idx < p->max_peers
-		       ? atomic_load_explicit(&p->views[peer_idx], memory_order_acquire)
-		       : NULL;
-}
-
-/* 0 - 1 is PEER_HOME_NONE. */
-uint8_t peer_home(const struct peers *p, uint32_t peer_idx)
-{
-	return (uint8_t)(atomic_load_explicit(&p->homes[peer_idx], memory_order_acquire) - 1);
-}
-
-void peer_home_set(struct peers *p, uint32_t peer_idx, uint8_t home)
-{
-	atomic_store_explicit(&p->homes[peer_idx], (uint8_t)(home + 1), memory_order_release);
-}
-
-struct peer_hot *peer_hot(struct peers *p, uint32_t peer_idx)
-{
-	return &p->hot[peer_idx];
-}
-
-struct peer_shake *peer_shake(struct peers *p, uint32_t peer_idx)
-{
-	return &p->shake[peer_idx];
-}
-
-uint32_t peers_max(const struct peers *p)
-{
-	return p->max_peers;
 }
