@@ -54,7 +54,8 @@ struct handshake;
 
 /* NULL when memory or descriptors are out. Boot. */
 struct handshake *handshake_create(const struct handshake_params *p);
-/* Wipes; frees what is still in msgs; the thread has ended. NULL is fine. */
+/* Wipes; frees what is still in msgs and orders. No thread runs any more; before peers_destroy and
+ * before the mailboxes and the mbuf pool go. NULL is fine. */
 void handshake_destroy(struct handshake *h);
 
 /* The thread's body: returns after handshake_stop. Sleeps in epoll, offline for grace periods. */
