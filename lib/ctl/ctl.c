@@ -10,6 +10,8 @@
 /* --- timers
  * -------------------------------------------------------------------------------------*/
 
+#define TIMER_GRAIN_US 1000
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	ctl_tick(arg);
@@ -26,8 +28,8 @@ void ctl_tick_arm(struct ctl *c)
 	if (at_ns == c->tick_at_ns)
 		return;
 	c->tick_at_ns = at_ns;
-	/* Rounded up: what is due at the tick is past by then. */
-	wait_us = at_ns > now_ns ? (at_ns - now_ns + NS_IN_US - 1) / NS_IN_US : 0;
+	/* Not less than the grain of libevent's clock, or it would come too early, many times. */
+	wait_us = at_ns > now_ns ? (at_ns - now_ns) / NS_IN_US + TIMER_GRAIN_US : 0;
 	wait = (struct timeval){
 		.tv_sec = (time_t)(wait_us / 1000000), .tv_usec = (suseconds_t)(wait_us % 1000000)};
 	event_add(c->ev_tick, &wait);
@@ -43,6 +45,8 @@ void ctl_tick(struct ctl *c)
 		ctl_look(c, now_ns);
 		ctl_leases_close_idle(c, now_ns);
 		ctl_clients_sweep(c, now_ns);
+		/* It stopped if descriptors were out. */
+		event_add(c->ev_listen, NULL);
 	}
 	ctl_commit_poll(c);
 	c->tick_at_ns = TIME_NEVER;

@@ -129,6 +129,10 @@ static void on_connect(evutil_socket_t listen_fd, short what, void *arg)
 		else
 			ctl_client_create(c, fd, role);
 	}
+	/* Descriptors are out: the connection stays where it is, and asking for it again at once
+	 * would keep the loop busy. The next look tries again. */
+	if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+		event_del(c->ev_listen);
 }
 
 static void find_group(struct ctl *c)

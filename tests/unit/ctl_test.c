@@ -2,6 +2,7 @@
 #include "ctl_server.h"
 
 #include <grp.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 static int setup(void **state)
@@ -425,6 +426,27 @@ static void too_many_clients_are_turned_away(void **state)
 		client_close(&clients[i]);
 }
 
+static void no_descriptor_left_is_no_busy_loop(void **state)
+{
+	struct server *s = *state;
+	struct rlimit old, few;
+	struct client c;
+
+	client_open(&c, s); /* connected, not accepted: the server has not run yet */
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	few = (struct rlimit){.rlim_cur = (rlim_t)c.fd + 1, .rlim_max = old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	for (unsigned i = 0; i < 10; i++)
+		pump(s);
+	/* Only the next tick is waited for. */
+	assert_int_equal(event_base_get_num_events(s->base, EVENT_BASE_COUNT_ADDED), 1);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	clock_offset_ns += 2 * NS_IN_S;
+	ctl_tick(s->ctl);
+	json_decref(call(&c, "version", "{}"));
+	client_close(&c);
+}
+
 static void batch_with_an_endless_reply_is_cut(void **state)
 {
 	struct rpc_text t = {0};
@@ -634,6 +656,7 @@ int main(void)
 		served(unread_replies_make_requests_wait),
 		served(client_that_never_reads_is_dropped),
 		served(too_many_clients_are_turned_away),
+		served(no_descriptor_left_is_no_busy_loop),
 		served(batch_with_an_endless_reply_is_cut),
 		served(others_may_read_only),
 		cmocka_unit_test(group_may_write),
