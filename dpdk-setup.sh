@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # dpdk-setup.sh - prepare a Debian 12 host for Portier: packages, huge pages, NIC drivers.
-# Changes nothing without a verb, prints each change that it makes, and may be run again at any time.
+# Changes nothing without a verb, prints each change that it makes, and may be run again.
 set -euo pipefail
 
 readonly PROG=${0##*/}
@@ -129,7 +129,7 @@ do_hugepages()
 	local n=${1:-$DEFAULT_PAGES} f had got files short=0
 
 	[[ $# -le 1 ]] || bad_usage "hugepages takes one number"
-	[[ $n =~ ^(0|[1-9][0-9]{0,6})$ ]] || bad_usage "'$n' is not a number of pages (0 to 9999999)"
+	[[ $n =~ ^(0|[1-9][0-9]{0,6})$ ]] || bad_usage "'$n' is no number of pages (0 to 9999999)"
 	need_root hugepages
 	mapfile -t files < <(huge_files)
 	[[ ${#files[@]} -gt 0 ]] || die "this kernel has no huge pages of 2 MiB"
@@ -143,7 +143,7 @@ do_hugepages()
 		got=$(<"$f")
 		say "huge pages: $(node_of "$f"): $had -> $got"
 		if [[ $got -ne $n ]]; then
-			say "huge pages: $(node_of "$f"): the kernel found memory for $got of $n only" >&2
+			say "huge pages: $(node_of "$f"): no memory for more than $got" >&2
 			short=1
 		fi
 	done
@@ -285,13 +285,14 @@ do_bind()
 		a=$(pci_address "$arg")
 		upper=$(carries_default_route "$a")
 		if [[ -n $upper && $force -eq 0 ]]; then
-			die "$a carries the default route (interface $upper); --force binds it all the same"
+			die "$a carries the default route (interface $upper);" \
+				"--force binds it all the same"
 		fi
 		list+=("$a")
 	done
 	need_root bind
 	has_iommu || [[ $no_iommu -eq 1 ]] ||
-		die "this machine has no IOMMU in use (kernel option intel_iommu=on or amd_iommu=on);" \
+		die "no IOMMU is in use (kernel option intel_iommu=on or amd_iommu=on);" \
 			"--unsafe-no-iommu goes without"
 	load_vfio
 	for a in "${list[@]}"; do
