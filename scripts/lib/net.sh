@@ -89,6 +89,18 @@ in_internet()
 	ip netns exec "${NET_PREFIX}internet" "$@"
 }
 
+# spawn NAMESPACE COMMAND ARG...: run it in the background until our exit; SPAWNED is its process.
+spawn()
+{
+	local ns=$1
+
+	shift
+	# No function between: $! must be the command itself, or signals would not reach it.
+	ip netns exec "$NET_PREFIX$ns" "$@" &
+	SPAWNED=$!
+	at_exit stop_process "$SPAWNED"
+}
+
 ip_client()
 {
 	ip -n "${NET_PREFIX}client" "$@"
@@ -244,9 +256,9 @@ GATEWAY_PID=
 
 gateway_start()
 {
-	in_gateway setsid "$BUILD/app/portier/portier" -c "$RUN/portier.conf" >>"$RUN/gateway.log" 2>&1 &
-	GATEWAY_PID=$!
-	at_exit stop_process "$GATEWAY_PID"
+	spawn gateway setsid "$BUILD/app/portier/portier" -c "$RUN/portier.conf" \
+		>>"$RUN/gateway.log" 2>&1
+	GATEWAY_PID=$SPAWNED
 	poll_until 20 gateway_is_settled || fail "the gateway did not come up"
 	kill -0 "$GATEWAY_PID" 2>/dev/null ||
 		fail "the gateway ended at start: $(tail -n 3 "$RUN/gateway.log")"
@@ -260,20 +272,22 @@ gateway_is_settled()
 
 # --- the client ----------------------------------------------------------------------------------
 
-CLIENT_ENDPOINT=$ENTRY:51820
+CLIENT_ENDPOINT=$ENTRY:51820 # empty: the client can not begin a handshake
 CLIENT_MTU=1420
 WIREGUARD_PID=
 
 # wireguard-go, configured by wg, with everything routed into the tunnel.
 client_start()
 {
-	in_client env WG_PROCESS_FOREGROUND=1 LOG_LEVEL=error \
-		setsid wireguard-go "$WG" >>"$RUN/client.log" 2>&1 &
-	WIREGUARD_PID=$!
-	at_exit stop_process "$WIREGUARD_PID"
+	spawn client env WG_PROCESS_FOREGROUND=1 LOG_LEVEL=error \
+		setsid wireguard-go "$WG" >>"$RUN/client.log" 2>&1
+	export WIREGUARD_PID=$SPAWNED
 	poll_until 10 in_client wg show "$WG" || fail "wireguard-go did not come up"
 	in_client wg set "$WG" private-key "$RUN/client.key" \
-		peer "$(<"$RUN/gateway.pub")" endpoint "$CLIENT_ENDPOINT" allowed-ips 0.0.0.0/0,::/0
+		peer "$(<"$RUN/gateway.pub")" allowed-ips 0.0.0.0/0,::/0 \
+		${CLIENT_ENDPOINT:+endpoint "$CLIENT_ENDPOINT"}
+	# No link-local address: nothing speaks through the tunnel of its own accord.
+	ip_client link set "$WG" addrgenmode none
 	ip_client address add $INNER/32 dev "$WG"
 	ip_client address add $INNER6/128 dev "$WG" nodad
 	ip_client link set "$WG" mtu $CLIENT_MTU up
