@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# dpdk-setup.sh prints what it changes, changes it once, and will not cut off the machine it runs on.
+# dpdk-setup.sh prints what it changes, changes it once, and will not cut off the machine on which
+# it runs.
 #
 # A made-up /sys (two NUMA nodes, two NICs) in a private mount namespace, with the default route on
 # an interface of the first NIC in a private network namespace. A helper plays the kernel's part:

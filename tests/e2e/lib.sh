@@ -2,8 +2,8 @@
 #
 # A test runs in mount, network and process namespaces of its own, with an empty /run: tests run
 # beside each other, and whatever happens to one, nothing of it stays. The network inside is drawn
-# in scripts/lib/net.sh. A test ends with `finish`, which checks the counters of the gateway and that
-# it stops as it should; a script that ends in any other way has failed.
+# in scripts/lib/net.sh. A test ends with `finish`, which checks the counters of the gateway and
+# that it stops as it should; a script that ends in any other way has failed.
 # shellcheck shell=bash
 set -euo pipefail
 
@@ -19,7 +19,7 @@ if [[ -z ${PORTIER_E2E_INSIDE-} ]]; then
 	for tool in ip wg wireguard-go ethtool ping curl python3; do
 		command -v $tool >/dev/null || skip "$tool is not installed (./dpdk-setup.sh deps)"
 	done
-	unshare --mount --net --pid --fork true 2>/dev/null || skip "namespaces are not allowed here"
+	unshare --mount --net --pid --fork true 2>/dev/null || skip "namespaces are not allowed"
 	PORTIER_E2E_INSIDE=1 exec unshare --mount --net --pid --fork --kill-child --mount-proc \
 		bash "$0" "$@"
 fi
@@ -91,19 +91,19 @@ eventually()
 
 dump()
 {
-	local view
+	local view portierctl=$BUILD/app/portierctl/portierctl
 
 	if [[ -S $RUN/control.sock ]]; then
 		for view in stats drops 'peer list' 'lease list'; do
 			printf -- '----- portierctl %s\n' "$view"
 			# shellcheck disable=SC2086 # a noun and a verb
-			timeout 5 "$BUILD/app/portierctl/portierctl" -s "$RUN/control.sock" $view || true
+			timeout 5 "$portierctl" -s "$RUN/control.sock" $view || true
 		done
 	fi
-	for view in gateway.log client.log; do
-		if [[ -s $RUN/$view ]]; then
-			printf -- '----- %s (last lines)\n' $view
-			tail -n 60 "$RUN/$view"
+	for view in "$RUN"/*.log; do
+		if [[ -s $view ]]; then
+			printf -- '----- %s (last lines)\n' "${view##*/}"
+			tail -n 40 "$view"
 		fi
 	done
 }
@@ -130,10 +130,10 @@ trap 'exit 143' TERM
 
 # --- what the gateway says -----------------------------------------------------------------------
 
-# field PATH: of the JSON on standard input; parts of the path are joined by dots.
+# field PATH...: of the JSON on standard input; parts of a path are joined by dots.
 field()
 {
-	"$TOOLS/field.py" "$1"
+	"$TOOLS/field.py" "$@"
 }
 
 # drop REASON, counter NAME, handshakes NAME: sums over all workers.
@@ -177,11 +177,11 @@ lease_open()
 {
 	local reply
 
-	reply=$(ctl --json lease open --peer client "$@") || fail "lease open $* was refused: $reply"
+	reply=$(ctl --json lease open --peer client "$@") ||
+		fail "lease open $* was refused: $reply"
 	export LEASE_ID LEASE_ADDRESS LEASE_PORT
-	LEASE_ID=$(field id <<<"$reply")
-	LEASE_ADDRESS=$(field public_address <<<"$reply")
-	LEASE_PORT=$(field public_port <<<"$reply")
+	read -r LEASE_ID LEASE_ADDRESS LEASE_PORT \
+		< <(field id public_address public_port <<<"$reply")
 }
 
 # --- servers -------------------------------------------------------------------------------------
@@ -192,10 +192,73 @@ serve()
 	local ns=$1 log=$RUN/$2.log
 
 	shift 2
-	"in_$ns" "$@" >"$log" 2>&1 &
-	SERVER_PID=$!
-	at_exit stop_process $SERVER_PID
+	spawn "$ns" "$@" >"$log" 2>&1
 	poll_until 10 grep -qx ready "$log" || fail "$* did not get ready: $(<"$log")"
+}
+
+# The client serves TCP and UDP on a port, as the functions below expect.
+client_serves()
+{
+	serve client tcp "$TOOLS/transfer.py" serve $INNER "$1"
+	serve client udp "$TOOLS/echo.py" serve $INNER "$1"
+}
+
+# --- from the Internet through the current lease -------------------------------------------------
+
+# transfer VERB ARG...: see tools/transfer.py; likewise datagrams, of tools/echo.py.
+transfer()
+{
+	local verb=$1
+
+	shift
+	in_internet "$TOOLS/transfer.py" "$verb" "$LEASE_ADDRESS" "$LEASE_PORT" "$@"
+}
+
+datagrams()
+{
+	local verb=$1
+
+	shift
+	in_internet "$TOOLS/echo.py" "$verb" "$LEASE_ADDRESS" "$LEASE_PORT" "$@"
+}
+
+# Both directions, with their rates.
+transfer_both_ways()
+{
+	local verb
+
+	for verb in get put; do
+		step "$verb $1 bytes"
+		transfer $verb "$1" || fail "$verb"
+	done
+}
+
+# knock PROTO: one frame at the door; what is answered.
+knock()
+{
+	in_internet "$TOOLS/probe.py" --ports "$LEASE_PORT" inet0 $HOST $GATEWAY_PUBLIC "$1" \
+		"$LEASE_ADDRESS"
+}
+
+# hold_flow: a byte to and fro through the lease, in the background: HOLD_PID, and $RUN/held grows
+# by each byte that is back.
+hold_flow()
+{
+	: >"$RUN/held"
+	spawn internet "$TOOLS/transfer.py" hold "$LEASE_ADDRESS" "$LEASE_PORT" "$RUN/held" \
+		>"$RUN/hold.log" 2>&1
+	export HOLD_PID=$SPAWNED
+	eventually 10 "the flow lives" held_is_beyond 10
+}
+
+held_size()
+{
+	stat -c %s "$RUN/held"
+}
+
+held_is_beyond()
+{
+	[[ $(held_size) -gt $1 ]]
 }
 
 # --- the end -------------------------------------------------------------------------------------
@@ -222,6 +285,8 @@ finish()
 	if [[ -n $GATEWAY_PID ]]; then
 		step "every packet is accounted for"
 		poll_until 10 counters_balance || fail "$(counters_balance 2>&1)"
+		[[ $CONF_HOME_SHIFT -eq 0 ]] || counter_is_at_least handed_in 1 ||
+			fail "no packet was handed over"
 		step "the gateway stops cleanly"
 		gateway_stop
 	fi

@@ -1,33 +1,35 @@
 #!/usr/bin/env python3
 """Is every packet accounted for? Reads what `portierctl --json stats` prints.
 
-On each worker: received + handed_in == forwarded + consumed + dropped + handed_out, and
-originated == originated_sent + originated_lost. Hand-overs leave one worker and reach another.
+received + handed_in == forwarded + consumed + dropped + handed_out, over all workers, and
+originated == originated_sent + originated_lost. On one worker only the sum of the two holds: what
+it originates may be sent by another. Hand-overs leave one worker and reach another.
 """
 import json
 import sys
 
 
-def faults_of(name, worker):
-    c, dropped = worker["counters"], worker["dropped"]
-    came = c["received"] + c["handed_in"]
-    went = c["forwarded"] + c["consumed"] + dropped + c["handed_out"]
-    if came != went:
-        yield (f"{name}: received {c['received']} + handed_in {c['handed_in']} = {came}, but"
-               f" forwarded {c['forwarded']} + consumed {c['consumed']} + dropped {dropped}"
-               f" + handed_out {c['handed_out']} = {went}")
-    if c["originated"] != c["originated_sent"] + c["originated_lost"]:
-        yield (f"{name}: originated {c['originated']}, but sent {c['originated_sent']} and lost"
-               f" {c['originated_lost']}")
+CAME, MADE = ["received", "handed_in"], ["originated"]
+WENT = ["forwarded", "consumed", "dropped", "handed_out"]
+MADE_WENT = ["originated_sent", "originated_lost"]
+
+
+def compare(who, counters, left, right):
+    if sum(counters[k] for k in left) == sum(counters[k] for k in right):
+        return []
+    words = [" + ".join(f"{k} {counters[k]}" for k in side) for side in (left, right)]
+    return [f"{who}: {words[0]} != {words[1]}"]
 
 
 def main():
-    workers = json.load(sys.stdin)["workers"]
-    faults = [f for i, c in enumerate(workers) for f in faults_of(f"worker {i}", c)]
-    sums = {k: sum(w["counters"][k] for w in workers) for k in workers[0]["counters"]}
-    if sums["handed_in"] != sums["handed_out"]:
-        faults.append(f"handed_in {sums['handed_in']}, but handed_out {sums['handed_out']}")
-    if sums["received"] == 0:
+    stats = json.load(sys.stdin)
+    total = stats["totals"]["counters"] | {"dropped": stats["totals"]["dropped"]}
+    faults = compare("all", total, CAME, WENT) + compare("all", total, MADE, MADE_WENT)
+    faults += compare("all", total, ["handed_in"], ["handed_out"])
+    for index, worker in enumerate(stats["workers"]):
+        counters = worker["counters"] | {"dropped": worker["dropped"]}
+        faults += compare(f"worker {index}", counters, CAME + MADE, WENT + MADE_WENT)
+    if total["received"] == 0:
         faults.append("no worker received anything")
     if faults:
         sys.exit("; ".join(faults))

@@ -9,9 +9,10 @@ import sys
 
 from packet import Wire, udp
 
-# Addresses of the gateway itself: entry, public port, public pool, inner.
-OWN = ["192.0.2.1", "203.0.113.1", "198.51.100.3", "100.64.0.1"]
-MARTIAN = ["127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "240.0.0.1"]
+# Addresses of the gateway itself: entry, public port, public pool.
+OWN = ["192.0.2.1", "203.0.113.1", "198.51.100.3"]
+# Nobody out there, and the gateway at the far side of the tunnel.
+MARTIAN = ["127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "240.0.0.1", "100.64.0.1"]
 
 
 def broken(good):

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The client changes keys after 120 s of real time, in the middle of a flow that loses no byte.
+. "$(dirname "$0")/lib.sh"
+
+make_keys
+net_create
+CONF_PEERS=$(conf_peer)
+gateway_conf
+gateway_start
+client_start
+client_connect
+client_serves 5001
+lease_open --proto both --to-port 5001
+
+installed=$(counter installed)
+first=$(client_handshake_time)
+hold_flow
+spawn internet "$TOOLS/echo.py" stream "$LEASE_ADDRESS" "$LEASE_PORT" 130 >"$RUN/stream.log" 2>&1
+stream=$SPAWNED
+
+has_new_key()
+{
+	[[ $(client_handshake_time) -gt $first ]]
+}
+
+step "120 s pass"
+eventually 140 "the client changes keys" has_new_key
+assert_at_least "the age of the first key" $(($(client_handshake_time) - first)) 119
+eventually 10 "the flow goes on" held_is_beyond $(($(held_size) + 50))
+kill -0 "$HOLD_PID" || fail "the flow broke: $(<"$RUN/hold.log")"
+stop_process "$HOLD_PID"
+wait "$stream" || fail "the stream failed: $(<"$RUN/stream.log")"
+grep -q ' lost 0$' "$RUN/stream.log" || fail "packets were lost: $(<"$RUN/stream.log")"
+assert_at_least "keypairs installed" "$(counter installed)" $((installed + 1))
+
+finish
