@@ -87,15 +87,18 @@ static struct peer_path client_path(const struct rig_client *c)
 void rig_client_order_keys(struct rig *r, struct rig_client *c, bool is_initiator)
 {
 	struct peer_order *o = rig_order(r, PEER_ORDER_INSTALL, c);
-	uint32_t slot = r->keypairs->n_used[c->home]++;
+	uint32_t slot = r->n_keys++ % r->keypairs->n_slots;
 
+	/* Those of long ago have been retired. */
+	if (r->keypairs->n_used[c->home] <= slot)
+		r->keypairs->n_used[c->home] = slot + 1;
 	crypto_random(c->to_gateway_key, sizeof(c->to_gateway_key));
 	crypto_random(c->to_client_key, sizeof(c->to_client_key));
 	memcpy(o->recv_key, c->to_gateway_key, sizeof(o->recv_key));
 	memcpy(o->send_key, c->to_client_key, sizeof(o->send_key));
 	c->counter = 0;
-	c->gateway_idx = keypairs_index(r->keypairs, c->home, slot, 0xabc + slot);
-	c->own_idx = 0x1000 * (c->peer_idx + 1) + slot;
+	c->gateway_idx = keypairs_index(r->keypairs, c->home, slot, 0xabc + r->n_keys);
+	c->own_idx = 0x1000 * (c->peer_idx + 1) + r->n_keys;
 	o->local_idx = c->gateway_idx;
 	c->keypair = keypairs_get(r->keypairs, c->gateway_idx);
 	o->remote_idx = c->own_idx;

@@ -71,6 +71,7 @@ struct rig {
 	struct path_mail mail[RIG_WORKERS_MAX];
 	struct path *path;
 	struct rig_client clients[RIG_CLIENTS_MAX];
+	uint32_t n_keys; /* installed so far */
 	/* What was heard from the workers. */
 	unsigned n_start, n_confirmed, n_retired, n_handshakes;
 	struct peer_msg *returned; /* from the last PEER_ORDER_DEL */
