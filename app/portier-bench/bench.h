@@ -53,6 +53,9 @@ int bench_both(const struct bench_options *o, struct report *r);
 int bench_leases(const struct bench_options *o, struct report *r);
 int bench_peers(const struct bench_options *o, struct report *r);
 int bench_handover(const struct bench_options *o, struct report *r);
+int bench_handshake(const struct bench_options *o, struct report *r);
+int bench_rekey(const struct bench_options *o, struct report *r);
+int bench_memory(const struct bench_options *o, struct report *r);
 
 /* A number that looks random, one to one. */
 static inline uint64_t bench_mix(uint64_t x)

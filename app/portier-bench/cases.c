@@ -58,7 +58,8 @@ static void stages_add(
 static int run_once(struct lab *lab, const struct bench_options *o, struct raw *raw,
 	struct bench_case *c, struct room *room)
 {
-	struct trial trial = {c->has_in, c->has_out, o->burst, o->n_pkts, false};
+	struct trial trial = {
+		.has_in = c->has_in, .has_out = c->has_out, .burst = o->burst, .n_pkts = o->n_pkts};
 	struct flow_counts before = lab->flows.counts;
 	struct sample_figure figure;
 	double aead;
@@ -78,7 +79,7 @@ static int run_once(struct lab *lab, const struct bench_options *o, struct raw *
 	series_add(&c->slowest, figure.slowest_burst);
 	series_add(&c->aead, aead);
 	series_add(&c->ratio, figure.cycles / aead);
-	c->n_preempted += room->result.n_preempted;
+	c->n_interrupted += room->result.n_interrupted;
 	series_add(&c->maker, room->result.maker_cycles);
 	series_add(&c->sink, room->result.sink_cycles);
 	if (lab->rig.params.n_workers == 1) {
@@ -143,7 +144,7 @@ json_t *case_row(struct report *r, const struct bench_case *c)
 	row_number(row, "ratio_of_best", series_min(&c->cycles) / series_min(&c->aead));
 	row_number(row, "maker_cycles", series_median(&c->maker));
 	row_number(row, "sink_cycles", series_median(&c->sink));
-	row_count(row, "preempted", (uint64_t)c->n_preempted);
+	row_count(row, "interrupted", c->n_interrupted);
 	row_count(row, "sent", c->counts.sent);
 	row_count(row, "received", c->counts.received);
 	row_count(row, "lost", c->counts.lost);

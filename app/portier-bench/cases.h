@@ -21,7 +21,7 @@ struct bench_case {
 	struct sample_series cycles, mean, slowest, aead, ratio, maker, sink;
 	struct sample_series stages[STAGE_N];
 	struct flow_counts counts;
-	long n_preempted;
+	uint64_t n_interrupted;
 };
 
 /* Every case once per repeat, and before each the cipher alone. 0 or -1, printed. */

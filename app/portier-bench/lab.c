@@ -405,6 +405,13 @@ static bool is_moving(struct lab *lab)
 	return false;
 }
 
+void lab_look(struct lab *lab)
+{
+	duties_look(lab, rig_now_ns());
+	rig_upkeep(&lab->rig);
+	lab_drain(lab);
+}
+
 void lab_settle(struct lab *lab)
 {
 	struct rig *rig = &lab->rig;
@@ -423,24 +430,41 @@ void lab_settle(struct lab *lab)
 	} while (is_busy);
 }
 
+bool lab_initiate(struct lab *lab, uint32_t party_idx)
+{
+	struct party *party = &lab->parties.all[party_idx];
+
+	if (party->is_waiting)
+		return false;
+	send_initiation(lab, party, rig_now_ns());
+	return true;
+}
+
+int lab_handshakes_wait(struct lab *lab, uint32_t first, uint32_t n)
+{
+	uint64_t give_up_ns = rig_now_ns() + LAB_SETTLE_NS;
+	uint32_t n_waiting;
+
+	do {
+		lab_settle(lab);
+		n_waiting = 0;
+		for (uint32_t i = first; i < first + n; i++)
+			n_waiting += lab->parties.all[i].is_waiting;
+		if (n_waiting && rig_now_ns() > give_up_ns)
+			return lab_complain("a handshake does not complete");
+	} while (n_waiting);
+	return 0;
+}
+
 int lab_handshakes(struct lab *lab, uint32_t first, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i += HANDSHAKES_RUN) {
 		uint32_t part = RTE_MIN(n - i, (uint32_t)HANDSHAKES_RUN);
-		struct party *parties = &lab->parties.all[first + i];
-		uint64_t now_ns = rig_now_ns(), give_up_ns = now_ns + LAB_SETTLE_NS;
-		uint32_t n_waiting = part;
 
 		for (uint32_t k = 0; k < part; k++)
-			send_initiation(lab, &parties[k], now_ns);
-		while (n_waiting) {
-			lab_settle(lab);
-			n_waiting = 0;
-			for (uint32_t k = 0; k < part; k++)
-				n_waiting += parties[k].is_waiting;
-			if (n_waiting && rig_now_ns() > give_up_ns)
-				return lab_complain("a handshake does not complete");
-		}
+			lab_initiate(lab, first + i + k);
+		if (lab_handshakes_wait(lab, first + i, part) < 0)
+			return -1;
 	}
 	return 0;
 }

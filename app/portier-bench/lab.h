@@ -52,7 +52,16 @@ uint16_t lab_send(
 void lab_drain(struct lab *lab);
 /* All but packets of the flows, until nothing moves any more: timers, handshakes, neighbours. */
 void lab_settle(struct lab *lab);
+/* What the far ends, control and a handshake thread by hand do in between, without a worker's turn.
+ */
+void lab_look(struct lab *lab);
+/* This party begins a handshake, if it does not wait for one already. */
+bool lab_initiate(struct lab *lab, uint32_t party_idx);
+/* Until no party waits for a response. 0 or -1, printed. */
+int lab_handshakes_wait(struct lab *lab, uint32_t first, uint32_t n);
 
+/* Prints; returns -1. */
+int lab_complain(const char *what);
 /* Everything that was to be checked is as it should be; if not, says what is not. */
 bool lab_is_sound(const struct lab *lab);
 

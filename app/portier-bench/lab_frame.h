@@ -18,9 +18,6 @@
 /* Of the router on either link. */
 static const struct rte_ether_addr router_mac = {{0x02, 0, 0, 0, 0, 0xfe}};
 
-/* Prints; returns -1. */
-int lab_complain(const char *what);
-
 static inline void ether_write(uint8_t *frame, const struct rte_ether_addr *dst, uint16_t type)
 {
 	memcpy(frame, dst, 6);

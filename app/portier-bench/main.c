@@ -30,6 +30,9 @@ static const struct bench benches[] = {
 	{"peers", "both ways, with 1 to 100 k peers", 1024, bench_peers},
 	{"handover", "packets that arrive on the wrong worker: 0, 50, 100 %", BENCH_QUICK_MB,
 		bench_handover},
+	{"handshake", "responder handshakes a second, against X25519 alone", 1024, bench_handshake},
+	{"rekey", "packets while 1,000 peers a second rekey", BENCH_QUICK_MB, bench_rekey},
+	{"memory", "bytes a peer, a keypair, a lease", 2048, bench_memory},
 };
 
 static void print_help(void)

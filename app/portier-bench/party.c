@@ -75,6 +75,23 @@ struct party *parties_add(struct parties *p, uint8_t queue)
 	return party;
 }
 
+struct party *parties_add_hollow(struct parties *p, uint8_t public_key[static CRYPTO_KEY_BYTES])
+{
+	struct party *party = &p->all[p->n];
+
+	if (p->n == p->max)
+		return NULL;
+	*party = (struct party){
+		.current = PARTY_NO_KEYS,
+		.previous = PARTY_NO_KEYS,
+		.next = PARTY_NO_KEYS,
+		.making = PARTY_NO_KEYS,
+	};
+	random_bytes(p, public_key, CRYPTO_KEY_BYTES);
+	p->n++;
+	return party;
+}
+
 struct party *parties_find(struct parties *p, uint32_t local_idx, struct party_keys **keys)
 {
 	uint32_t idx = (local_idx & ~IDX_BIT) >> PLACE_BITS;

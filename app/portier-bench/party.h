@@ -65,6 +65,9 @@ void parties_fini(struct parties *p);
  * Diffie-Hellmans. */
 struct party *parties_add(struct parties *p, uint8_t queue);
 
+/* One that only has a name: a public key, at random. Free of charge. */
+struct party *parties_add_hollow(struct parties *p, uint8_t public_key[static CRYPTO_KEY_BYTES]);
+
 /* The party whose keys have this index of ours; NULL. *keys: which. */
 struct party *parties_find(struct parties *p, uint32_t local_idx, struct party_keys **keys);
 

@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 
 #include <rte_eal.h>
@@ -320,6 +322,25 @@ static int path_up(struct rig *rig)
 	return 0;
 }
 
+/* Threads beside the workers' have the other CPUs, if there are any. */
+static int start_elsewhere(pthread_t *thread, void *(*body)(void *), void *arg)
+{
+	pthread_attr_t attr;
+	cpu_set_t cpus;
+	int rc;
+
+	CPU_ZERO(&cpus);
+	for (int i = 0; i < CPU_SETSIZE && i < get_nprocs(); i++)
+		if (i != sched_getcpu())
+			CPU_SET(i, &cpus);
+	pthread_attr_init(&attr);
+	if (CPU_COUNT(&cpus) > 0)
+		pthread_attr_setaffinity_np(&attr, sizeof(cpus), &cpus);
+	rc = pthread_create(thread, &attr, body, arg);
+	pthread_attr_destroy(&attr);
+	return rc;
+}
+
 static void *handshake_main(void *arg)
 {
 	handshake_run(arg);
@@ -365,7 +386,7 @@ static int handshake_up(struct rig *rig)
 		grace_reader_online(rig->grace, rig->params.n_workers);
 		return 0;
 	}
-	if (pthread_create(&rig->handshake_thread, NULL, handshake_main, rig->handshake) != 0)
+	if (start_elsewhere(&rig->handshake_thread, handshake_main, rig->handshake) != 0)
 		return -1;
 	rig->is_handshake_running = true;
 	return 0;

@@ -233,8 +233,8 @@ int bench_peers(const struct bench_options *o, struct report *r)
 		if (n > most)
 			break;
 		rc = lab_peers_add(&lab, n - had, 0);
-		for (uint32_t peer = had; rc == 0 && peer < n; peer++)
-			rc = lab_leases_add(&lab, 1, peer, 1);
+		if (rc == 0)
+			rc = lab_leases_add(&lab, n - had, had, n - had);
 		for (unsigned i = 0; i < 2 * n_sizes; i++)
 			cases[i] = (struct bench_case){.has_in = i % 2 == 0,
 				.has_out = i % 2 == 1,

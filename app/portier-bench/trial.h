@@ -16,13 +16,19 @@ struct trial {
 	unsigned burst;
 	uint32_t n_pkts; /* each way */
 	bool in_stages;	 /* of one worker */
+	/* Timers, orders and handshakes fall into the timed turns, as they come. */
+	bool is_live;
+	/* Before each batch, when there is one: gateway_cycles is what the workers have worked. */
+	void (*between)(struct lab *lab, void *arg, uint64_t gateway_cycles);
+	void *between_arg;
 };
 
 struct trial_result {
 	double maker_cycles, sink_cycles; /* a packet */
 	uint64_t n_pkts;
-	long n_preempted;     /* times that the kernel took the core away, in all of it */
-	struct sample sample; /* a burst is one turn of every worker that had work */
+	uint64_t gateway_cycles;
+	uint32_t n_interrupted; /* bursts left out: the kernel gave the core to others meanwhile */
+	struct sample sample;	/* a burst is one turn of every worker that had work */
 	uint32_t stages[SAMPLE_BURSTS_MAX][STAGE_N]; /* of each burst, by its idx; in_stages only */
 };
 

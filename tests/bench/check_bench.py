@@ -14,11 +14,19 @@ import os
 import subprocess
 import sys
 
-NAMES = ("aead", "in", "out", "both", "leases", "peers", "handover")
+NAMES = ("aead", "in", "out", "both", "leases", "peers", "handover", "handshake", "rekey", "memory")
 HEAD = {"bench": str, "version": str, "date": str, "cpu": str, "tsc_hz": int, "quick": bool,
         "burst": int, "repeats": int, "seed": int, "rows": list}
 ROW = {"size": str, "bytes": int, "cycles_per_pkt": float, "mpps": float, "gbps": float,
        "aead_cycles_per_pkt": float, "ratio": float, "lost": int}
+# Benchmarks with rows of their own kind.
+OTHER_ROWS = {
+    "handshake": {"peers": int, "cycles_per_handshake": float, "handshakes_per_s": float,
+                  "x25519_per_s": float, "bound_per_s": float, "of_bound": float, "lost": int},
+    "rekey": {"size": str, "bytes": int, "cycles_per_pkt": float, "quiet_cycles_per_pkt": float,
+              "slow_down_pct": float, "rekeys": int, "slowest_turn_us": float, "lost": int},
+    "memory": {"what": str, "n": int, "bytes_each": float},
+}
 # Benchmarks whose rows are packets through the gateway, and stand beside the raw AEAD.
 PACKETS = {"in", "out", "both", "leases", "peers", "handover"}
 # What every row has beside, and the values that it must take somewhere.
@@ -30,6 +38,9 @@ WANTED = {
     "leases": {"leases": None, "peers": None, "against_first": None},
     "peers": {"peers": {1, 10, 100}, "way": {"in", "out"}},
     "handover": {"wrong_pct": {0, 50, 100}, "way": {"in", "out"}},
+    "handshake": {"peers": {10, 100}, "lost": {0}},
+    "rekey": {"handshakes": {"untimed", "beside"}, "way": {"in", "out"}, "lost": {0}},
+    "memory": {"what": None},
 }
 
 faults = []
@@ -70,8 +81,10 @@ def check_report(name, report):
     expect(report["rows"], "report: no rows")
     for i, row in enumerate(report["rows"]):
         where = f"row {i}"
-        check_keys(row, ROW, where)
-        expect(row["cycles_per_pkt"] > 0 and row["mpps"] > 0, f"{where}: no time passed")
+        check_keys(row, OTHER_ROWS.get(name, ROW), where)
+        expect(row.get("cycles_per_pkt", 1) > 0, f"{where}: no time passed")
+        if name == "rekey":
+            expect(row["rekeys"] > 0, f"{where}: nobody rekeyed")
         if name in PACKETS:
             check_packets(row, where)
     for key, values in WANTED[name].items():
