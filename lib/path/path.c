@@ -35,6 +35,8 @@ static void ports_init(struct path *p)
 		port->is_public = c->is_public;
 		port->answer_ping = c->answer_ping;
 		port->mtu_bytes = c->mtu_bytes;
+		for (unsigned w = 0; w < p->params.n_workers; w++)
+			port->tx_worker[w] = (uint8_t)port_tx_worker(port->port, w);
 		for (unsigned a = 0; a < c->n_ifaddrs; a++)
 			port->locals[port->n_locals++] = c->ifaddrs[a].addr;
 		if (c->is_tunnel)

@@ -2,16 +2,16 @@
  *
  * Spec: WireGuard paper 5.4.6. Padding goes to a multiple of 16, but not past the inner MTU.
  */
+#include <rte_prefetch.h>
+
 #include "path/worker.h"
 
 /* Keys, counter and header for one packet. False: it was held or dropped. */
 static bool prepare(struct path_worker *w, struct rte_mbuf *m, struct aead_job *job)
 {
 	const struct path *p = w->path;
-	struct path_meta *meta = path_meta(m);
-	struct peer_hot *hot = peer_hot(p->params.peers, meta->peer_idx);
+	struct peer_hot *hot = peer_hot(p->params.peers, path_meta(m)->peer_idx);
 	uint32_t len = m->data_len, padded = RTE_MIN(wgmsg_padded_len(len), p->inner_mtu_bytes);
-	struct noise_retired none = {.n = 0};
 	struct noise_keypair *kp;
 	struct wgmsg_data *header;
 	unsigned actions = 0;
@@ -20,18 +20,19 @@ static bool prepare(struct path_worker *w, struct rte_mbuf *m, struct aead_job *
 
 	padded = RTE_MAX(padded, len);
 	kp = noise_session_reserve(&hot->session, &p->timing, 1, w->now_ns, &counter, &actions);
-	path_session_act(w, hot, actions, &none);
-	if (!kp) {
+	path_session_touched(w, hot, actions);
+	if (unlikely(!kp)) {
 		path_hold(w, hot, m);
 		return false;
 	}
 	tail = (void *)rte_pktmbuf_append(m, padded - len + WGMSG_TAG_BYTES);
 	header = (void *)rte_pktmbuf_prepend(m, sizeof(*header));
-	if (!tail || !header) {
+	if (unlikely(!tail || !header)) {
 		path_drop(w, m, STATS_DROP_too_big);
 		return false;
 	}
-	memset(tail, 0, padded - len);
+	/* At least the padding, at most into the tag's place: a store of fixed size. */
+	memset(tail, 0, WGMSG_TAG_BYTES);
 	store_le32(header->type_le32, WGMSG_DATA);
 	store_le32(header->receiver_idx_le32, kp->remote_idx);
 	store_le64(header->counter_le64, counter);
@@ -49,7 +50,6 @@ static bool prepare(struct path_worker *w, struct rte_mbuf *m, struct aead_job *
 static void touch_peer(struct path_worker *w, uint32_t peer_idx, uint64_t n_pkts, uint64_t n_bytes)
 {
 	struct peer_hot *hot;
-	struct noise_retired none = {.n = 0};
 
 	if (n_pkts == 0)
 		return;
@@ -57,7 +57,7 @@ static void touch_peer(struct path_worker *w, uint32_t peer_idx, uint64_t n_pkts
 	hot->tx_pkts += n_pkts;
 	hot->tx_bytes += n_bytes;
 	noise_session_sent(&hot->session, &w->path->timing, n_bytes != 0, w->now_ns);
-	path_session_act(w, hot, 0, &none);
+	path_session_touched(w, hot, 0);
 }
 
 void path_seal_flush(struct path_worker *w)
@@ -71,6 +71,8 @@ void path_seal_flush(struct path_worker *w)
 	/* Taken out first: holding and releasing packets may push new ones. */
 	memcpy(pkts, w->sealing.pkts, n * sizeof(pkts[0]));
 	w->sealing.n = 0;
+	for (uint16_t i = 0; i < n; i++)
+		rte_prefetch0(peer_hot(w->path->params.peers, path_meta(pkts[i])->peer_idx));
 	for (uint16_t i = 0; i < n; i++) {
 		uint32_t len = pkts[i]->data_len;
 
@@ -93,7 +95,7 @@ void path_seal_flush(struct path_worker *w)
 		struct peer_hot *hot =
 			peer_hot(w->path->params.peers, path_meta(pkts[i])->peer_idx);
 
-		path_send_outer(w, pkts[i], &hot->path, 0);
+		path_send_peer(w, pkts[i], hot);
 	}
 }
 

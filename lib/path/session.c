@@ -114,11 +114,8 @@ void path_endpoint_set(struct path_worker *w, struct peer_hot *hot, const struct
 		return;
 	if (!is_new)
 		w->stats.counter[STATS_roamed]++;
-	/* Control reads this: odd while it changes. */
-	__atomic_store_n(&hot->path_version, hot->path_version + 1, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
-	hot->path = *path;
-	__atomic_store_n(&hot->path_version, hot->path_version + 1, __ATOMIC_RELEASE);
+	peer_hot_path_set(hot, path);
+	hot->outer.fresh_until_ns = 0;
 }
 
 static void send_message(struct path_worker *w, struct rte_mbuf *m, const struct peer_path *path)

@@ -110,7 +110,7 @@ static void send_burst(struct path_worker *w, uint16_t port_idx)
 
 void path_tx(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx)
 {
-	unsigned sender = port_tx_worker(w->path->ports[port_idx].port, w->idx);
+	unsigned sender = w->path->ports[port_idx].tx_worker[w->idx];
 	struct path_burst *b = &w->sending[port_idx];
 
 	if (sender != w->idx) {

@@ -61,6 +61,7 @@ struct path_port {
 	const struct port *port;
 	bool is_tunnel, is_public, answer_ping;
 	uint16_t mtu_bytes;
+	uint8_t tx_worker[CONF_WORKERS_MAX]; /* who sends for each worker: port_tx_worker() */
 	unsigned n_locals, n_pool;
 	struct ip_addr locals[CONF_IFADDRS_MAX];
 	struct path_pool pool[CONF_POOL_MAX];
@@ -212,12 +213,25 @@ void path_tx_flush(struct path_worker *w);
 void path_send_outer(struct path_worker *w, struct rte_mbuf *m, const struct peer_path *path,
 	uint8_t traffic_class);
 
+/* A data message to the peer, by its path (outer.c). */
+void path_send_peer(struct path_worker *w, struct rte_mbuf *m, struct peer_hot *hot);
+
 /* --- sessions (session.c) ------------------------------------------------------------------------
  */
 
 /* After noise_session_*: carry out its actions, let retired keypairs go, keep the wheel in step. */
 void path_session_act(struct path_worker *w, struct peer_hot *hot, unsigned actions,
 	const struct noise_retired *retired);
+
+/* The same where nothing was retired: for most packets there is nothing to do. */
+static inline void path_session_touched(
+	struct path_worker *w, struct peer_hot *hot, unsigned actions)
+{
+	static const struct noise_retired none = {.n = 0};
+
+	if (unlikely(actions || hot->session.deadline_ns < hot->wheel_due_ns || !hot->wheel_prev))
+		path_session_act(w, hot, actions, &none);
+}
 /* Keep a packet until the peer has keys; the caller asked for a handshake. */
 void path_hold(struct path_worker *w, struct peer_hot *hot, struct rte_mbuf *m);
 /* Those whose door is still open go on; returns how many. */

@@ -61,6 +61,18 @@ struct peer_path {
 	uint16_t port_idx;
 };
 
+/* Ethernet, IP and UDP headers as they stand in front of every message to a peer; lengths, IP
+ * identification and checksums are filled in for each. Made by path, from the peer's path and next
+ * hop. */
+#define PEER_OUTER_MAX_BYTES (14 + 40 + 8)
+struct peer_outer {
+	uint64_t fresh_until_ns; /* made again after this; 0: none */
+	uint32_t ip_sum;	 /* IPv4: header checksum before folding, variable fields as zero */
+	uint16_t port_idx;
+	uint8_t len_bytes;
+	uint8_t bytes[PEER_OUTER_MAX_BYTES];
+};
+
 /* W: home worker; control while the peer is being born (session ready, keepalive and configured
  * endpoint set, all else zero). The first cache lines are what each packet touches. */
 struct peer_hot {
@@ -73,7 +85,7 @@ struct peer_hot {
 	uint64_t rx_bytes, tx_bytes, rx_pkts, tx_pkts; /* inner packets, keepalives included */
 	uint64_t last_handshake_ns;		       /* 0: never */
 	uint64_t last_received_ns; /* refreshed at most every 250 ms; 0: never */
-	uint64_t held_since_ns;
+	struct peer_outer outer;
 	struct rte_mbuf *held[PEER_HOLD_MAX];
 	uint8_t n_held;
 } __attribute__((aligned(64)));
