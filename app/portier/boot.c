@@ -194,7 +194,8 @@ static struct lease_table *leases_create(const struct conf *conf)
 		.port_last = conf->lease_port_last,
 		.max_leases = conf->max_leases,
 		.default_ttl_ns = conf->default_ttl_ns,
-		.max_ttl_ns = conf->max_ttl_ns,
+		/* ctl clamps what is asked for; what the configuration opens has no end. */
+		.max_ttl_ns = TIME_NEVER,
 		.quarantine_ns = conf->quarantine_ns,
 		.random = crypto_random,
 	};
