@@ -23,6 +23,12 @@ static void require(bool condition)
 		abort();
 }
 
+/* Every buffer must have come back. */
+static void tear_down(void)
+{
+	rig_destroy(rig);
+}
+
 /* Once: two workers, so that frames are handed over; one tx queue, so that they come back. */
 static void set_up(void)
 {
@@ -32,6 +38,7 @@ static void set_up(void)
 	rig = rig_create(&(struct rig_params){.n_workers = 2});
 	client = rig_client_add(rig, 0, 1);
 	rig_client_connect(rig, client);
+	atexit(tear_down);
 }
 
 static void mend(uint8_t *ip, size_t len)
