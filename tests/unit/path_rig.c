@@ -14,7 +14,7 @@
 #define RIG_MAX_PEERS  16
 #define RIG_MBUFS      4095
 #define RIG_RING_SLOTS 128
-#define MBOX_SLOTS     256
+#define MBOX_SLOTS     512
 #define KEEPALIVE_NONE 0
 
 uint64_t rig_now_ns;
