@@ -168,6 +168,7 @@ int path_worker_run(void *worker)
 	struct grace *grace = w->path->params.grace;
 
 	prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
+	w->sleep_us = SLEEP_FIRST_US;
 	grace_reader_online(grace, w->idx);
 	while (!atomic_load_explicit(&w->path->is_stopping, memory_order_relaxed)) {
 		if (path_worker_turn(w)) {
