@@ -177,21 +177,28 @@ void flow_arrived(struct flows *f, enum flow_way way, uint32_t peer, const uint8
 	}
 	*has_arrived = true;
 	f->counts.received++;
-	f->n_window_received++;
 	pkt = pkt_of(f, number, way);
 	if ((way == FLOW_IN && peer != pkt.flow->peer) ||
 		!is_as_expected(f, &pkt, ip, len, max_len))
 		f->counts.corrupt++;
+	if (f->arrived)
+		f->arrived(f->arrived_arg, number, f->stamp);
 	latest = &f->latest[way][pkt.flow->peer];
 	f->counts.reordered += number < *latest;
 	*latest = RTE_MAX(*latest, number + 1);
 }
 
+void flow_settle_before(struct flows *f, uint64_t number)
+{
+	for (; f->window_number < number; f->window_number++) {
+		bool *has_arrived = &f->has_arrived[f->window_number % FLOW_WINDOW_PKTS];
+
+		f->counts.lost += !*has_arrived;
+		*has_arrived = false;
+	}
+}
+
 void flow_settle(struct flows *f)
 {
-	f->counts.lost += f->next_number - f->window_number - f->n_window_received;
-	for (uint64_t i = f->window_number; i < f->next_number; i++)
-		f->has_arrived[i % FLOW_WINDOW_PKTS] = false;
-	f->window_number = f->next_number;
-	f->n_window_received = 0;
+	flow_settle_before(f, f->next_number);
 }

@@ -46,12 +46,15 @@ struct flows {
 	struct bench_size size;
 	uint64_t seed;
 	uint64_t next_number, window_number;
-	uint64_t n_window_received;
 	struct flow_counts counts;
 	uint8_t *page;	     /* random bytes: payloads are parts of it */
 	uint32_t *sums;	     /* sums[i]: of the first i 16-bit words of page */
 	uint64_t *latest[2]; /* by way and peer: greatest number received + 1 */
 	bool has_arrived[FLOW_WINDOW_PKTS];
+	/* When there is one: called for each packet that arrives, with what the sink says of it. */
+	void (*arrived)(void *arg, uint64_t number, uint64_t stamp);
+	void *arrived_arg;
+	uint64_t stamp; /* of the packet that the sink looks at */
 };
 
 /* A packet of this number. */
@@ -80,7 +83,9 @@ void flow_build(const struct flows *f, const struct flow_pkt *pkt, bool is_sent,
  * be padded up to a multiple of 16 with zeros, no further than max_len (0: no padding). */
 void flow_arrived(struct flows *f, enum flow_way way, uint32_t peer, const uint8_t *ip,
 	uint32_t len, uint32_t max_len);
-/* Nothing is under way any more: what did not arrive is lost. */
+/* Nothing before this number is under way any more: what did not arrive is lost. */
+void flow_settle_before(struct flows *f, uint64_t number);
+/* Nothing is under way at all. */
 void flow_settle(struct flows *f);
 
 #endif

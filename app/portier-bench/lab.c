@@ -98,6 +98,12 @@ static void send_initiation(struct lab *lab, struct party *party, uint64_t now_n
 		send_message(lab, party, &msg, sizeof(msg));
 }
 
+/* What has left the gateway is the far end's, private area and all. */
+static uint64_t *stamp_of(struct rte_mbuf *m)
+{
+	return rte_mbuf_to_priv(m);
+}
+
 /* --- the sink ----------------------------------------------------------------------------------
  */
 
@@ -189,6 +195,7 @@ static void open_flush(struct lab *lab, struct opening *o)
 			lab->flows.counts.corrupt++;
 			continue;
 		}
+		lab->flows.stamp = *stamp_of(o->pkts[i]);
 		party_opened(o->parties[i], o->keys[i], job->len != 0, now_ns);
 		if (job->len)
 			flow_arrived(&lab->flows, FLOW_IN,
@@ -267,6 +274,7 @@ static void drain_public(struct lab *lab, struct rte_ring *ring)
 			answer_arp(lab, RIG_PUBLIC, m);
 			continue;
 		}
+		lab->flows.stamp = *stamp_of(m);
 		ip = ipv4_of(m);
 		if (ip)
 			flow_arrived(&lab->flows, FLOW_OUT, 0, ip,
@@ -279,10 +287,39 @@ static void drain_public(struct lab *lab, struct rte_ring *ring)
 
 void lab_drain(struct lab *lab)
 {
+	if (lab->stamped[RIG_TUNNEL] && lab->stamped[RIG_PUBLIC]) {
+		drain_tunnel(lab, lab->stamped[RIG_TUNNEL]);
+		drain_public(lab, lab->stamped[RIG_PUBLIC]);
+	}
 	for (unsigned q = 0; q < lab->rig.params.n_workers; q++) {
 		drain_tunnel(lab, lab->rig.tx[RIG_TUNNEL][q]);
 		drain_public(lab, lab->rig.tx[RIG_PUBLIC][q]);
 	}
+}
+
+unsigned lab_stamp(struct lab *lab, uint64_t stamp)
+{
+	unsigned n = 0;
+
+	for (unsigned port = 0; port < RIG_N_PORTS; port++) {
+		struct rte_mbuf *m;
+
+		if (!lab->stamped[port])
+			lab->stamped[port] =
+				rte_ring_create(port == RIG_TUNNEL ? "bench_stamped_tunnel"
+								   : "bench_stamped_public",
+					2 * RIG_RING_SLOTS, (int)rte_socket_id(),
+					RING_F_SP_ENQ | RING_F_SC_DEQ);
+		for (unsigned q = 0; q < lab->rig.params.n_workers; q++) {
+			while (rte_ring_dequeue(lab->rig.tx[port][q], (void **)&m) == 0) {
+				*stamp_of(m) = stamp;
+				n++;
+				if (!lab->stamped[port] || rte_ring_enqueue(lab->stamped[port], m))
+					rte_pktmbuf_free(m);
+			}
+		}
+	}
+	return n;
 }
 
 /* --- the generator -----------------------------------------------------------------------------

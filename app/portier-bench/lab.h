@@ -19,6 +19,8 @@ struct lab {
 	struct parties parties;
 	struct flows flows;
 	uint64_t n_unknown; /* frames from the gateway that make no sense */
+	/* Frames that left the gateway and carry a stamp, until they are looked at; may be NULL. */
+	struct rte_ring *stamped[RIG_N_PORTS];
 	unsigned wrong_pct; /* share of packets sent to another queue than their worker's */
 };
 
@@ -50,6 +52,9 @@ uint16_t lab_send(
 	struct lab *lab, struct lab_batch *batch, unsigned port, unsigned queue, uint16_t n);
 /* Empty the tx rings: open, check and count packets, answer what wants an answer. */
 void lab_drain(struct lab *lab);
+/* Move what is in the tx rings aside, stamped; lab_drain finds it there. Returns how many. The
+ * rings for it are made by the first call. */
+unsigned lab_stamp(struct lab *lab, uint64_t stamp);
 /* All but packets of the flows, until nothing moves any more: timers, handshakes, neighbours. */
 void lab_settle(struct lab *lab);
 /* What the far ends, control and a handshake thread by hand do in between, without a worker's turn.

@@ -90,6 +90,11 @@ void lab_down(struct lab *lab)
 {
 	parties_fini(&lab->parties);
 	flows_fini(&lab->flows);
+	if (lab->stamped[RIG_TUNNEL] && lab->stamped[RIG_PUBLIC])
+		lab_drain(lab);
+	rte_ring_free(lab->stamped[RIG_TUNNEL]);
+	rte_ring_free(lab->stamped[RIG_PUBLIC]);
+	lab->stamped[RIG_TUNNEL] = lab->stamped[RIG_PUBLIC] = NULL;
 	rig_down(&lab->rig);
 }
 

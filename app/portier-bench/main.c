@@ -32,6 +32,8 @@ static const struct bench benches[] = {
 		bench_handover},
 	{"handshake", "responder handshakes a second, against X25519 alone", 1024, bench_handshake},
 	{"rekey", "packets while 1,000 peers a second rekey", BENCH_QUICK_MB, bench_rekey},
+	{"latency", "time in the gateway at 10, 50 and 90 % load", BENCH_QUICK_MB, bench_latency},
+	{"ndr", "highest rate without loss, and with 0.5 % (RFC 2544)", BENCH_QUICK_MB, bench_ndr},
 	{"memory", "bytes a peer, a keypair, a lease", 2048, bench_memory},
 };
 
