@@ -80,8 +80,8 @@ static int eal_up(struct boot *b, char *fault)
 	argv[argc++] = memory;
 	if (conf->no_huge)
 		argv[argc++] = "--no-huge";
-	/* No files in hugetlbfs or the runtime directory: nothing is left behind by a crash. Without
-	 * hugepages DPDK refuses the first of these. */
+	/* No files in hugetlbfs or the runtime directory: nothing is left behind by a crash.
+	 * Without hugepages DPDK refuses the first of these. */
 	argv[argc++] = conf->no_huge ? "--no-shconf" : "--in-memory";
 	if (!needs_pci(conf))
 		argv[argc++] = "--no-pci";
