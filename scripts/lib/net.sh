@@ -218,6 +218,13 @@ conf_peer()
 		"$(<"$RUN/client.pub")" $INNER $INNER6 "$*"
 }
 
+# Another client, who never shows up.
+conf_absent_peer()
+{
+	printf '{ name = "absent"; public_key = "%s"; address = "100.64.0.200"; }' \
+		"$(wg genkey | wg pubkey)"
+}
+
 make_keys()
 {
 	local who

@@ -7,7 +7,8 @@ readonly N_BYTES=${PORTIER_E2E_BYTES:-$((100 * 1000 * 1000))}
 
 make_keys
 net_create
-CONF_PEERS=$(conf_peer "endpoint = \"$CLIENT:51000\";")
+# A peer with an endpoint has its home from the start: the second one on worker 1.
+CONF_PEERS="$(conf_absent_peer), $(conf_peer "endpoint = \"$CLIENT:51000\";")"
 CONF_TIMERS='rekey_after = "1s"; reject_after = "4s"; rekey_attempt = "3s";
 	rekey_timeout = "300ms"; keepalive = "500ms";'
 gateway_conf

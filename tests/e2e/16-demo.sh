@@ -23,6 +23,7 @@ said "Hello from behind the tunnel." || fail "there was no page: $(<"$RUN/demo.l
 nothing_is_left || fail "something is left: $(ip netns list; ps ax)"
 
 step "interrupted"
+rm "$RUN/demo.log"
 "$DEMO" >"$RUN/demo.log" 2>&1 &
 demo=$!
 eventually 60 "the client is connected" said "web server"
