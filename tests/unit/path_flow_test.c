@@ -240,6 +240,20 @@ static void test_closed_both_ways(void **state)
 	drop_one(RIG_TUNNEL, &f, STATS_DROP_inner_no_lease);
 }
 
+/* Its absent address is held as all zero, which is no address to send from. */
+static void test_no_ipv6_inside(void **state)
+{
+	const struct flow out = {"::", "2001:db8::9", 1, 80, IPPROTO_TCP, 0};
+	struct peer_conf conf = *peer_conf_get(rig->peers, client->peer_idx);
+	const char *culprit = "";
+	struct frame f;
+
+	conf.address6 = (struct ip_addr){0};
+	assert_int_equal(peer_set(rig->peers, client->peer_idx, &conf, &culprit), 0);
+	rig_client_flow(rig, client, &f, &out, 10);
+	drop_one(RIG_TUNNEL, &f, STATS_DROP_inner_source);
+}
+
 /* --- ping --- */
 
 static void check_ping(unsigned port, const char *from, const char *to, uint8_t proto)
@@ -406,6 +420,7 @@ int main(void)
 		CASE(test_sources_of_a_lease, setup_three_workers),
 		CASE(test_closed_both_ways, setup),
 		CASE(test_closed_both_ways, setup_two_workers),
+		CASE(test_no_ipv6_inside, setup),
 		CASE(test_ping_of_ports, setup),
 		CASE(test_ping_of_ports, setup_one_device),
 		CASE(test_ping_inside, setup),

@@ -250,17 +250,20 @@ static void test_roaming(void **state)
 /* In one burst: the newest sound packet decides, what is forged or seen before does not. */
 static void test_roaming_within_a_burst(void **state)
 {
-	struct frame fresh, forged, seen;
+	struct frame older, fresh, forged, seen;
 
 	rig_client_frame(rig, client, &seen, NULL, 0);
 	rig_rx(rig, RIG_TUNNEL, 0, &seen);
 	rig_settle(rig);
+	move_client("192.0.2.77", RIG_ENTRY4, 3999);
+	rig_client_frame(rig, client, &older, NULL, 0);
 	move_client("192.0.2.77", RIG_ENTRY4, 4001);
 	rig_client_frame(rig, client, &fresh, NULL, 0);
 	rig_client_frame(rig, client, &forged, NULL, 0);
 	forged.bytes[FRAME_ETHER + 21]++; /* source port 4002 */
 	forged.bytes[forged.len - 1] ^= 1;
 	seen.bytes[FRAME_ETHER + 21]++;
+	rig_rx(rig, RIG_TUNNEL, 0, &older);
 	rig_rx(rig, RIG_TUNNEL, 0, &fresh);
 	rig_rx(rig, RIG_TUNNEL, 0, &forged);
 	rig_rx(rig, RIG_TUNNEL, 0, &seen);
