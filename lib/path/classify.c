@@ -19,33 +19,6 @@ static bool is_martian_v4(uint32_t addr)
 	return net == 0 || net == 127 || net >= 224;
 }
 
-static bool is_local(const struct path_port *port, const struct ip_addr *addr)
-{
-	for (unsigned i = 0; i < port->n_locals; i++)
-		if (ip_equal(&port->locals[i], addr))
-			return true;
-	return false;
-}
-
-static bool is_pool(const struct path_port *port, uint32_t addr)
-{
-	for (unsigned i = 0; i < port->n_pool; i++)
-		if ((addr & port->pool[i].mask) == port->pool[i].net)
-			return true;
-	return false;
-}
-
-/* Ours on whichever port: who sends from such an address is not the gateway. A peer whose endpoint
- * were its own lease would be sent its packets round and round. */
-static bool is_own(const struct path *p, const struct ip_addr *addr)
-{
-	for (unsigned i = 0; i < p->n_ports; i++)
-		if (is_local(&p->ports[i], addr) ||
-			(ip_is_v4(addr) && is_pool(&p->ports[i], load_be32(ip_v4_bytes(addr)))))
-			return true;
-	return false;
-}
-
 static void punt_neigh_frame(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m)
 {
 	struct path_punt *punt = rte_mbuf_to_priv(m);
@@ -141,21 +114,23 @@ static void classify_ipv4(struct path_worker *w, uint16_t port_idx, struct rte_m
 	const struct nat_view *v = &path_meta(m)->view;
 	enum nat_verdict verdict = parse_ip(m);
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
-	struct ip_addr src, dst;
+	uint32_t src, dst;
 
 	if (verdict == NAT_MALFORMED || v->version != 4) {
 		path_drop(w, m, STATS_DROP_bad_ip_header);
 		return;
 	}
-	src = ip_from_v4(ip + 12);
-	dst = ip_from_v4(ip + 16);
-	if (is_martian_v4(load_be32(ip + 12))) {
+	src = load_be32(ip + 12);
+	dst = load_be32(ip + 16);
+	if (is_martian_v4(src)) {
 		path_drop(w, m, STATS_DROP_martian_source);
-	} else if (is_own(w->path, &src)) {
+	} else if (path_is_own_v4(w->path, src)) {
 		path_drop(w, m, STATS_DROP_own_source);
-	} else if (is_local(port, &dst)) {
-		take_local(w, port_idx, m, verdict, &src, &dst);
-	} else if (!is_pool(port, load_be32(ip + 16))) {
+	} else if (path_addrs_has_v4(&port->locals, dst)) {
+		struct ip_addr src_addr = ip_from_v4(ip + 12), dst_addr = ip_from_v4(ip + 16);
+
+		take_local(w, port_idx, m, verdict, &src_addr, &dst_addr);
+	} else if (!port->is_public || !path_is_pool(w->path, dst)) {
 		path_drop(w, m, STATS_DROP_not_for_us);
 	} else if (verdict == NAT_FRAGMENT) {
 		path_drop(w, m, STATS_DROP_fragment);
@@ -198,9 +173,9 @@ static void classify_ipv6(struct path_worker *w, uint16_t port_idx, struct rte_m
 	dst = ip_from_v6(ip + 24);
 	if (ip_is_martian(&src) || ip_is_v4(&src))
 		path_drop(w, m, STATS_DROP_martian_source);
-	else if (is_own(w->path, &src))
+	else if (path_addrs_has_v6(&w->path->own, &src))
 		path_drop(w, m, STATS_DROP_own_source);
-	else if (!ip_is_v4(&dst) && is_local(port, &dst))
+	else if (path_addrs_has_v6(&port->locals, &dst))
 		take_local(w, port_idx, m, verdict, &src, &dst);
 	else
 		path_drop(w, m, STATS_DROP_not_for_us);

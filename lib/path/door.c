@@ -1,18 +1,6 @@
 /* door.c - from the Internet: is there a lease at this address, port and protocol? */
 #include "path/worker.h"
 
-/* The gateway's services inside the tunnel are believed by peers: nobody outside speaks for them.
- */
-static bool is_inner_service(const struct conf *conf, const uint8_t *ip)
-{
-	struct ip_addr src = ip_from_v4(ip + 12);
-
-	for (unsigned i = 0; i < conf->n_inner_addrs; i++)
-		if (ip_equal(&conf->inner_addrs[i], &src))
-			return true;
-	return false;
-}
-
 uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct door_public_key keys[PATH_BURST];
@@ -43,8 +31,10 @@ uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 		}
 		if (!doors[i] || !(meta->generation & 1))
 			path_drop(w, pkts[i], STATS_DROP_no_lease);
-		else if (is_inner_service(
-				 w->path->params.conf, rte_pktmbuf_mtod(pkts[i], const uint8_t *)))
+		/* The gateway's services inside are believed by peers: nobody outside speaks for
+		 * them. */
+		else if (path_addrs_has_v4(&w->path->inner,
+				 load_be32(rte_pktmbuf_mtod_offset(pkts[i], const uint8_t *, 12))))
 			path_drop(w, pkts[i], STATS_DROP_martian_source);
 		else
 			pkts[kept++] = pkts[i];

@@ -5,21 +5,16 @@
  */
 #include "path/worker.h"
 
-static bool is_gateway_inner(const struct conf *conf, const struct ip_addr *addr)
+static bool is_gateway_inner(const struct path *p, const struct ip_addr *addr)
 {
-	for (unsigned i = 0; i < conf->n_inner_addrs; i++)
-		if (ip_equal(&conf->inner_addrs[i], addr))
-			return true;
-	return false;
+	return ip_is_v4(addr) ? path_addrs_has_v4(&p->inner, load_be32(ip_v4_bytes(addr)))
+			      : path_addrs_has_v6(&p->inner, addr);
 }
 
-/* Entry, port and pool addresses: from inside there is nothing there (no decapsulation trick). */
 static bool is_gateway_outer(const struct path *p, const struct ip_addr *addr)
 {
-	for (unsigned i = 0; i < p->n_ports; i++)
-		if (neigh_is_ours(p->params.neigh, (uint16_t)i, addr))
-			return true;
-	return false;
+	return ip_is_v4(addr) ? path_is_own_v4(p, load_be32(ip_v4_bytes(addr)))
+			      : path_addrs_has_v6(&p->own, addr);
 }
 
 static void take_service(struct path_worker *w, struct rte_mbuf *m, enum nat_verdict verdict)
@@ -66,7 +61,7 @@ static bool admit(struct path_worker *w, struct rte_mbuf *m)
 		path_drop(w, m, STATS_DROP_inner_source);
 		return false;
 	}
-	if (is_gateway_inner(p->params.conf, &dst)) {
+	if (is_gateway_inner(p, &dst)) {
 		take_service(w, m, verdict);
 		return false;
 	}

@@ -1,15 +1,13 @@
 /* outer.c - the outer headers of data messages, built once for a peer and then copied.
  *
  * Building them for each packet and asking for the next hop cost about 90 cycles; a copy costs 15.
- * What is copied is made again when the peer's path changes and at least every OUTER_FRESH_NS, so a
- * next hop that moved is followed, and neigh sees that it is still in use.
+ * What is copied is made again when the peer's path changes and at least every PATH_HOP_FRESH_NS,
+ * so a next hop that moved is followed, and neigh sees that it is still in use.
  */
 #include <rte_ip.h>
 #include <rte_udp.h>
 
 #include "path/worker.h"
-
-#define OUTER_FRESH_NS (100 * NS_IN_MS)
 
 /* True: hot->outer is good. False: the next hop is not known now; the slow way sorts that out. */
 static bool refresh(struct path_worker *w, struct peer_hot *hot)
@@ -41,7 +39,7 @@ static bool refresh(struct path_worker *w, struct peer_hot *hot)
 		ip->hdr_checksum = 0;
 		outer->ip_sum = rte_raw_cksum(ip, sizeof(*ip));
 	}
-	outer->fresh_until_ns = w->now_ns + OUTER_FRESH_NS;
+	outer->fresh_until_ns = w->now_ns + PATH_HOP_FRESH_NS;
 	return true;
 }
 

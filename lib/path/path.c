@@ -21,6 +21,14 @@ static struct path_pool pool_from_prefix(const struct ip_prefix *prefix)
 	return (struct path_pool){.net = load_be32(ip_v4_bytes(&prefix->addr)), .mask = mask};
 }
 
+static void addrs_add(struct path_addrs *set, const struct ip_addr *addr)
+{
+	if (ip_is_v4(addr))
+		set->v4[set->n_v4++] = load_be32(ip_v4_bytes(addr));
+	else
+		set->v6[set->n_v6++] = *addr;
+}
+
 static void ports_init(struct path *p)
 {
 	const struct conf *conf = p->params.conf;
@@ -37,16 +45,26 @@ static void ports_init(struct path *p)
 		port->mtu_bytes = c->mtu_bytes;
 		for (unsigned w = 0; w < p->params.n_workers; w++)
 			port->tx_worker[w] = (uint8_t)port_tx_worker(port->port, w);
-		for (unsigned a = 0; a < c->n_ifaddrs; a++)
-			port->locals[port->n_locals++] = c->ifaddrs[a].addr;
+		for (unsigned a = 0; a < c->n_ifaddrs; a++) {
+			addrs_add(&port->locals, &c->ifaddrs[a].addr);
+			addrs_add(&p->own, &c->ifaddrs[a].addr);
+		}
 		if (c->is_tunnel)
 			p->tunnel_idx = i;
 		if (c->is_public) {
 			p->public_idx = i;
 			for (unsigned a = 0; a < conf->n_pool; a++)
-				port->pool[port->n_pool++] = pool_from_prefix(&conf->pool[a]);
+				p->pool[p->n_pool++] = pool_from_prefix(&conf->pool[a]);
 		}
 	}
+}
+
+static void inner_init(struct path *p)
+{
+	const struct conf *conf = p->params.conf;
+
+	for (unsigned i = 0; i < conf->n_inner_addrs; i++)
+		addrs_add(&p->inner, &conf->inner_addrs[i]);
 }
 
 static void assign_rx_queues(struct path *p)
@@ -113,6 +131,7 @@ struct path *path_create(const struct path_params *params)
 	 */
 	p->max_holding = RTE_MAX(conf->n_mbufs / 8 / params->n_workers, (uint32_t)PEER_HOLD_MAX);
 	ports_init(p);
+	inner_init(p);
 	for (unsigned i = 0; i < params->n_workers; i++) {
 		if (!worker_create(p, i)) {
 			path_destroy(p);

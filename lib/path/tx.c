@@ -10,32 +10,39 @@
  * control's mailbox takes ARP and ND only, so that next hops stay known to everybody else. */
 #define UNRESOLVED_MAX 256
 
-static const struct ip_addr *pick_local(const struct path_port *port, const struct ip_addr *remote)
+/* Our address on the port, of the remote's family; false: there is none. */
+static bool pick_local(
+	const struct path_addrs *locals, const struct ip_addr *remote, struct ip_addr *out)
 {
-	for (unsigned i = 0; i < port->n_locals; i++)
-		if (ip_is_v4(&port->locals[i]) == ip_is_v4(remote))
-			return &port->locals[i];
-	return NULL;
+	uint8_t v4[4];
+
+	if (!ip_is_v4(remote)) {
+		*out = locals->v6[0];
+		return locals->n_v6 != 0;
+	}
+	store_be32(v4, locals->v4[0]);
+	*out = ip_from_v4(v4);
+	return locals->n_v4 != 0;
 }
 
 void path_send_outer(struct path_worker *w, struct rte_mbuf *m, const struct peer_path *path,
 	uint8_t traffic_class)
 {
 	const struct path *p = w->path;
-	const struct ip_addr *local = &path->local;
+	struct ip_endpoint src = {path->local, p->listen_port};
 	uint16_t port_idx = path->port_idx;
-	struct ip_endpoint src;
+	bool is_reachable = path->remote.port != 0;
 
 	/* A configured endpoint says nothing of our side. */
-	if (ip_is_none(local)) {
+	if (ip_is_none(&path->local)) {
 		port_idx = (uint16_t)p->tunnel_idx;
-		local = pick_local(&p->ports[port_idx], &path->remote.addr);
+		is_reachable &=
+			pick_local(&p->ports[port_idx].locals, &path->remote.addr, &src.addr);
 	}
-	if (!local || path->remote.port == 0) {
+	if (!is_reachable) {
 		path_drop(w, m, STATS_DROP_peer_unreachable);
 		return;
 	}
-	src = (struct ip_endpoint){*local, p->listen_port};
 	pkt_udp_prepend(m, &(struct pkt_udp){.src = &src,
 				   .dst = &path->remote,
 				   .ip_id = w->ip_id++,
@@ -47,22 +54,43 @@ void path_send_outer(struct path_worker *w, struct rte_mbuf *m, const struct pee
 	path_route(w, m, port_idx, &path->remote.addr);
 }
 
+/* neigh_resolve through a small cache for destinations that follow each other (IPv4 only): a
+ * look-up of the next hop costs about 60 cycles, a hit 10. */
+static bool next_hop(struct path_worker *w, uint16_t port_idx, const struct ip_addr *dst,
+	struct rte_ether_addr *out, bool *is_unreachable)
+{
+	uint32_t addr = load_be32(ip_v4_bytes(dst));
+	struct path_hop *hop = &w->hops[port_idx][addr % PATH_HOPS];
+	bool is_v4 = ip_is_v4(dst);
+
+	*is_unreachable = false;
+	if (is_v4 && hop->addr == addr && w->now_ns < hop->fresh_until_ns) {
+		*out = hop->mac;
+		return true;
+	}
+	if (!neigh_resolve(w->path->params.neigh, port_idx, dst, out, is_unreachable))
+		return false;
+	if (is_v4)
+		*hop = (struct path_hop){
+			.addr = addr, .mac = *out, .fresh_until_ns = w->now_ns + PATH_HOP_FRESH_NS};
+	return true;
+}
+
 void path_route(
 	struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx, const struct ip_addr *dst)
 {
 	const struct path *p = w->path;
 	struct path_punt *punt = rte_mbuf_to_priv(m);
 	struct path_meta saved;
-	struct rte_ether_addr next_hop = {{0}};
+	struct rte_ether_addr mac = {{0}};
 	bool is_unreachable = false;
-	bool is_resolved =
-		neigh_resolve(p->params.neigh, port_idx, dst, &next_hop, &is_unreachable);
+	bool is_resolved = next_hop(w, port_idx, dst, &mac, &is_unreachable);
 
 	if (is_unreachable) {
 		path_drop(w, m, STATS_DROP_neigh_unreachable);
 		return;
 	}
-	pkt_ether_prepend(m, &p->ports[port_idx].port->mac, &next_hop);
+	pkt_ether_prepend(m, &p->ports[port_idx].port->mac, &mac);
 	if (is_resolved) {
 		path_tx(w, m, port_idx);
 		return;

@@ -52,19 +52,41 @@ struct path_burst {
 	struct rte_mbuf *pkts[PATH_BURST];
 };
 
-/* A port as the stages see it; read-only while workers run. */
+/* Some of the gateway's own addresses, by family, because each packet is compared with them. */
+struct path_addrs {
+	unsigned n_v4, n_v6;
+	uint32_t v4[CONF_IFADDRS_MAX * CONF_PORTS_MAX]; /* host order */
+	struct ip_addr v6[CONF_IFADDRS_MAX * CONF_PORTS_MAX];
+};
+
+static inline bool path_addrs_has_v4(const struct path_addrs *a, uint32_t addr)
+{
+	for (unsigned i = 0; i < a->n_v4; i++)
+		if (a->v4[i] == addr)
+			return true;
+	return false;
+}
+
+static inline bool path_addrs_has_v6(const struct path_addrs *a, const struct ip_addr *addr)
+{
+	for (unsigned i = 0; i < a->n_v6; i++)
+		if (ip_equal(&a->v6[i], addr))
+			return true;
+	return false;
+}
+
 struct path_pool {
 	uint32_t net, mask; /* host order */
 };
+
+/* A port as the stages see it; read-only while workers run. */
 
 struct path_port {
 	const struct port *port;
 	bool is_tunnel, is_public, answer_ping;
 	uint16_t mtu_bytes;
 	uint8_t tx_worker[CONF_WORKERS_MAX]; /* who sends for each worker: port_tx_worker() */
-	unsigned n_locals, n_pool;
-	struct ip_addr locals[CONF_IFADDRS_MAX];
-	struct path_pool pool[CONF_POOL_MAX];
+	struct path_addrs locals;
 };
 
 struct path_rx_queue {
@@ -78,6 +100,17 @@ struct path_rx_queue {
 struct path_wheel {
 	uint64_t tick; /* the slot that is looked at next, counted from time 0 */
 	struct peer_hot *slots[WHEEL_SLOTS];
+};
+
+/* A next hop as it was known not long ago. */
+#define PATH_HOPS 64
+#define PATH_HOP_FRESH_NS \
+	(100 * NS_IN_MS) /* how long a next hop is believed without asking neigh */
+
+struct path_hop {
+	uint64_t fresh_until_ns;
+	uint32_t addr; /* IPv4 destination, host order */
+	struct rte_ether_addr mac;
 };
 
 struct path_worker {
@@ -98,6 +131,7 @@ struct path_worker {
 	struct path_burst handing[CONF_WORKERS_MAX]; /* by the worker that takes over */
 	struct path_burst sending[CONF_PORTS_MAX];   /* by port */
 
+	struct path_hop hops[CONF_PORTS_MAX][PATH_HOPS];
 	struct rte_ring *rings_in[CONF_WORKERS_MAX]; /* by the worker that hands over; own: NULL */
 	struct path_wheel wheel;
 	uint32_t sleep_us; /* the ramp of an idle worker */
@@ -115,9 +149,28 @@ struct path {
 	uint16_t inner_mtu_bytes;
 	uint32_t max_holding; /* packets that may wait for handshakes, per worker */
 	struct path_port ports[CONF_PORTS_MAX];
+	struct path_addrs own;	 /* of all ports */
+	struct path_addrs inner; /* inside the tunnel */
+	unsigned n_pool;
+	struct path_pool pool[CONF_POOL_MAX]; /* of the public port */
 	atomic_bool is_stopping;
 	struct path_worker *workers[CONF_WORKERS_MAX];
 };
+
+static inline bool path_is_pool(const struct path *p, uint32_t addr)
+{
+	for (unsigned i = 0; i < p->n_pool; i++)
+		if ((addr & p->pool[i].mask) == p->pool[i].net)
+			return true;
+	return false;
+}
+
+/* Entry, port or pool address, on whichever port: nobody else sends from it, and from inside the
+ * tunnel there is nothing behind it. */
+static inline bool path_is_own_v4(const struct path *p, uint32_t addr)
+{
+	return path_addrs_has_v4(&p->own, addr) || path_is_pool(p, addr);
+}
 
 /* --- accounting ----------------------------------------------------------------------------------
  */

@@ -41,6 +41,10 @@ struct peers {
 	struct table *by_inner; /* struct ip_addr */
 	struct table *by_name;	/* char[PEER_NAME_CHARS], zero-padded; control only */
 
+	/* Which IPv4 /16 ever held an inner address: almost no destination on the Internet lies in
+	 * one, and a bit is cheaper than a look-up. W: control, R: all. */
+	_Atomic uint64_t inner_nets[1 << 10];
+
 	struct slot *slots;
 	_Atomic(struct peer_view *) *views;
 	_Atomic uint8_t *homes; /* worker + 1; so that untouched memory means none */

@@ -1,4 +1,5 @@
 /* look.c - peers as others find and read them. */
+#include "base/bytes.h"
 #include "crypto/crypto.h"
 #include "peer/impl.h"
 
@@ -37,6 +38,13 @@ uint32_t peer_find_key(const struct peers *p, const uint8_t public_key[static CR
 
 uint32_t peer_find_inner(const struct peers *p, const struct ip_addr *inner)
 {
+	if (ip_is_v4(inner)) {
+		unsigned net = load_be16(ip_v4_bytes(inner));
+
+		if (!(atomic_load_explicit(&p->inner_nets[net / 64], memory_order_acquire) &
+			    (UINT64_C(1) << net % 64)))
+			return PEER_NONE;
+	}
 	return value_to_idx(table_lookup(p->by_inner, inner));
 }
 

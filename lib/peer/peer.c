@@ -1,4 +1,5 @@
 /* peer.c - a peer's life: added, changed, deleted, its number used again. */
+#include "base/bytes.h"
 #include "crypto/crypto.h"
 #include "peer/impl.h"
 #include "peer/sparse.h"
@@ -212,6 +213,16 @@ static void entries_del(
 			table_del(del[k].table, del[k].key);
 }
 
+/* Before the address is in the table: who finds the bit clear does not look there. */
+static void inner_net_mark(struct peers *p, const struct ip_addr *inner)
+{
+	unsigned net = load_be16(ip_v4_bytes(inner));
+
+	if (ip_is_v4(inner))
+		atomic_fetch_or_explicit(
+			&p->inner_nets[net / 64], UINT64_C(1) << net % 64, memory_order_release);
+}
+
 /* Add what is in add and not in had (NULL: there was nothing): all or none. */
 static int entries_add(const struct entry add[static N_ENTRIES], const struct entry *had,
 	uint32_t peer_idx, const char **culprit)
@@ -359,6 +370,7 @@ int peer_add(
 	if (!view || !msg)
 		goto out_idx;
 	hot_init(&p->hot[i], i, &conf);
+	inner_net_mark(p, &conf.address4);
 	rc = entries_add(entries, NULL, i, culprit);
 	if (rc != 0)
 		goto out_idx;
@@ -427,6 +439,7 @@ int peer_set(struct peers *p, uint32_t peer_idx, const struct peer_conf *conf, c
 				     !ip_endpoint_equal(&slot->conf.endpoint, &new.endpoint);
 	}
 	/* New addresses lead to this peer before the old ones cease to. */
+	inner_net_mark(p, &conf->address4);
 	rc = entries_add(new_entries, old_entries, peer_idx, culprit);
 	if (rc != 0)
 		goto out_msg;
