@@ -1,6 +1,16 @@
 /* door.c - from the Internet: is there a lease at this address, port and protocol? */
 #include "path/worker.h"
 
+/* Peers believe what lies inside the tunnel, the gateway's services and each other: nobody outside
+ * speaks for them. */
+static bool is_inner(const struct path *p, const uint8_t *ip)
+{
+	struct ip_addr src = ip_from_v4(ip + 12);
+
+	return path_addrs_has_v4(&p->inner, load_be32(ip + 12)) ||
+	       peer_find_inner(p->params.peers, &src) != PEER_NONE;
+}
+
 uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct door_public_key keys[PATH_BURST];
@@ -31,10 +41,7 @@ uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 		}
 		if (!doors[i] || !(meta->generation & 1))
 			path_drop(w, pkts[i], STATS_DROP_no_lease);
-		/* The gateway's services inside are believed by peers: nobody outside speaks for
-		 * them. */
-		else if (path_addrs_has_v4(&w->path->inner,
-				 load_be32(rte_pktmbuf_mtod_offset(pkts[i], const uint8_t *, 12))))
+		else if (is_inner(w->path, rte_pktmbuf_mtod(pkts[i], const uint8_t *)))
 			path_drop(w, pkts[i], STATS_DROP_martian_source);
 		else
 			pkts[kept++] = pkts[i];

@@ -173,8 +173,9 @@ static void test_sources(void **state)
 		{RIG_TUNNEL, {RIG_POOL4, RIG_ENTRY4, 9, RIG_LISTEN_PORT, IPPROTO_UDP},
 			STATS_DROP_own_source},
 		{RIG_TUNNEL, {RIG_POOL4, RIG_ENTRY4, 0, 0, IPPROTO_ICMP}, STATS_DROP_own_source},
-		/* The gateway inside the tunnel does not speak from the Internet. */
+		/* What lies inside the tunnel does not speak from the Internet. */
 		TO_LEASE(RIG_INNER_GW4, martian_source),
+		TO_LEASE("10.0.0.10", martian_source),
 		{RIG_TUNNEL, {"::", RIG_ENTRY6, 9, RIG_LISTEN_PORT, IPPROTO_UDP},
 			STATS_DROP_martian_source},
 		{RIG_TUNNEL, {"::1", RIG_ENTRY6, 9, RIG_LISTEN_PORT, IPPROTO_UDP},
