@@ -55,6 +55,7 @@ int bench_peers(const struct bench_options *o, struct report *r);
 int bench_handover(const struct bench_options *o, struct report *r);
 int bench_handshake(const struct bench_options *o, struct report *r);
 int bench_rekey(const struct bench_options *o, struct report *r);
+int bench_churn(const struct bench_options *o, struct report *r);
 int bench_latency(const struct bench_options *o, struct report *r);
 int bench_ndr(const struct bench_options *o, struct report *r);
 int bench_memory(const struct bench_options *o, struct report *r);

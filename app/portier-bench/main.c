@@ -8,6 +8,7 @@
 #include <rte_common.h>
 
 #include "crypto/crypto.h"
+#include "rpc/rpc.h"
 
 #include "flow.h"
 #include "report.h"
@@ -32,6 +33,8 @@ static const struct bench benches[] = {
 		bench_handover},
 	{"handshake", "responder handshakes a second, against X25519 alone", 1024, bench_handshake},
 	{"rekey", "packets while 1,000 peers a second rekey", BENCH_QUICK_MB, bench_rekey},
+	{"churn", "packets while leases open and close through the socket", BENCH_QUICK_MB,
+		bench_churn},
 	{"latency", "time in the gateway at 10, 50 and 90 % load", BENCH_QUICK_MB, bench_latency},
 	{"ndr", "highest rate without loss, and with 0.5 % (RFC 2544)", BENCH_QUICK_MB, bench_ndr},
 	{"memory", "bytes a peer, a keypair, a lease", 2048, bench_memory},
@@ -229,6 +232,7 @@ int main(int argc, char **argv)
 	if (!o.n_pkts)
 		o.n_pkts = o.is_quick ? 1024 : 65536;
 
+	rpc_init();
 	if (crypto_init() < 0 ||
 		rig_eal_up(o.is_huge, o.is_quick ? BENCH_QUICK_MB : bench->memory_mb, fault) < 0) {
 		fprintf(stderr, "portier-bench: %s\n", fault);

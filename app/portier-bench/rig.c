@@ -23,7 +23,6 @@
 #define FRAME_SLOTS 1024u
 #define ORDER_SLOTS 4096u
 #define MSG_SLOTS   4096u
-#define MAIL_BURST  64
 
 static uint64_t clock_skipped_ns;
 
@@ -70,21 +69,13 @@ int rig_eal_up(bool is_huge, unsigned memory_mb, char fault[static RIG_FAULT_CHA
 /* --- configuration, as the daemon would have read it -------------------------------------------
  */
 
-static struct ip_addr addr_v4(uint32_t v4)
-{
-	uint8_t bytes[4];
-
-	store_be32(bytes, v4);
-	return ip_from_v4(bytes);
-}
-
 static void conf_port_init(struct conf_port *c, const char *name, uint32_t addr, uint32_t router)
 {
 	snprintf(c->name, sizeof(c->name), "%s", name);
 	snprintf(c->device, sizeof(c->device), "net_ring_%s", name);
-	c->ifaddrs[0] = (struct ip_ifaddr){addr_v4(addr), 96 + 24};
+	c->ifaddrs[0] = (struct ip_ifaddr){rig_addr_v4(addr), 96 + 24};
 	c->n_ifaddrs = 1;
-	c->gateway4 = addr_v4(router);
+	c->gateway4 = rig_addr_v4(router);
 	c->mtu_bytes = 1500;
 	c->answer_ping = true;
 }
@@ -104,7 +95,7 @@ static struct conf *conf_create(const struct rig_params *params)
 	c->ports[RIG_PUBLIC].is_public = true;
 	crypto_random(c->private_key, sizeof(c->private_key));
 	c->listen_port = RIG_LISTEN_PORT;
-	c->inner_addrs[0] = addr_v4(RIG_INNER_SELF_V4);
+	c->inner_addrs[0] = rig_addr_v4(RIG_INNER_SELF_V4);
 	c->n_inner_addrs = 1;
 	c->max_peers = params->max_peers;
 	c->inner_mtu_bytes = RIG_INNER_MTU;
@@ -114,7 +105,7 @@ static struct conf *conf_create(const struct rig_params *params)
 	c->rekey_attempt_ns = noise_timing_default.rekey_attempt_ns;
 	c->rekey_timeout_ns = noise_timing_default.rekey_timeout_ns;
 	c->keepalive_ns = noise_timing_default.keepalive_ns;
-	c->pool[0] = (struct ip_prefix){addr_v4(RIG_POOL_V4), 96 + 26};
+	c->pool[0] = (struct ip_prefix){rig_addr_v4(RIG_POOL_V4), 96 + 26};
 	c->n_pool = 1;
 	c->lease_port_first = 1024;
 	c->lease_port_last = 65535;
@@ -322,8 +313,7 @@ static int path_up(struct rig *rig)
 	return 0;
 }
 
-/* Threads beside the workers' have the other CPUs, if there are any. */
-static int start_elsewhere(pthread_t *thread, void *(*body)(void *), void *arg)
+int rig_start_elsewhere(pthread_t *thread, void *(*body)(void *), void *arg)
 {
 	pthread_attr_t attr;
 	cpu_set_t cpus;
@@ -386,7 +376,7 @@ static int handshake_up(struct rig *rig)
 		grace_reader_online(rig->grace, rig->params.n_workers);
 		return 0;
 	}
-	if (start_elsewhere(&rig->handshake_thread, handshake_main, rig->handshake) != 0)
+	if (rig_start_elsewhere(&rig->handshake_thread, handshake_main, rig->handshake) != 0)
 		return -1;
 	rig->is_handshake_running = true;
 	return 0;
@@ -480,121 +470,4 @@ void rig_down(struct rig *rig)
 	rte_mempool_free(rig->mempool);
 	free(rig->conf);
 	*rig = (struct rig){0};
-}
-
-/* --- at work -----------------------------------------------------------------------------------
- */
-
-static void take_frames(struct rig *rig, struct mbox *from, uint64_t now_ns)
-{
-	void *frames[MAIL_BURST];
-	unsigned n = mbox_pop_burst(from, frames, MAIL_BURST);
-
-	for (unsigned i = 0; i < n; i++) {
-		struct rte_mbuf *m = frames[i];
-		struct path_punt punt = *(struct path_punt *)rte_mbuf_to_priv(m);
-
-		if (ip_is_none(&punt.next))
-			neigh_input(rig->neigh, punt.port_idx, m, now_ns);
-		else
-			neigh_hold(rig->neigh, punt.port_idx, &punt.next, m, now_ns);
-	}
-}
-
-unsigned rig_upkeep(struct rig *rig)
-{
-	uint64_t now_ns = rig_now_ns();
-	struct timespec wall;
-	unsigned n_done = 0;
-
-	for (unsigned i = 0; i < rig->params.n_workers; i++)
-		take_frames(rig, rig->mail[i].to_control, now_ns);
-	if (now_ns >= neigh_next_deadline_ns(rig->neigh))
-		neigh_tick(rig->neigh, now_ns);
-	peers_poll(rig->peers);
-	grace_poll(rig->grace);
-	if (!rig->is_handshake_running) {
-		clock_gettime(CLOCK_REALTIME, &wall);
-		n_done = handshake_turn(
-			rig->handshake, now_ns, (uint64_t)wall.tv_sec, (uint32_t)wall.tv_nsec);
-		grace_reader_quiescent(rig->grace, rig->params.n_workers);
-	}
-	return n_done;
-}
-
-int rig_peer_add(struct rig *rig, uint32_t peer_idx, const uint8_t public_key[CRYPTO_KEY_BYTES])
-{
-	struct peer_conf conf = {
-		.address4 = addr_v4(RIG_INNER_FIRST_V4 + peer_idx),
-		.forwarding = true,
-		.max_leases = rig->params.max_leases,
-	};
-	const char *culprit;
-	uint32_t got;
-	int rc;
-
-	snprintf(conf.name, sizeof(conf.name), "peer-%" PRIu32, peer_idx);
-	memcpy(conf.public_key, public_key, sizeof(conf.public_key));
-	rc = peer_add(rig->peers, &conf, &got, &culprit);
-	if (rc < 0)
-		return rc;
-	return got == peer_idx ? 0 : -ESTALE;
-}
-
-int rig_lease_open(struct rig *rig, uint32_t peer_idx, uint16_t inner_port, struct lease *out)
-{
-	struct lease_request req = {
-		.peer_idx = peer_idx,
-		.peer_max_leases = rig->params.max_leases,
-		.protos = LEASE_PROTO_UDP,
-		.inner_addr = addr_v4(RIG_INNER_FIRST_V4 + peer_idx),
-		.inner_port = inner_port,
-	};
-	const struct lease *lease;
-	int rc = lease_grant(rig->leases, &req, rig_now_ns(), &lease);
-
-	if (rc < 0)
-		return rc;
-	rc = doors_open(rig->doors, lease);
-	*out = *lease;
-	return rc;
-}
-
-/* --- the books ---------------------------------------------------------------------------------
- */
-
-bool rig_is_balanced(const struct rig *rig)
-{
-	for (unsigned i = 0; i < rig->params.n_workers; i++) {
-		const struct stats_worker *s = path_stats(rig->path, i);
-		const uint64_t *c = s->counter;
-
-		if (c[STATS_received] + c[STATS_handed_in] !=
-			c[STATS_forwarded] + c[STATS_consumed] + stats_dropped(s) +
-				c[STATS_handed_out] + c[STATS_holding])
-			return false;
-	}
-	return true;
-}
-
-uint64_t rig_dropped(const struct rig *rig)
-{
-	uint64_t n = 0;
-
-	for (unsigned i = 0; i < rig->params.n_workers; i++)
-		n += stats_dropped(path_stats(rig->path, i));
-	return n;
-}
-
-void rig_drops_print(const struct rig *rig)
-{
-	for (unsigned i = 0; i < rig->params.n_workers; i++) {
-		const struct stats_worker *s = path_stats(rig->path, i);
-
-		for (unsigned k = 0; k < STATS_N_DROPS; k++)
-			if (s->drop[k])
-				fprintf(stderr,
-					"portier-bench: worker %u dropped %" PRIu64 ": %s\n", i,
-					s->drop[k], stats_drop_help(k));
-	}
 }

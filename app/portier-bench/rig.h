@@ -14,6 +14,7 @@
 
 #include <rte_ring.h>
 
+#include "base/bytes.h"
 #include "conf/conf.h"
 #include "lease/lease.h"
 #include "port/port.h"
@@ -65,6 +66,7 @@ struct rig {
 	struct handshake *handshake;
 	pthread_t handshake_thread;
 	bool is_handshake_running;
+	bool has_control_thread; /* rig_upkeep leaves control's part to it */
 	struct path *path;
 	struct path_worker *workers[RIG_WORKERS_MAX];
 };
@@ -80,6 +82,14 @@ struct rig {
 #define RIG_OUTER_FIRST_V4   0x64400000u /* 100.64.0.0: peer i adds i */
 #define RIG_INTERNET_V4	     0xc6120000u /* 198.18.0.0/15 */
 
+static inline struct ip_addr rig_addr_v4(uint32_t v4)
+{
+	uint8_t bytes[4];
+
+	store_be32(bytes, v4);
+	return ip_from_v4(bytes);
+}
+
 /* DPDK itself, once a process. 0 or -1, with a sentence. */
 int rig_eal_up(bool is_huge, unsigned memory_mb, char fault[static RIG_FAULT_CHARS]);
 
@@ -94,12 +104,21 @@ void rig_clock_skip(uint64_t ns);
 /* What the control thread and, without one of its own, the handshake thread do: one turn each.
  * Returns how much the handshake thread did. */
 unsigned rig_upkeep(struct rig *rig);
+/* The control part of it. */
+void rig_control_turn(struct rig *rig);
+/* A thread on the CPUs that the caller's thread does not use, if there are any. 0 or an errno. */
+int rig_start_elsewhere(pthread_t *thread, void *(*body)(void *), void *arg);
 /* One turn of a worker, as in its loop: the turn, then its quiescent point. */
 static inline void rig_turn(struct rig *rig, unsigned worker)
 {
 	path_worker_turn(rig->workers[worker]);
 	grace_reader_quiescent(rig->grace, worker);
 }
+
+/* The caller's workers, and its handshake thread by hand, look at no table until they resume: no
+ * grace period waits for them. */
+void rig_rest(struct rig *rig);
+void rig_resume(struct rig *rig);
 
 /* Add peer number peer_idx (they come in order, from 0), forwarding on. 0 or -errno. */
 int rig_peer_add(struct rig *rig, uint32_t peer_idx, const uint8_t public_key[CRYPTO_KEY_BYTES]);

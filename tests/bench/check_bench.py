@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 
-NAMES = ("aead", "in", "out", "both", "leases", "peers", "handover", "handshake", "rekey",
+NAMES = ("aead", "in", "out", "both", "leases", "peers", "handover", "handshake", "rekey", "churn",
          "latency", "ndr", "memory")
 HEAD = {"bench": str, "version": str, "date": str, "cpu": str, "tsc_hz": int, "quick": bool,
         "burst": int, "repeats": int, "seed": int, "rows": list}
@@ -26,6 +26,9 @@ OTHER_ROWS = {
                   "x25519_per_s": float, "bound_per_s": float, "of_bound": float, "lost": int},
     "rekey": {"size": str, "bytes": int, "cycles_per_pkt": float, "quiet_cycles_per_pkt": float,
               "slow_down_pct": float, "rekeys": int, "slowest_turn_us": float, "lost": int},
+    "churn": {"size": str, "bytes": int, "cycles_per_pkt": float, "quiet_cycles_per_pkt": float,
+              "slow_down_pct": float, "updates_per_s": float, "slowest_turn_us": float,
+              "lost": int},
     "latency": {"size": str, "bytes": int, "load_pct": int, "offered_mpps": float, "p50_us": float,
                 "p99_us": float, "p999_us": float, "lost": int},
     "ndr": {"size": str, "bytes": int, "ndr_mpps": float, "pdr_mpps": float, "trials": int,
@@ -45,6 +48,7 @@ WANTED = {
     "handover": {"wrong_pct": {0, 50, 100}, "way": {"in", "out"}},
     "handshake": {"peers": {10, 100}, "lost": {0}},
     "rekey": {"handshakes": {"untimed", "beside"}, "way": {"in", "out"}, "lost": {0}},
+    "churn": {"lost": {0}},
     "latency": {"load_pct": {10, 50, 90}, "way": {"in", "out"}},
     "ndr": {"way": {"in", "out"}, "lost": {0}},
     "memory": {"what": None},
@@ -92,6 +96,8 @@ def check_report(name, report):
         expect(row.get("cycles_per_pkt", 1) > 0, f"{where}: no time passed")
         if name == "rekey":
             expect(row["rekeys"] > 0, f"{where}: nobody rekeyed")
+        if name == "churn":
+            expect(row["updates_per_s"] > 0, f"{where}: no lease changed")
         if name == "latency":
             expect(0 < row["p50_us"] <= row["p99_us"] <= row["p999_us"], f"{where}: no quantiles")
         if name == "ndr":
