@@ -87,6 +87,19 @@ static int check_address(
 		text, use, accepts);
 }
 
+/* A peer behind an address of ours would be sent its packets round and round. */
+static int check_endpoint(struct ctl *c, const struct ip_endpoint *e, struct rpc_fault *fault)
+{
+	const char *use = e->port == 0 ? NULL : gateway_use(c, &e->addr);
+	char text[IP_TEXT_CHARS];
+
+	if (use == NULL)
+		return 0;
+	ip_endpoint_format(e, text);
+	return rpc_fault_set(fault, RPC_REFUSED, text, "the peer's own address and UDP port",
+		"endpoint %s is %s; accepted: the peer's own address and UDP port", text, use);
+}
+
 static int check_conf(struct ctl *c, const struct peer_conf *conf, struct rpc_fault *fault)
 {
 	static const uint8_t zero[CRYPTO_KEY_BYTES];
@@ -106,7 +119,8 @@ static int check_conf(struct ctl *c, const struct peer_conf *conf, struct rpc_fa
 			"address4, address6 or both",
 			"the peer would have no inner address; accepted: address4, address6 or "
 			"both");
-	if (check_address(c, &conf->address4, "address4", fault) != 0)
+	if (check_address(c, &conf->address4, "address4", fault) != 0 ||
+		check_endpoint(c, &conf->endpoint, fault) != 0)
 		return -EINVAL;
 	return check_address(c, &conf->address6, "address6", fault);
 }
