@@ -52,6 +52,7 @@ void path_wheel_arm(struct path_wheel *wheel, struct peer_hot *hot, uint64_t due
 struct peer_hot *path_wheel_next(struct path_wheel *wheel, uint64_t now_ns)
 {
 	uint64_t now_tick = tick_of(now_ns);
+	unsigned n_put_back = 0;
 
 	/* After a long pause one round meets everybody. */
 	if (now_tick > wheel->tick + WHEEL_SLOTS)
@@ -69,6 +70,9 @@ struct peer_hot *path_wheel_next(struct path_wheel *wheel, uint64_t now_ns)
 		if (hot->wheel_due_ns <= now_ns)
 			return hot;
 		path_wheel_arm(wheel, hot, hot->wheel_due_ns);
+		/* After a pause there may be as many as there are peers: the rest, next turn. */
+		if (++n_put_back == WHEEL_PUT_BACK_MAX)
+			return NULL;
 	}
 	return NULL;
 }

@@ -95,6 +95,8 @@ struct path_rx_queue {
 
 #define WHEEL_SLOTS	1024
 #define WHEEL_TICK_LOG2 23 /* 8.4 ms; 8.6 s for a round */
+/* Peers put back by one look: some 10 us. */
+#define WHEEL_PUT_BACK_MAX 256
 
 /* Peers of this worker by the time their session wants a look. */
 struct path_wheel {
@@ -209,8 +211,7 @@ static inline void path_answer(struct path_worker *w, struct rte_mbuf *m)
 	path_meta(m)->is_originated = true;
 }
 
-/* A door's counters share a line with what control reads: the time is written at most this often.
- */
+/* Times in lines that control reads are written at most this often. */
 #define PATH_USED_REFRESH_NS (250 * NS_IN_MS)
 
 static inline void path_door_used(const struct path_worker *w, struct door *door)
@@ -300,7 +301,7 @@ unsigned path_mail_turn(struct path_worker *w);
 void path_wheel_init(struct path_wheel *wheel, uint64_t now_ns);
 void path_wheel_arm(struct path_wheel *wheel, struct peer_hot *hot, uint64_t due_ns);
 void path_wheel_remove(struct peer_hot *hot);
-/* One peer that is due, taken out of the wheel; NULL: none is. */
+/* One peer that is due, taken out of the wheel; NULL: none is, or enough was looked at for now. */
 struct peer_hot *path_wheel_next(struct path_wheel *wheel, uint64_t now_ns);
 void path_timers_turn(struct path_worker *w);
 

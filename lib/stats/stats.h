@@ -6,8 +6,8 @@
  *            received + handed_in ==
  *            forwarded + consumed + dropped + handed_out + holding.
  *            Packets that the gateway makes itself (handshakes, keepalives, answers, neighbour
- *            requests) are originated, not received: originated == originated_sent +
- * originated_lost.
+ *            requests) are originated, not received:
+ *            originated == originated_sent + originated_lost.
  */
 #ifndef PORTIER_STATS_H
 #define PORTIER_STATS_H

@@ -45,6 +45,37 @@ static void test_empty(void **state)
 	assert_null(path_wheel_next(&wheel, START_NS + 100 * HORIZON_NS));
 }
 
+static unsigned count_in_slot(uint64_t tick)
+{
+	unsigned n = 0;
+
+	for (struct peer_hot *hot = wheel.slots[tick % WHEEL_SLOTS]; hot; hot = hot->wheel_next)
+		n++;
+	return n;
+}
+
+/* All wait in the last slot; when it comes up, one look puts back no more than it may. */
+static void test_one_look_is_bounded(void **state)
+{
+	static struct peer_hot hots[3 * WHEEL_PUT_BACK_MAX];
+	uint64_t last_tick = wheel.tick + WHEEL_SLOTS - 1;
+	uint64_t now_ns = START_NS + 2 * HORIZON_NS;
+
+	memset(hots, 0, sizeof(hots));
+	for (size_t i = 0; i < RTE_DIM(hots); i++)
+		path_wheel_arm(&wheel, &hots[i], START_NS + 100 * HORIZON_NS);
+	assert_int_equal(count_in_slot(last_tick), RTE_DIM(hots));
+	for (unsigned looks = 1; looks <= 3; looks++) {
+		assert_null(path_wheel_next(&wheel, now_ns));
+		assert_int_equal(count_in_wheel(), RTE_DIM(hots));
+		if (looks < 3)
+			assert_true(wheel.tick << WHEEL_TICK_LOG2 < now_ns - TICK_NS);
+	}
+	assert_null(path_wheel_next(&wheel, now_ns));
+	for (size_t i = 0; i < RTE_DIM(hots); i++)
+		path_wheel_remove(&hots[i]);
+}
+
 /* Looked at every quarter of a tick: at the deadline or within one tick and a look after it. */
 static void test_never_early_and_at_most_a_tick_late(void **state)
 {
@@ -181,6 +212,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_empty, setup),
+		cmocka_unit_test_setup(test_one_look_is_bounded, setup),
 		cmocka_unit_test_setup(test_never_early_and_at_most_a_tick_late, setup),
 		cmocka_unit_test_setup(test_past_deadlines_are_due_at_once, setup),
 		cmocka_unit_test_setup(test_never_is_not_in_the_wheel, setup),
