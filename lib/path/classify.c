@@ -191,6 +191,12 @@ static void classify(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *
 		path_drop(w, m, STATS_DROP_rx_segmented);
 		return;
 	}
+	/* A device that fills buffers from their very beginning leaves no room for outer headers.
+	 */
+	if (unlikely(rte_pktmbuf_headroom(m) < PKT_HEADROOM_BYTES)) {
+		path_drop(w, m, STATS_DROP_internal);
+		return;
+	}
 	if (m->data_len < RTE_ETHER_HDR_LEN) {
 		path_drop(w, m, STATS_DROP_rx_truncated);
 		return;

@@ -68,7 +68,8 @@ static void touch_peer(struct path_worker *w, const struct run *run)
 	path_endpoint_set(w, hot, run->path);
 	hot->rx_pkts += run->n_pkts;
 	hot->rx_bytes += run->n_bytes;
-	hot->last_received_ns = w->now_ns;
+	if (w->now_ns - hot->last_received_ns >= PATH_USED_REFRESH_NS)
+		hot->last_received_ns = w->now_ns;
 	actions = noise_session_received(
 		&hot->session, &w->path->timing, run->keypair, run->has_data, w->now_ns, &retired);
 	path_session_act(w, hot, actions, &retired);

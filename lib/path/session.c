@@ -104,6 +104,12 @@ void path_hold_drop(struct path_worker *w, struct peer_hot *hot, enum stats_drop
 		path_drop(w, pkts[i], reason);
 }
 
+static void set_path(struct peer_hot *hot, const struct peer_path *path)
+{
+	peer_hot_path_set(hot, path);
+	hot->outer.fresh_until_ns = 0;
+}
+
 void path_endpoint_set(struct path_worker *w, struct peer_hot *hot, const struct peer_path *path)
 {
 	bool is_new = hot->path.remote.port == 0;
@@ -114,8 +120,7 @@ void path_endpoint_set(struct path_worker *w, struct peer_hot *hot, const struct
 		return;
 	if (!is_new)
 		w->stats.counter[STATS_roamed]++;
-	peer_hot_path_set(hot, path);
-	hot->outer.fresh_until_ns = 0;
+	set_path(hot, path);
 }
 
 static void send_message(struct path_worker *w, struct rte_mbuf *m, const struct peer_path *path)
@@ -154,7 +159,7 @@ static void set_peer(struct path_worker *w, const struct peer_order *o)
 	noise_session_set_persistent_keepalive(
 		&hot->session, o->persistent_keepalive_ns, w->now_ns);
 	if (o->path.remote.port != 0)
-		path_endpoint_set(w, hot, &o->path);
+		set_path(hot, &o->path);
 	path_session_act(w, hot, 0, &none);
 }
 
