@@ -132,6 +132,21 @@ static int ports_up(struct boot *b, char *fault)
 	return 0;
 }
 
+/* What rings can hold at once; with fewer buffers than that, a full ring starves the others. */
+static void warn_mbufs(const struct boot *b)
+{
+	uint64_t n_ring_pkts = 0;
+
+	for (unsigned i = 0; i < b->n_ports; i++)
+		n_ring_pkts += (uint64_t)b->ports[i].n_rx_queues * b->conf->ports[i].rx_ring_pkts +
+			       (uint64_t)b->ports[i].n_tx_queues * b->conf->ports[i].tx_ring_pkts;
+	if (n_ring_pkts > b->conf->n_mbufs)
+		log_warn("eal.mbufs = %u is less than the %" PRIu64
+			 " packets that the rings of the "
+			 "ports hold; raise it, or lower rx_ring and tx_ring",
+			b->conf->n_mbufs, n_ring_pkts);
+}
+
 /* A worker that crosses sockets for every packet works, at a price the operator should know. */
 static void warn_numa(const struct boot *b)
 {
@@ -393,6 +408,7 @@ int boot_up(struct boot *b, const struct conf *conf, struct event_base *base,
 	if (eal_up(b, fault) < 0 || ports_up(b, fault) < 0)
 		return -1;
 	warn_numa(b);
+	warn_mbufs(b);
 	if (tables_up(b, fault) < 0 || path_up(b, fault) < 0 || handshake_up(b, fault) < 0 ||
 		workers_up(b, fault) < 0 || ctl_up(b, fault) < 0)
 		return -1;

@@ -1,4 +1,5 @@
 /* portier - the gateway's command line. */
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -47,16 +48,21 @@ static int run(const struct conf *conf)
 
 	/* Without the precise timer, short waits are rounded up to milliseconds of a cached clock.
 	 */
-	event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
-	base = event_base_new_with_config(config);
-	event_config_free(config);
+	base = NULL;
+	if (config) {
+		event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
+		base = event_base_new_with_config(config);
+		event_config_free(config);
+	}
 	if (!base) {
 		log_error("no event loop: out of memory or descriptors");
 		return EXIT_FAILED;
 	}
 	if (boot_up(&boot, conf, base, fault) < 0)
 		log_error("%s", fault);
-	else if (control_run(&boot) == 0)
+	else if (control_run(&boot) < 0)
+		log_error("the event loop ended: out of memory or descriptors");
+	else
 		rc = EXIT_SUCCESS;
 	boot_down(&boot);
 	event_base_free(base);
@@ -112,7 +118,12 @@ int main(int argc, char **argv)
 			stderr);
 		return EXIT_FAILED;
 	}
-	if (conf_load(path, print_fault, NULL, &conf) < 0)
+	rc = conf_load(path, print_fault, NULL, &conf);
+	if (rc == -ENOMEM) {
+		fprintf(stderr, "portier: out of memory while reading %s\n", path);
+		return EXIT_FAILED;
+	}
+	if (rc < 0)
 		return EXIT_CONFIG;
 	if (only_check) {
 		printf("%s: sound\n", path);
