@@ -156,11 +156,11 @@ def once(address, port):
 
 
 def hold(address, port, path):
-    """An established flow, alive as long as bytes return; a byte unanswered for 1 s ends it."""
+    """An established flow, alive as long as bytes return; a byte unanswered for 4 s ends it."""
     with socket.create_connection((address, port), timeout=5) as sock, open(path, "ab") as out:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.sendall(b"h")
-        sock.settimeout(1)
+        sock.settimeout(4)
         while True:
             sock.sendall(b"x")
             if sock.recv(1) != b"x":
