@@ -15,6 +15,7 @@ struct aead {
 static const struct aead_ops *const backends[] = {
 	[AEAD_IPSEC_MB] = &aead_ipsec_mb_ops,
 	[AEAD_OPENSSL] = &aead_openssl_ops,
+	[AEAD_LANES] = &aead_lanes_ops,
 };
 
 #define N_BACKENDS RTE_DIM(backends)

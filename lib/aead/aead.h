@@ -2,10 +2,10 @@
  *
  * Spec:      RFC 8439, section 2.8, with the WireGuard nonce: 32 zero bits, then the 64-bit
  *            counter, little-endian; no associated data.
- * Back ends: libipsec-mb (burst API), OpenSSL EVP (cached context). Chosen once at start.
+ * Back ends: libipsec-mb (burst API), OpenSSL EVP (cached context), AVX-512 lanes that work across
+ *            the packets of a burst. Chosen once at start.
  * Threads:   one struct aead per worker, used by that worker only.
- * Contract:  a burst goes to the back end whole, so that one that works across packets can sit
- *            here.
+ * Contract:  a burst goes to the back end whole: the lanes win only by what is in one call.
  */
 #ifndef PORTIER_AEAD_H
 #define PORTIER_AEAD_H
@@ -33,6 +33,7 @@ enum aead_backend {
 	AEAD_AUTO = 0, /* the fastest that passes its self-test on this CPU */
 	AEAD_IPSEC_MB,
 	AEAD_OPENSSL,
+	AEAD_LANES,
 };
 
 const char *aead_backend_name(enum aead_backend b);

@@ -23,6 +23,7 @@ struct aead_ops {
 
 extern const struct aead_ops aead_ipsec_mb_ops;
 extern const struct aead_ops aead_openssl_ops;
+extern const struct aead_ops aead_lanes_ops;
 
 /* Known vectors sealed and opened in one burst, and each of them refused when forged. */
 bool aead_selftest(const struct aead_ops *ops, void *state);

@@ -78,7 +78,7 @@ struct conf {
 	/* workers */
 	bool poll_always; /* workers.idle = "poll" (else "sleep") */
 	uint32_t max_sleep_us;
-	int aead_backend; /* enum aead_backend: 0 auto, 1 ipsec-mb, 2 openssl */
+	int aead_backend; /* enum aead_backend: 0 auto, 1 ipsec-mb, 2 openssl, 3 lanes */
 
 	struct conf_port ports[CONF_PORTS_MAX];
 	unsigned n_ports;

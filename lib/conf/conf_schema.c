@@ -7,7 +7,7 @@ static const struct conf_choice idle_choices[] = {{"sleep", 0}, {"poll", 1}, {NU
 
 /* enum aead_backend, which lives on a higher floor. */
 static const struct conf_choice aead_choices[] = {
-	{"auto", 0}, {"ipsec-mb", 1}, {"openssl", 2}, {NULL, 0}};
+	{"auto", 0}, {"ipsec-mb", 1}, {"openssl", 2}, {"lanes", 3}, {NULL, 0}};
 
 static const struct conf_choice level_choices[] = {{"error", LOG_LEVEL_ERROR},
 	{"warn", LOG_LEVEL_WARN}, {"info", LOG_LEVEL_INFO}, {"debug", LOG_LEVEL_DEBUG}, {NULL, 0}};

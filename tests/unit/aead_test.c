@@ -1,4 +1,5 @@
-/* Both back ends against libsodium: every length, mixed bursts, in place and not, forgeries, edges.
+/* All back ends of this CPU against libsodium: every length, mixed bursts, in place and not,
+ * forgeries, edges.
  */
 #include "aead/aead.h"
 #include "aead/backend.h"
@@ -29,7 +30,9 @@ struct packet {
 static struct packet packets[AEAD_BURST_MAX];
 static struct aead_job jobs[AEAD_BURST_MAX];
 
-static const enum aead_backend both[] = {AEAD_IPSEC_MB, AEAD_OPENSSL};
+/* Lanes come last: not every CPU has them. */
+static const enum aead_backend backends[] = {AEAD_IPSEC_MB, AEAD_OPENSSL, AEAD_LANES};
+static unsigned n_backends;
 
 static const uint64_t edges[] = {0, 1, 255, 256, UINT32_MAX, UINT32_MAX + 1ULL,
 	UINT64_MAX - (1 << 13) - 1, UINT64_MAX - 1, UINT64_MAX};
@@ -107,7 +110,7 @@ static void expect_opened(struct aead *a, uint16_t n, bool is_in_place, unsigned
 
 static struct aead *create(unsigned b)
 {
-	struct aead *a = aead_create(both[b], SOCKET_ID_ANY);
+	struct aead *a = aead_create(backends[b], SOCKET_ID_ANY);
 
 	assert_non_null(a);
 	return a;
@@ -115,7 +118,7 @@ static struct aead *create(unsigned b)
 
 static void test_every_length(void **state)
 {
-	for (unsigned b = 0; b < 2; b++) {
+	for (unsigned b = 0; b < n_backends; b++) {
 		struct aead *a = create(b);
 
 		for (uint32_t len = 0; len <= LEN_MAX; len++) {
@@ -131,7 +134,7 @@ static void test_every_length(void **state)
 
 static void test_mixed_bursts(void **state)
 {
-	for (unsigned b = 0; b < 2; b++) {
+	for (unsigned b = 0; b < n_backends; b++) {
 		struct aead *a = create(b);
 
 		aead_seal_burst(a, jobs, 0);
@@ -153,7 +156,7 @@ static void test_forgeries(void **state)
 {
 	static const uint32_t lens[] = {0, 1, 16, 64, 65, 300, 1420};
 
-	for (unsigned b = 0; b < 2; b++) {
+	for (unsigned b = 0; b < n_backends; b++) {
 		struct aead *a = create(b);
 
 		for (unsigned l = 0; l < RTE_DIM(lens); l++) {
@@ -194,7 +197,7 @@ static void test_stays_inside(void **state)
 	assert_ptr_not_equal(map, MAP_FAILED);
 	assert_int_equal(mprotect(src_end, (size_t)page, PROT_NONE), 0);
 	assert_int_equal(mprotect(dst_end, (size_t)page, PROT_NONE), 0);
-	for (unsigned b = 0; b < 2; b++) {
+	for (unsigned b = 0; b < n_backends; b++) {
 		struct aead *a = create(b);
 
 		for (uint32_t len = 0; len <= LEN_MAX; len++) {
@@ -221,20 +224,35 @@ static void test_select(void **state)
 	uint64_t cycles = 0;
 	enum aead_backend b;
 
-	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(aead_select(both[i], &cycles), both[i]);
+	for (unsigned i = 0; i < n_backends; i++) {
+		assert_int_equal(aead_select(backends[i], &cycles), backends[i]);
 		assert_true(cycles != 0);
-		printf("%s: %lu cycles\n", aead_backend_name(both[i]), (unsigned long)cycles);
+		printf("%s: %lu cycles\n", aead_backend_name(backends[i]), (unsigned long)cycles);
 	}
 	b = aead_select(AEAD_AUTO, NULL);
-	assert_true(b == AEAD_IPSEC_MB || b == AEAD_OPENSSL);
+	assert_true(b == AEAD_IPSEC_MB || b == AEAD_OPENSSL ||
+		    (b == AEAD_LANES && n_backends == RTE_DIM(backends)));
 	assert_int_equal(aead_select((enum aead_backend)99, NULL), AEAD_AUTO);
 	assert_null(aead_create(AEAD_AUTO, SOCKET_ID_ANY));
 	assert_null(aead_create((enum aead_backend)99, SOCKET_ID_ANY));
 	assert_string_equal(aead_backend_name(AEAD_IPSEC_MB), "ipsec-mb");
 	assert_string_equal(aead_backend_name(AEAD_OPENSSL), "openssl");
+	assert_string_equal(aead_backend_name(AEAD_LANES), "lanes");
 	assert_string_equal(aead_backend_name(AEAD_AUTO), "auto");
 	aead_destroy(NULL);
+}
+
+/* A CPU without AVX-512, or one that is to be taken for such, does as before. */
+static void test_lanes_forbidden(void **state)
+{
+	enum aead_backend b;
+
+	assert_int_equal(setenv("PORTIER_AEAD_LANES", "forbid", 1), 0);
+	assert_null(aead_create(AEAD_LANES, SOCKET_ID_ANY));
+	assert_int_equal(aead_select(AEAD_LANES, NULL), AEAD_AUTO);
+	b = aead_select(AEAD_AUTO, NULL);
+	assert_true(b == AEAD_IPSEC_MB || b == AEAD_OPENSSL);
+	assert_int_equal(unsetenv("PORTIER_AEAD_LANES"), 0);
 }
 
 /* A back end that is wrong in one way; the self-test must see each. */
@@ -284,10 +302,16 @@ int main(void)
 		cmocka_unit_test(test_forgeries),
 		cmocka_unit_test(test_stays_inside),
 		cmocka_unit_test(test_select),
+		cmocka_unit_test(test_lanes_forbidden),
 		cmocka_unit_test(test_selftest_sees_faults),
 	};
 
+	struct aead *lanes;
+
 	eal_start();
+	lanes = aead_create(AEAD_LANES, SOCKET_ID_ANY);
+	n_backends = lanes ? 3 : 2;
+	aead_destroy(lanes);
 	if (sodium_init() < 0)
 		return 1;
 	srandom((unsigned)eal_test_seed(8439));

@@ -1,0 +1,459 @@
+/* Bursts through the lanes against libsodium: lengths, mixtures, strides, forgeries, the ends of
+ * memory, and nothing left behind.
+ *
+ * PORTIER_TEST_PACKETS: so many packets at random instead of the short run's.
+ */
+#include "lanes_inside.h"
+#include "seeded.h"
+
+#include "base/bytes.h"
+#include "pkt/pkt.h"
+
+#include <sodium.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <cmocka.h>
+
+#define LEN_MAX	      1600u
+#define SEALED_MAX    (LEN_MAX + AEAD_TAG_BYTES)
+#define STRIDE_MAX    4096u
+#define FRONT	      128u /* bytes of a slot in front of the text */
+#define FILL	      0xa5
+#define SHORT_PACKETS 40000u
+
+static_assert(RTE_PKTMBUF_HEADROOM >= LANES_MAPPED_BEFORE, "mapped in front of a payload");
+
+static struct lanes *lanes;
+static struct aead_job jobs[AEAD_BURST_MAX];
+static uint8_t keys[AEAD_BURST_MAX][AEAD_KEY_BYTES];
+static uint8_t plain[AEAD_BURST_MAX][LEN_MAX];
+static uint8_t sealed[AEAD_BURST_MAX][SEALED_MAX]; /* as libsodium says */
+/* Where jobs read and write, at a stride; between them is FILL. */
+static uint8_t from[AEAD_BURST_MAX * STRIDE_MAX], to[AEAD_BURST_MAX * STRIDE_MAX];
+static uint32_t stride = 2304;
+
+static void draw_packet(unsigned i, uint32_t len)
+{
+	uint64_t counter = random_u64() >> random_below(64);
+	uint8_t nonce[12] = {0};
+
+	random_bytes(keys[i], AEAD_KEY_BYTES);
+	random_bytes(plain[i], len);
+	store_le64(nonce + 4, counter);
+	crypto_aead_chacha20poly1305_ietf_encrypt(
+		sealed[i], NULL, plain[i], len, NULL, 0, NULL, nonce, keys[i]);
+	jobs[i] = (struct aead_job){.key = keys[i], .counter = counter, .len = len};
+}
+
+/* Puts the n texts where the jobs are to find them. */
+static void aim(uint16_t n, bool is_seal, bool is_in_place)
+{
+	memset(to, FILL, (size_t)n * stride);
+	for (uint16_t i = 0; i < n; i++) {
+		uint8_t *src = (is_in_place ? to : from) + i * stride + FRONT;
+
+		if (is_seal)
+			memcpy(src, plain[i], jobs[i].len);
+		else
+			memcpy(src, sealed[i], jobs[i].len + AEAD_TAG_BYTES);
+		jobs[i].src = src;
+		jobs[i].dst = to + i * stride + FRONT;
+		jobs[i].is_authentic = false;
+	}
+}
+
+static void expect_fill(const uint8_t *p, size_t len)
+{
+	static uint8_t fill[STRIDE_MAX];
+
+	memset(fill, FILL, len);
+	assert_memory_equal(p, fill, len);
+}
+
+/* In the slot of packet i are len bytes of text and nothing else was written. */
+static void expect_slot(unsigned i, const void *text, size_t len)
+{
+	const uint8_t *slot = to + i * stride;
+
+	expect_fill(slot, FRONT);
+	assert_memory_equal(slot + FRONT, text, len);
+	expect_fill(slot + FRONT + len, stride - FRONT - len);
+}
+
+static void expect_sealed(uint16_t n, bool is_in_place)
+{
+	aim(n, true, is_in_place);
+	lanes_seal(lanes, jobs, n);
+	for (uint16_t i = 0; i < n; i++)
+		expect_slot(i, sealed[i], jobs[i].len + AEAD_TAG_BYTES);
+}
+
+/* forged: packets that were changed; their bytes stay as they are. */
+static void expect_opened(uint16_t n, bool is_in_place, uint64_t forged)
+{
+	aim(n, false, is_in_place);
+	lanes_open(lanes, jobs, n);
+	for (uint16_t i = 0; i < n; i++) {
+		uint32_t len = jobs[i].len;
+		bool is_forged = forged >> i & 1;
+
+		assert_int_equal(jobs[i].is_authentic, !is_forged);
+		if (is_in_place) {
+			/* Behind the text the tag stays. */
+			assert_memory_equal(jobs[i].dst, is_forged ? sealed[i] : plain[i], len);
+			memcpy(to + i * stride + FRONT, sealed[i], len);
+			expect_slot(i, sealed[i], len + AEAD_TAG_BYTES);
+		} else if (is_forged) {
+			expect_slot(i, NULL, 0);
+		} else {
+			expect_slot(i, plain[i], len);
+		}
+	}
+}
+
+/* One byte of some of the packets. Returns which. */
+static uint64_t forge(uint16_t n, unsigned one_in)
+{
+	uint64_t forged = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		if (random_below(one_in) != 0)
+			continue;
+		sealed[i][random_below(jobs[i].len + AEAD_TAG_BYTES)] ^=
+			(uint8_t)(1u << random_below(8));
+		forged |= 1ULL << i;
+	}
+	return forged;
+}
+
+static uint32_t draw_len(unsigned mixture, uint32_t base)
+{
+	static const uint32_t imix[] = {64, 64, 64, 64, 64, 64, 64, 576, 576, 576, 576, 1424};
+
+	switch (mixture) {
+	case 0:
+		return base;
+	case 1:
+		return random_below(LEN_MAX + 1);
+	case 2:
+		return random_below(130);
+	case 3:
+		return imix[random_below(12)];
+	case 4:
+		return base > 16 ? base - random_below(16) : base;
+	default:
+		return random_below(8) ? random_below(100) : LEN_MAX - random_below(200);
+	}
+}
+
+static void try_burst(uint16_t n, unsigned mixture, uint32_t base)
+{
+	for (uint16_t i = 0; i < n; i++)
+		draw_packet(i, draw_len(mixture, base));
+	expect_sealed(n, random_below(2));
+	expect_opened(n, random_below(2), 0);
+	expect_opened(n, random_below(2), forge(n, 1 + random_below(20)));
+}
+
+/* --- the tests ----------------------------------------------------------------------------------
+ */
+
+/* RFC 8439, 2.4.2: a nonce of this form, block counter 1. */
+static void test_rfc_text(void **state)
+{
+	static const char text[] =
+		"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for "
+		"the future, sunscreen would be it.";
+	static const char hex[] =
+		"6e2e359a2568f98041ba0728dd0d6981e97e7aec1d4360c20a27afccfd9fae0bf91b65c5524733ab"
+		"8f593dabcd62b3571639d624e65152ab8f530c359f0861d807ca0dbf500d6a6156a38e088a22b65e"
+		"52bc514d16ccf806818ce91ab77937365af90bbf74a35be6b40b8eedf2785e42874d";
+	uint8_t key[AEAD_KEY_BYTES], out[sizeof(text) + AEAD_TAG_BYTES], expected[sizeof(text) - 1];
+	struct aead_job job = {.key = key,
+		.counter = 0x4a000000,
+		.src = (const uint8_t *)text,
+		.dst = out,
+		.len = sizeof(expected)};
+
+	for (unsigned i = 0; i < sizeof(key); i++)
+		key[i] = (uint8_t)i;
+	sodium_hex2bin(expected, sizeof(expected), hex, strlen(hex), NULL, NULL, NULL);
+	lanes_seal(lanes, &job, 1);
+	assert_memory_equal(out, expected, sizeof(expected));
+}
+
+static void test_every_length(void **state)
+{
+	for (uint32_t len = 0; len <= LEN_MAX; len++)
+		try_burst(len % 8 == 0 ? 16 : (uint16_t)(1 + len % 7), 0, len);
+}
+
+static void test_every_burst_size(void **state)
+{
+	for (uint16_t n = 1; n <= AEAD_BURST_MAX; n++)
+		for (unsigned mixture = 0; mixture < 6; mixture++)
+			try_burst(n, mixture, random_below(LEN_MAX + 1));
+}
+
+static void test_random_bursts(void **state)
+{
+	const char *text = getenv("PORTIER_TEST_PACKETS");
+	uint64_t wanted = text ? strtoull(text, NULL, 0) : SHORT_PACKETS;
+
+	for (uint64_t done = 0; done < wanted;) {
+		uint16_t n = (uint16_t)(1 + random_below(AEAD_BURST_MAX));
+
+		try_burst(n, random_below(6), random_below(LEN_MAX + 1));
+		done += n;
+	}
+}
+
+/* 4096 sends the packets of a set along another way. */
+static void test_strides(void **state)
+{
+	static const uint32_t strides[] = {2048, 2304, 4096};
+
+	for (unsigned s = 0; s < 3; s++) {
+		stride = strides[s];
+		for (unsigned round = 0; round < 60; round++)
+			try_burst((uint16_t)(15 + random_below(AEAD_BURST_MAX - 14)), round % 6,
+				random_below(LEN_MAX + 1));
+	}
+	stride = 2304;
+}
+
+static void test_every_bit_of_the_tag(void **state)
+{
+	for (uint16_t n = 1; n <= 33; n += 16)
+		for (unsigned bit = 0; bit < 8 * AEAD_TAG_BYTES; bit++) {
+			unsigned victim = random_below(n);
+			uint8_t *byte;
+
+			for (uint16_t i = 0; i < n; i++)
+				draw_packet(i, random_below(200));
+			byte = &sealed[victim][jobs[victim].len + bit / 8];
+			*byte ^= (uint8_t)(1u << bit % 8);
+			expect_opened(n, bit % 2, 1ULL << victim);
+		}
+}
+
+static void test_every_byte_of_the_text(void **state)
+{
+	for (uint32_t len = 1; len <= 300; len += 23)
+		for (uint32_t at = 0; at < len; at++) {
+			for (uint16_t i = 0; i < 18; i++)
+				draw_packet(i, len);
+			sealed[at % 18][at] ^= (uint8_t)(1u << at % 8);
+			expect_opened(18, at % 2, 1ULL << at % 18);
+		}
+}
+
+/* Longer than LANES_LEN_MAX is refused; the others of the burst do not notice. */
+static void test_refuses_too_long(void **state)
+{
+	static uint8_t huge[2][LANES_LEN_MAX + 1 + AEAD_TAG_BYTES], expected[sizeof(huge[0])];
+	uint8_t nonce[12] = {0};
+
+	for (unsigned over = 0; over < 2; over++) {
+		uint32_t len = LANES_LEN_MAX + over;
+
+		for (uint16_t i = 0; i < 20; i++)
+			draw_packet(i, i);
+		store_le64(nonce + 4, 77);
+		memset(huge[0], 7, len);
+		crypto_aead_chacha20poly1305_ietf_encrypt(
+			expected, NULL, huge[0], len, NULL, 0, NULL, nonce, keys[20]);
+		if (over)
+			memset(expected, 0, sizeof(expected));
+		aim(20, true, true);
+		jobs[20] = (struct aead_job){
+			.key = keys[20], .counter = 77, .src = huge[0], .dst = huge[1], .len = len};
+		lanes_seal(lanes, jobs, 21);
+		assert_memory_equal(huge[1], expected, len + AEAD_TAG_BYTES);
+		for (uint16_t i = 0; i < 20; i++)
+			expect_slot(i, sealed[i], jobs[i].len + AEAD_TAG_BYTES);
+		aim(20, false, true);
+		jobs[20].src = jobs[20].dst = huge[1];
+		lanes_open(lanes, jobs, 21);
+		assert_int_equal(jobs[20].is_authentic, !over);
+		assert_int_equal(jobs[19].is_authentic, true);
+		assert_int_equal(huge[1][len - 1], over ? 0 : 7);
+	}
+}
+
+/* Texts that start where memory starts, and end where it ends. */
+static void test_stays_inside(void **state)
+{
+	const uint32_t room = 4096;
+	uint8_t *map = mmap(NULL, 2 * room * (AEAD_BURST_MAX + 1), PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_ptr_not_equal(map, MAP_FAILED);
+	for (unsigned i = 0; i <= AEAD_BURST_MAX; i++)
+		assert_int_equal(mprotect(map + 2 * room * i, room, PROT_NONE), 0);
+	for (uint32_t len = 0; len <= LEN_MAX; len += 1 + len / 400) {
+		uint16_t n = (uint16_t)(1 + random_below(20));
+		bool is_end = random_below(2);
+
+		for (uint16_t i = 0; i < n; i++) {
+			uint8_t *p = map + 2 * room * i + room;
+
+			draw_packet(i, random_below(4) ? len : random_below(len + 1));
+			p += is_end ? room - AEAD_TAG_BYTES - jobs[i].len : 0;
+			jobs[i].src = jobs[i].dst = memcpy(p, plain[i], jobs[i].len);
+		}
+		lanes_seal(lanes, jobs, n);
+		for (uint16_t i = 0; i < n; i++)
+			assert_memory_equal(jobs[i].src, sealed[i], jobs[i].len + AEAD_TAG_BYTES);
+		lanes_open(lanes, jobs, n);
+		for (uint16_t i = 0; i < n; i++)
+			assert_memory_equal(jobs[i].src, plain[i], jobs[i].len);
+	}
+	munmap(map, 2 * room * (AEAD_BURST_MAX + 1));
+}
+
+/* --- nothing stays ------------------------------------------------------------------------------
+ */
+
+#define SECRET_WORDS (AEAD_BURST_MAX * (8 + 3 * 16))
+#define STACK_BYTES  16384
+
+static uint32_t secrets[SECRET_WORDS];
+static unsigned n_secrets;
+
+static int compare_words(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Keys, Poly1305 keys, and the first blocks of key stream. */
+static void collect_secrets(uint16_t n)
+{
+	static const uint8_t zeros[192];
+	uint8_t nonce[12] = {0};
+
+	n_secrets = 0;
+	for (uint16_t i = 0; i < n; i++) {
+		store_le64(nonce + 4, jobs[i].counter);
+		memcpy(secrets + n_secrets, keys[i], 32);
+		crypto_stream_chacha20_ietf_xor(
+			(uint8_t *)(secrets + n_secrets + 8), zeros, 192, nonce, keys[i]);
+		n_secrets += 8 + 48;
+	}
+	qsort(secrets, n_secrets, sizeof(secrets[0]), compare_words);
+}
+
+/* How many words of a memory are secrets: one or two are chance. */
+static unsigned count_secrets(const volatile void *memory, size_t bytes)
+{
+	const volatile uint32_t *words = memory;
+	unsigned n = 0;
+
+	for (size_t i = 0; i < bytes / 4; i++) {
+		uint32_t word = words[i];
+
+		n += bsearch(&word, secrets, n_secrets, sizeof(word), compare_words) != NULL;
+	}
+	return n;
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+#define HAS_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAS_ASAN 1
+#endif
+#endif
+#ifndef HAS_ASAN
+#define HAS_ASAN 0
+#endif
+
+/* A copy of what lies below the caller's frame; made before anything else is called. */
+static uint8_t stack_copy[STACK_BYTES];
+
+static __attribute__((noinline)) void copy_stack(void)
+{
+	volatile uint8_t here[STACK_BYTES];
+
+	__asm__ volatile("" : : "r"(here) : "memory");
+	for (size_t i = 0; i < sizeof(here); i++)
+		stack_copy[i] = here[i];
+}
+
+static void expect_wiped(uint16_t n, bool is_seal)
+{
+	static uint8_t registers[INSIDE_REGISTERS];
+
+	aim(n, is_seal, true);
+	collect_secrets(n);
+	if (is_seal)
+		lanes_seal(lanes, jobs, n);
+	else
+		lanes_open(lanes, jobs, n);
+	copy_stack();
+	assert_in_range(count_secrets(lanes, lanes_bytes()), 0, 1);
+	/* Red zones make frames larger than what is wiped. */
+	if (!HAS_ASAN)
+		assert_in_range(count_secrets(stack_copy, sizeof(stack_copy)), 0, 1);
+	if (is_seal) {
+		aim(n, true, true);
+		inside_seal_registers(lanes, jobs, n, registers);
+		for (unsigned i = 0; i < sizeof(registers); i++)
+			assert_int_equal(registers[i], 0);
+	}
+}
+
+static void test_leaves_nothing(void **state)
+{
+	static const uint16_t sizes[] = {1, 3, 9, 16, 31, 48, 64};
+
+	for (unsigned s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++)
+		for (unsigned mixture = 0; mixture < 6; mixture++) {
+			for (uint16_t i = 0; i < sizes[s]; i++)
+				draw_packet(i, draw_len(mixture, 700));
+			expect_wiped(sizes[s], true);
+			expect_wiped(sizes[s], false);
+			forge(sizes[s], 6);
+			expect_wiped(sizes[s], false);
+		}
+	/* The test can see what it looks for. */
+	assert_in_range(count_secrets(keys, sizeof(keys)), 64, UINT32_MAX);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rfc_text),
+		cmocka_unit_test(test_every_length),
+		cmocka_unit_test(test_every_burst_size),
+		cmocka_unit_test(test_random_bursts),
+		cmocka_unit_test(test_strides),
+		cmocka_unit_test(test_every_bit_of_the_tag),
+		cmocka_unit_test(test_every_byte_of_the_text),
+		cmocka_unit_test(test_refuses_too_long),
+		cmocka_unit_test(test_stays_inside),
+		cmocka_unit_test(test_leaves_nothing),
+	};
+	int failed;
+
+	if (!lanes_can_run()) {
+		printf("this CPU has no AVX-512 with IFMA and VBMI2\n");
+		return 77;
+	}
+	lanes = aligned_alloc(
+		LANES_ALIGN, (lanes_bytes() + LANES_ALIGN - 1) & ~(LANES_ALIGN - 1ULL));
+	if (!lanes || sodium_init() < 0)
+		return 1;
+	memset(lanes, 0, lanes_bytes());
+	random_seed();
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	free(lanes);
+	return failed;
+}
