@@ -42,7 +42,7 @@ in_client wg set "$WG" peer "$(<"$RUN/gateway.pub")" remove
 in_client wg set "$WG" peer "$(<"$RUN/gateway.pub")" allowed-ips 0.0.0.0/0,::/0 \
 	endpoint "$CLIENT_ENDPOINT" preshared-key "$RUN/other.psk"
 client_connect
-ctl peer show client | grep -q "preshared key *yes" || fail "peer show does not say that there is one"
+ctl peer show client | grep -q "preshared key *yes" || fail "peer show does not say so"
 ctl peer show client | grep -qF "$(<"$RUN/other.psk")" && fail "peer show tells the key"
 grep -qF -e "$(<"$RUN/client.psk")" -e "$(<"$RUN/other.psk")" "$RUN/gateway.log" &&
 	fail "the log tells a key"

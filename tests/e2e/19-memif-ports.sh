@@ -62,7 +62,7 @@ send_datagrams()
 		for n in range($N_DATAGRAMS):
 		    sock.sendto(b"%d" % n, ("$HOST", 9))
 	PY
-	far_counts $N_DATAGRAMS
+	far_counts "$N_DATAGRAMS"
 }
 eventually 20 "they arrive" send_datagrams
 
