@@ -28,7 +28,7 @@ cookies_go_out()
 }
 eventually 10 "cookies go out" cookies_go_out
 
-step "a flow goes on: each byte is back within a second"
+step "a flow goes on: each byte is back in time"
 hold_flow
 must "a transfer" transfer get 20000000
 

@@ -9,7 +9,7 @@ export PORTIER_BUILD=$BUILD
 nothing_is_left()
 {
 	[[ -z $(ip netns list) && ! -e /run/portier-demo ]] &&
-		! pgrep -f 'wireguard-go|http.server|portier -c'
+		! pgrep -f 'wireguard-go|http.server|portier -c' >/dev/null
 }
 
 said()
