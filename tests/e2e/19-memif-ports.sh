@@ -24,10 +24,11 @@ ports = (
 PORTS
 }
 
+# As many workers as the other end: a queue that the client end does not make takes no packet.
 far_conf()
 {
 	cat <<CONF
-eal = { lcores = [ 0, 0 ]; huge = false; memory_mb = 256; mbufs = 16384; };
+eal = { lcores = [ $(conf_lcores) ]; huge = false; memory_mb = 256; mbufs = 16384; };
 ports = ( $(memif_port far client) roles = [ "tunnel", "public" ]; addresses = [ "$HOST/24" ]; } );
 tunnel = { private_key_file = "$RUN/gateway.key"; inner_addresses = [ "100.64.1.1" ]; };
 public = { pool = [ "192.0.2.128/28" ]; };
