@@ -2,36 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-
-static long count_preemptions(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_THREAD, &usage);
-	return usage.ru_nivcsw;
-}
-
-void watch_begin(struct sample_watch *w)
-{
-	w->n_preemptions = count_preemptions();
-}
-
-bool watch_saw_interruption(struct sample_watch *w, uint64_t cycles)
-{
-	long n;
-
-	if ((double)cycles > w->usual_cycles * 1.5) {
-		n = count_preemptions();
-		if (n != w->n_preemptions) {
-			w->n_preemptions = n;
-			w->n_interrupted++;
-			return true;
-		}
-	}
-	w->usual_cycles += ((double)cycles - w->usual_cycles) / 64;
-	return false;
-}
 
 /* By cycles a packet, without division. */
 static int compare_bursts(const void *a, const void *b)
@@ -69,28 +39,6 @@ struct sample_figure sample_figure(struct sample *s)
 		f.mean = (double)all_cycles / (double)all_pkts;
 	}
 	return f;
-}
-
-void sample_course(const struct sample *s, struct sample_course *out)
-{
-	double now = 0;
-	uint32_t at = 0;
-
-	for (unsigned slot = 0; slot < SAMPLE_SLOTS; slot++) {
-		uint32_t end = (uint32_t)((uint64_t)s->n * (slot + 1) / SAMPLE_SLOTS);
-		double cycles = 0, n_pkts = 0, slowest = 0;
-
-		for (; at < end; at++) {
-			cycles += s->bursts[at].cycles;
-			n_pkts += s->bursts[at].n_pkts;
-			if (s->bursts[at].cycles > slowest)
-				slowest = s->bursts[at].cycles;
-		}
-		now += cycles;
-		out->ends_cycles[slot] = now;
-		out->cycles[slot] = n_pkts > 0 ? cycles / n_pkts : 0;
-		out->slowest[slot] = slowest;
-	}
 }
 
 static int compare_doubles(const void *a, const void *b)

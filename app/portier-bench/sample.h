@@ -1,13 +1,12 @@
 /* sample.h - from timed bursts to a figure, and from repeated figures to a median and its spread.
  *
- * A machine that others share interrupts: bursts during which the core was taken away are left out,
- * and the figure of a trial is the mean over the others without the slowest SAMPLE_CUT_PCT per cent
- * of them. The mean with those, and the slowest burst, are kept beside it.
+ * A machine that others share interrupts: the figure of a trial is the mean over its bursts without
+ * the slowest SAMPLE_CUT_PCT per cent of them. The plain mean and the slowest burst are kept beside
+ * it.
  */
 #ifndef PORTIER_BENCH_SAMPLE_H
 #define PORTIER_BENCH_SAMPLE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #define SAMPLE_CUT_PCT	   2
@@ -30,18 +29,6 @@ struct sample_figure {
 	uint64_t n_kept_pkts;
 };
 
-/* Was a burst interrupted: did the kernel give the core to others meanwhile? Asked only of bursts
- * that took half as long again as usual, because asking is a system call. */
-struct sample_watch {
-	long n_preemptions;
-	double usual_cycles;
-	uint32_t n_interrupted;
-};
-/* Before a stretch of timed bursts: what happened until now is nobody's. */
-void watch_begin(struct sample_watch *w);
-/* Right after a burst. */
-bool watch_saw_interruption(struct sample_watch *w, uint64_t cycles);
-
 /* The same over all repeats of a trial. */
 struct sample_series {
 	unsigned n;
@@ -55,15 +42,6 @@ static inline void sample_add(struct sample *s, uint64_t cycles, uint32_t n_pkts
 			cycles < UINT32_MAX ? (uint32_t)cycles : UINT32_MAX, n_pkts, s->n};
 	s->n += s->n < SAMPLE_BURSTS_MAX;
 }
-
-/* The course of a trial, in SAMPLE_SLOTS parts of as many bursts each. Before sample_figure. */
-#define SAMPLE_SLOTS 50
-struct sample_course {
-	double ends_cycles[SAMPLE_SLOTS]; /* since the trial began: time that the gateway worked */
-	double cycles[SAMPLE_SLOTS];	  /* a packet */
-	double slowest[SAMPLE_SLOTS];	  /* burst, in cycles */
-};
-void sample_course(const struct sample *s, struct sample_course *out);
 
 /* Reorders the bursts. Zeros when there is none. */
 struct sample_figure sample_figure(struct sample *s);
