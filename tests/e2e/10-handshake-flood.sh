@@ -19,7 +19,7 @@ lease_open --proto tcp --to-port 5001
 
 step "the flood begins"
 before=$(handshakes cookie_sent)
-spawn client "$TOOLS/flood.py" wan0 192.0.2.254 $ENTRY 51820 "$(<"$RUN/gateway.pub")" 12 \
+spawn client "$TOOLS/flood.py" wan0 192.0.2.254 $ENTRY 51820 "$(<"$RUN/gateway.pub")" 25 \
 	>"$RUN/flood.log" 2>&1
 flood=$SPAWNED
 cookies_go_out()
