@@ -34,10 +34,12 @@ static void check_all(struct conf_ctx *ctx)
 {
 	conf_check_host(ctx);
 	conf_check_ports(ctx);
-	conf_check_pool(ctx);
+	conf_check_pools(ctx);
 	conf_check_tunnel(ctx);
 	conf_check_lease_rules(ctx);
+	conf_check_nat(ctx);
 	conf_check_peers(ctx);
+	conf_check_routes(ctx);
 	conf_check_leases(ctx);
 }
 

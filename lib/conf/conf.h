@@ -26,6 +26,9 @@
 #define CONF_WORKERS_MAX  64
 #define CONF_LABEL_CHARS  64
 #define CONF_SOURCES_MAX  8
+#define CONF_EXEMPT_MAX	  64
+#define CONF_BLOCKED_MAX  64
+#define CONF_ROUTES_MAX	  4
 #define CONF_FAULT_CHARS  512
 
 struct conf_port {
@@ -51,6 +54,10 @@ struct conf_peer {
 	struct ip_endpoint endpoint;	   /* where a handshake may be begun; port 0: none */
 	bool forwarding;		   /* default false */
 	uint32_t max_leases;
+	int filter; /* as conf.nat_filter */
+	uint32_t max_sessions;
+	struct ip_prefix routes[CONF_ROUTES_MAX]; /* IPv6, led to this peer beside address6 */
+	unsigned n_routes;
 	uint16_t persistent_keepalive_s; /* 0: off */
 };
 
@@ -63,6 +70,12 @@ struct conf_lease {
 	struct ip_prefix sources[CONF_SOURCES_MAX];
 	unsigned n_sources;
 	char label[CONF_LABEL_CHARS];
+};
+
+/* A public service that peers do not reach. */
+struct conf_blocked {
+	uint8_t protos; /* bit 0 TCP, bit 1 UDP, as LEASE_PROTO_* */
+	uint16_t port;	/* of the destination */
 };
 
 struct conf {
@@ -92,6 +105,8 @@ struct conf {
 	unsigned n_inner_addrs;
 	uint32_t max_peers;
 	uint16_t inner_mtu_bytes; /* default 1420 */
+	bool mss_clamp;		  /* default true */
+	bool peer_to_peer;	  /* peers may reach each other's inner addresses; default false */
 	uint32_t handshake_queue; /* default 4096; under load from an eighth of it */
 	/* wireguard timers, for tests on accelerated time */
 	uint64_t rekey_after_ns, reject_after_ns, rekey_attempt_ns, rekey_timeout_ns, keepalive_ns;
@@ -99,6 +114,25 @@ struct conf {
 	/* public */
 	struct ip_prefix pool[CONF_POOL_MAX];
 	unsigned n_pool;
+
+	/* nat: ordinary traffic of peers to the Internet */
+	struct ip_prefix nat_pool[CONF_POOL_MAX]; /* none: pool serves both */
+	unsigned n_nat_pool;
+	uint16_t nat_port_first, nat_port_last; /* disjoint from the leases' */
+	uint16_t nat_block_ports;		/* a power of two */
+	uint16_t nat_max_blocks;		/* per peer */
+	uint32_t nat_max_sessions;		/* per worker */
+	uint32_t nat_sessions_per_peer;		/* default for peers that state none */
+	uint32_t nat_new_per_s;			/* per peer; bursts of twice that */
+	int nat_filter; /* enum flow_filter, for peers that state none: 0 strict, 1 moderate,
+			 * 2 open */
+	uint64_t nat_udp_ns, nat_tcp_established_ns, nat_tcp_transitory_ns, nat_icmp_ns;
+	uint64_t nat_rest_ns;			      /* of a port, before it serves again */
+	uint64_t nat_fragment_ns;		      /* how long a fragment waits for the others */
+	struct ip_prefix nat_exempt[CONF_EXEMPT_MAX]; /* destinations without translation */
+	unsigned n_nat_exempt;
+	struct conf_blocked nat_blocked[CONF_BLOCKED_MAX];
+	unsigned n_nat_blocked;
 
 	/* leases */
 	uint16_t lease_port_first, lease_port_last;

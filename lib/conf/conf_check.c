@@ -35,11 +35,34 @@ const config_setting_t *conf_at_port(const struct conf_ctx *ctx, unsigned port_i
 	return s ? s : port;
 }
 
-const struct ip_prefix *conf_pool_find(const struct conf *c, const struct ip_addr *a)
+const config_setting_t *conf_at_peer(const struct conf_ctx *ctx, uint32_t idx, const char *key)
 {
-	for (unsigned i = 0; i < c->n_pool; i++) {
-		if (c->pool[i].len_bits > 0 && ip_prefix_contains(&c->pool[i], a))
-			return &c->pool[i];
+	const config_setting_t *peer = conf_at_elem(conf_at(ctx, "peers"), idx);
+	const config_setting_t *s =
+		peer && config_setting_is_group(peer) ? config_setting_get_member(peer, key) : NULL;
+
+	return s ? s : peer;
+}
+
+struct conf_pool conf_pool_get(const struct conf *c, unsigned pool_idx)
+{
+	return pool_idx == 0 ? (struct conf_pool){"public.pool", c->pool, c->n_pool}
+			     : (struct conf_pool){"nat.pool", c->nat_pool, c->n_nat_pool};
+}
+
+const struct ip_prefix *conf_pool_find(
+	const struct conf *c, const struct ip_addr *a, const char **key)
+{
+	for (unsigned k = 0; k < CONF_POOLS; k++) {
+		struct conf_pool pool = conf_pool_get(c, k);
+
+		*key = pool.key;
+		for (unsigned i = 0; i < pool.n; i++) {
+			/* len 0: refused before */
+			if (pool.prefixes[i].len_bits > 0 &&
+				ip_prefix_contains(&pool.prefixes[i], a))
+				return &pool.prefixes[i];
+		}
 	}
 	return NULL;
 }
@@ -201,7 +224,8 @@ static void check_port_addr(struct conf_ctx *ctx, unsigned i, unsigned j)
 	const struct conf_port *p = &ctx->conf->ports[i];
 	const struct ip_ifaddr *a = &p->ifaddrs[j];
 	const config_setting_t *s = conf_at_elem(conf_at_port(ctx, i, "addresses"), j);
-	const struct ip_prefix *pool = conf_pool_find(ctx->conf, &a->addr);
+	const char *key;
+	const struct ip_prefix *pool = conf_pool_find(ctx->conf, &a->addr, &key);
 	char path[CONF_KEY_PATH_CHARS], value[CONF_VALUE_CHARS], prefix[IP_TEXT_CHARS];
 
 	conf_key_path(s, path);
@@ -214,21 +238,22 @@ static void check_port_addr(struct conf_ctx *ctx, unsigned i, unsigned j)
 			path, value);
 	else if (pool && p->is_tunnel)
 		conf_fault(ctx, s,
-			"%s = %s is an entry address inside public.pool %s: a client's packets to "
+			"%s = %s is an entry address inside %s %s: a client's packets to "
 			"it go around the tunnel, so a lease there would show its real address "
 			"(Port Fail); it takes an address outside the pool",
-			path, value, ip_prefix_format(pool, prefix));
+			path, value, key, ip_prefix_format(pool, prefix));
 	else if (pool)
 		conf_fault(ctx, s,
-			"%s = %s is inside public.pool %s, whose ports belong to peers; it takes "
+			"%s = %s is inside %s %s, whose ports belong to peers; it takes "
 			"an address outside the pool",
-			path, value, ip_prefix_format(pool, prefix));
+			path, value, key, ip_prefix_format(pool, prefix));
 }
 
 static void check_gateway(struct conf_ctx *ctx, unsigned i, const struct ip_addr *gw)
 {
 	const config_setting_t *s = conf_at_port(ctx, i, "gateways");
 	char text[IP_TEXT_CHARS];
+	const char *key;
 
 	if (ip_is_none(gw))
 		return;
@@ -238,11 +263,11 @@ static void check_gateway(struct conf_ctx *ctx, unsigned i, const struct ip_addr
 			"ports[%u].gateways has %s, which is an address of this gateway itself; "
 			"it takes the router's",
 			i, text);
-	else if (conf_pool_find(ctx->conf, gw))
+	else if (conf_pool_find(ctx->conf, gw, &key))
 		conf_fault(ctx, s,
-			"ports[%u].gateways has %s, which is inside public.pool; it takes an "
+			"ports[%u].gateways has %s, which is inside %s; it takes an "
 			"address outside the pool",
-			i, text);
+			i, text, key);
 	else if (!is_on_link(&ctx->conf->ports[i], gw))
 		conf_fault(ctx, s,
 			"ports[%u].gateways has %s, which is not on the link; it takes an address "
@@ -317,9 +342,9 @@ static const struct {
 	{"240.0.0.0/4", "reserved"},
 };
 
-static void check_pool_reserved(struct conf_ctx *ctx, unsigned i)
+static void check_pool_reserved(
+	struct conf_ctx *ctx, const struct conf_pool *pool, unsigned i, const config_setting_t *s)
 {
-	const config_setting_t *s = conf_at_elem(conf_at(ctx, "public.pool"), i);
 	char value[CONF_VALUE_CHARS];
 
 	for (unsigned r = 0; r < sizeof(reserved) / sizeof(reserved[0]); r++) {
@@ -327,21 +352,23 @@ static void check_pool_reserved(struct conf_ctx *ctx, unsigned i)
 		int rc = ip_prefix_parse(reserved[r].prefix, &p);
 
 		assert(rc == 0);
-		if (rc != 0 || !ip_prefix_overlaps(&p, &ctx->conf->pool[i]))
+		if (rc != 0 || !ip_prefix_overlaps(&p, &pool->prefixes[i]))
 			continue;
 		conf_fault(ctx, s,
-			"public.pool[%u] = %s overlaps %s, which is %s; it takes unicast "
+			"%s[%u] = %s overlaps %s, which is %s; it takes unicast "
 			"addresses that are routed here",
-			i, conf_value_text(s, value), reserved[r].prefix, reserved[r].what);
+			pool->key, i, conf_value_text(s, value), reserved[r].prefix,
+			reserved[r].what);
 		return;
 	}
 }
 
 /* An address that hosts on the link take for a broadcast can not be a peer's. */
-static void check_pool_edges(struct conf_ctx *ctx, unsigned i)
+static void check_pool_edges(
+	struct conf_ctx *ctx, const struct conf_pool *pool, unsigned i, const config_setting_t *s)
 {
 	const struct conf *c = ctx->conf;
-	const config_setting_t *s = conf_at_elem(conf_at(ctx, "public.pool"), i);
+	const struct ip_prefix *p = &pool->prefixes[i];
 	char value[CONF_VALUE_CHARS], text[IP_TEXT_CHARS], edge[IP_TEXT_CHARS];
 
 	for (unsigned n = 0; n < c->n_ports; n++) {
@@ -354,48 +381,63 @@ static void check_pool_edges(struct conf_ctx *ctx, unsigned i)
 				continue;
 			for (unsigned bit = a->len_bits; bit < 128; bit++)
 				last.bytes[bit / 8] |= (uint8_t)(0x80u >> bit % 8);
-			if (!ip_prefix_contains(&c->pool[i], &first) &&
-				!ip_prefix_contains(&c->pool[i], &last))
+			if (!ip_prefix_contains(p, &first) && !ip_prefix_contains(p, &last))
 				continue;
-			ip_addr_format(
-				ip_prefix_contains(&c->pool[i], &first) ? &first : &last, edge);
+			ip_addr_format(ip_prefix_contains(p, &first) ? &first : &last, edge);
 			conf_fault(ctx, s,
-				"public.pool[%u] = %s contains %s, the network or broadcast "
+				"%s[%u] = %s contains %s, the network or broadcast "
 				"address of the link %s of ports[%u]; it takes prefixes without it",
-				i, conf_value_text(s, value), edge, ip_prefix_format(&link, text),
-				n);
+				pool->key, i, conf_value_text(s, value), edge,
+				ip_prefix_format(&link, text), n);
 			return;
 		}
 	}
 }
 
-void conf_check_pool(struct conf_ctx *ctx)
+/* With what stands before it: in its own pool, or in the other. */
+static void check_pool_twins(
+	struct conf_ctx *ctx, unsigned pool_idx, unsigned i, const config_setting_t *s)
 {
-	const struct conf *c = ctx->conf;
-	const config_setting_t *list = conf_at(ctx, "public.pool");
+	struct conf_pool own = conf_pool_get(ctx->conf, pool_idx);
 	char value[CONF_VALUE_CHARS];
-	uint64_t total = 0;
 
-	for (unsigned i = 0; i < c->n_pool; i++) {
-		const config_setting_t *s = conf_at_elem(list, i);
+	for (unsigned k = 0; k <= pool_idx; k++) {
+		struct conf_pool other = conf_pool_get(ctx->conf, k);
+		unsigned n = k == pool_idx ? i : other.n;
 
-		if (c->pool[i].len_bits == 0) /* refused before */
-			continue;
-		total += 1ull << (128 - c->pool[i].len_bits);
-		for (unsigned j = 0; j < i; j++) {
-			if (c->pool[j].len_bits > 0 && ip_prefix_overlaps(&c->pool[i], &c->pool[j]))
-				conf_fault(ctx, s,
-					"public.pool[%u] = %s overlaps public.pool[%u]; it takes "
-					"prefixes that are disjoint",
-					i, conf_value_text(s, value), j);
+		for (unsigned j = 0; j < n; j++) {
+			if (other.prefixes[j].len_bits == 0 ||
+				!ip_prefix_overlaps(&own.prefixes[i], &other.prefixes[j]))
+				continue;
+			conf_fault(ctx, s,
+				"%s[%u] = %s overlaps %s[%u]; it takes prefixes that are disjoint",
+				own.key, i, conf_value_text(s, value), other.key, j);
 		}
-		check_pool_reserved(ctx, i);
-		check_pool_edges(ctx, i);
 	}
-	if (total > POOL_ADDRS_MAX)
-		conf_fault(ctx, list,
-			"public.pool has %llu addresses; it takes at most %u in all its prefixes",
-			(unsigned long long)total, POOL_ADDRS_MAX);
+}
+
+void conf_check_pools(struct conf_ctx *ctx)
+{
+	for (unsigned k = 0; k < CONF_POOLS; k++) {
+		struct conf_pool pool = conf_pool_get(ctx->conf, k);
+		const config_setting_t *list = conf_at(ctx, pool.key);
+		uint64_t total = 0;
+
+		for (unsigned i = 0; i < pool.n; i++) {
+			const config_setting_t *s = conf_at_elem(list, i);
+
+			if (pool.prefixes[i].len_bits == 0) /* refused before */
+				continue;
+			total += 1ull << (128 - pool.prefixes[i].len_bits);
+			check_pool_twins(ctx, k, i, s);
+			check_pool_reserved(ctx, &pool, i, s);
+			check_pool_edges(ctx, &pool, i, s);
+		}
+		if (total > POOL_ADDRS_MAX)
+			conf_fault(ctx, list,
+				"%s has %llu addresses; it takes at most %u in all its prefixes",
+				pool.key, (unsigned long long)total, POOL_ADDRS_MAX);
+	}
 }
 
 /* --- tunnel, leases -------------------------------------------------------------------------- */
@@ -407,6 +449,7 @@ static void check_inner_addr(struct conf_ctx *ctx, unsigned i)
 	const config_setting_t *s = conf_at_elem(conf_at(ctx, "tunnel.inner_addresses"), i);
 	char path[CONF_KEY_PATH_CHARS], value[CONF_VALUE_CHARS];
 	bool is_twin = false;
+	const char *key;
 
 	for (unsigned j = 0; j < i; j++)
 		is_twin |= ip_equal(&c->inner_addrs[j], a);
@@ -418,11 +461,11 @@ static void check_inner_addr(struct conf_ctx *ctx, unsigned i)
 	else if (is_twin)
 		conf_fault(
 			ctx, s, "%s = %s is given twice; it takes each address once", path, value);
-	else if (conf_pool_find(c, a))
+	else if (conf_pool_find(c, a, &key))
 		conf_fault(ctx, s,
-			"%s = %s is inside public.pool, which faces the Internet; it takes an "
+			"%s = %s is inside %s, which faces the Internet; it takes an "
 			"address outside the pool",
-			path, value);
+			path, value, key);
 	else if (conf_port_find(c, a) >= 0)
 		conf_fault(ctx, s,
 			"%s = %s is an address of ports[%d]; it takes one that only the tunnel has",

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,19 +57,10 @@ static void find_twins(struct conf_ctx *ctx, uint32_t n, twin_key_fn key_of, twi
 
 /* --- peers ----------------------------------------------------------------------------------- */
 
-static const config_setting_t *at_peer(const struct conf_ctx *ctx, uint32_t idx, const char *key)
-{
-	const config_setting_t *peer = conf_at_elem(conf_at(ctx, "peers"), idx);
-	const config_setting_t *s =
-		peer && config_setting_is_group(peer) ? config_setting_get_member(peer, key) : NULL;
-
-	return s ? s : peer;
-}
-
 /* The key is there with another type: that is its fault, and its value says nothing. */
 static bool is_refused(const struct conf_ctx *ctx, uint32_t idx, const char *key, int type)
 {
-	const config_setting_t *s = at_peer(ctx, idx, key);
+	const config_setting_t *s = conf_at_peer(ctx, idx, key);
 
 	return s && config_setting_name(s) && config_setting_type(s) != type;
 }
@@ -81,7 +73,7 @@ static bool name_key(const struct conf *c, uint32_t idx, uint8_t key[static CRYP
 
 static void name_fault(struct conf_ctx *ctx, uint32_t idx, uint32_t first_idx)
 {
-	conf_fault(ctx, at_peer(ctx, idx, "name"),
+	conf_fault(ctx, conf_at_peer(ctx, idx, "name"),
 		"peers[%u].name = \"%s\" is the name of peers[%u] too; each peer takes a name of "
 		"its own",
 		idx, ctx->conf->peers[idx].name, first_idx);
@@ -102,7 +94,7 @@ static bool public_key_key(const struct conf *c, uint32_t idx, uint8_t key[stati
 
 static void public_key_fault(struct conf_ctx *ctx, uint32_t idx, uint32_t first_idx)
 {
-	conf_fault(ctx, at_peer(ctx, idx, "public_key"),
+	conf_fault(ctx, conf_at_peer(ctx, idx, "public_key"),
 		"peers[%u].public_key is the key of peers[%u] too; each peer takes a key of its "
 		"own",
 		idx, first_idx);
@@ -123,7 +115,7 @@ static void address_fault(struct conf_ctx *ctx, uint32_t idx, uint32_t first_idx
 	const struct conf_peer *p = &ctx->conf->peers[idx / 2];
 	char text[IP_TEXT_CHARS];
 
-	conf_fault(ctx, at_peer(ctx, idx / 2, "address"),
+	conf_fault(ctx, conf_at_peer(ctx, idx / 2, "address"),
 		"peers[%u].address has %s, which is an address of peers[%u] too; each peer takes "
 		"addresses of its own",
 		idx / 2, ip_addr_format(idx % 2 ? &p->address6 : &p->address4, text),
@@ -133,38 +125,41 @@ static void address_fault(struct conf_ctx *ctx, uint32_t idx, uint32_t first_idx
 static void check_peer_addr(struct conf_ctx *ctx, uint32_t idx, const struct ip_addr *a)
 {
 	const struct conf *c = ctx->conf;
-	const char *why = NULL;
-	char text[IP_TEXT_CHARS];
+	const char *why = NULL, *key;
+	char text[IP_TEXT_CHARS], in_pool[CONF_VALUE_CHARS];
 
 	if (ip_is_none(a))
 		return;
-	if (ip_is_martian(a))
+	if (ip_is_martian(a)) {
 		why = "which is not a host's address; it takes a unicast address";
-	else if (conf_pool_find(c, a))
-		why = "which is inside public.pool; it takes an address outside the pool";
-	else if (conf_port_find(c, a) >= 0)
+	} else if (conf_pool_find(c, a, &key)) {
+		snprintf(in_pool, sizeof(in_pool),
+			"which is inside %s; it takes an address outside the pool", key);
+		why = in_pool;
+	}
+	if (!why && conf_port_find(c, a) >= 0)
 		why = "which is an address of a port of this gateway; it takes an address of the "
-		      "peer's "
-		      "own";
+		      "peer's own";
 	for (unsigned i = 0; i < c->n_inner_addrs && !why; i++) {
 		if (ip_equal(&c->inner_addrs[i], a))
 			why = "which is in tunnel.inner_addresses; it takes an address of the "
 			      "peer's own";
 	}
 	if (why)
-		conf_fault(ctx, at_peer(ctx, idx, "address"), "peers[%u].address has %s, %s", idx,
-			ip_addr_format(a, text), why);
+		conf_fault(ctx, conf_at_peer(ctx, idx, "address"), "peers[%u].address has %s, %s",
+			idx, ip_addr_format(a, text), why);
 }
 
 static void check_endpoint(struct conf_ctx *ctx, uint32_t idx)
 {
 	const struct ip_endpoint *e = &ctx->conf->peers[idx].endpoint;
 	char text[IP_TEXT_CHARS];
+	const char *key;
 
 	if (e->port == 0)
 		return;
-	if (conf_pool_find(ctx->conf, &e->addr) || conf_port_find(ctx->conf, &e->addr) >= 0)
-		conf_fault(ctx, at_peer(ctx, idx, "endpoint"),
+	if (conf_pool_find(ctx->conf, &e->addr, &key) || conf_port_find(ctx->conf, &e->addr) >= 0)
+		conf_fault(ctx, conf_at_peer(ctx, idx, "endpoint"),
 			"peers[%u].endpoint = \"%s\" is an address of this gateway; it takes the "
 			"peer's",
 			idx, ip_endpoint_format(e, text));
@@ -195,7 +190,7 @@ static void check_own_key(struct conf_ctx *ctx)
 	}
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		if (memcmp(c->peers[i].public_key, own, sizeof(own)) == 0)
-			conf_fault(ctx, at_peer(ctx, i, "public_key"),
+			conf_fault(ctx, conf_at_peer(ctx, i, "public_key"),
 				"peers[%u].public_key is the public key of this gateway; it takes "
 				"the peer's",
 				i);
@@ -318,6 +313,15 @@ static void inner_side_fault(struct conf_ctx *ctx, uint32_t idx, uint32_t first_
 		lease_path(ctx, first_idx / 2, first_path));
 }
 
+/* nat.pool has no leases. */
+static bool is_lease_addr(const struct conf *c, const struct ip_addr *a)
+{
+	const char *key;
+	const struct ip_prefix *p = conf_pool_find(c, a, &key);
+
+	return p >= c->pool && p < c->pool + c->n_pool;
+}
+
 static void check_lease(struct conf_ctx *ctx, uint32_t idx)
 {
 	const struct conf *c = ctx->conf;
@@ -333,7 +337,7 @@ static void check_lease(struct conf_ctx *ctx, uint32_t idx)
 			"of that range",
 			lease_path(ctx, idx, path), l->public_port, c->lease_port_first,
 			c->lease_port_last);
-	if (!ip_is_none(&l->public_addr) && !conf_pool_find(c, &l->public_addr) && c->n_pool > 0)
+	if (!ip_is_none(&l->public_addr) && c->n_pool > 0 && !is_lease_addr(c, &l->public_addr))
 		conf_fault(ctx, at,
 			"%s.public_address = \"%s\" is not in public.pool; it takes an address of "
 			"the pool",
@@ -370,12 +374,12 @@ static uint32_t check_peer_leases(struct conf_ctx *ctx, uint32_t first)
 			addr = &l->public_addr;
 	}
 	if (!peer->forwarding && !is_refused(ctx, peer_idx, "forwarding", CONFIG_TYPE_BOOL))
-		conf_fault(ctx, at_peer(ctx, peer_idx, "leases"),
+		conf_fault(ctx, conf_at_peer(ctx, peer_idx, "leases"),
 			"peers[%u].leases is not empty, but forwarding is off for this peer; it "
 			"takes forwarding = true",
 			peer_idx);
 	if (end - first > peer->max_leases)
-		conf_fault(ctx, at_peer(ctx, peer_idx, "leases"),
+		conf_fault(ctx, conf_at_peer(ctx, peer_idx, "leases"),
 			"peers[%u].leases has %u %s, which is more than its max_leases = %u; "
 			"raise it or leases.max_per_peer",
 			peer_idx, end - first, end - first == 1 ? "entry" : "entries",

@@ -110,16 +110,37 @@ int conf_parse_inner_addr(const struct conf_key *k, const char *text, void *base
 	return ip_addr_parse(text, &c->inner_addrs[c->n_inner_addrs++]);
 }
 
-int conf_parse_pool(const struct conf_key *k, const char *text, void *base)
+/* The slot is taken even by an entry that is refused, so that entries keep their numbers. */
+static int parse_v4_prefix(const char *text, struct ip_prefix *slot)
 {
-	struct conf *c = base;
-	struct ip_prefix *slot = &c->pool[c->n_pool++], p;
+	struct ip_prefix p;
 
 	/* 96: the whole of IPv4 is the shortest prefix that is IPv4 in all its addresses. */
 	if (ip_prefix_parse(text, &p) != 0 || !ip_is_v4(&p.addr) || p.len_bits < 96)
 		return -EINVAL;
 	*slot = p;
 	return 0;
+}
+
+int conf_parse_pool(const struct conf_key *k, const char *text, void *base)
+{
+	struct conf *c = base;
+
+	return parse_v4_prefix(text, &c->pool[c->n_pool++]);
+}
+
+int conf_parse_nat_pool(const struct conf_key *k, const char *text, void *base)
+{
+	struct conf *c = base;
+
+	return parse_v4_prefix(text, &c->nat_pool[c->n_nat_pool++]);
+}
+
+int conf_parse_exempt(const struct conf_key *k, const char *text, void *base)
+{
+	struct conf *c = base;
+
+	return parse_v4_prefix(text, &c->nat_exempt[c->n_nat_exempt++]);
 }
 
 /* Decimal, at most 65535, no sign and no leading space, up to the stop character. */
@@ -140,9 +161,8 @@ static int parse_port(const char *text, char stop, uint16_t *out, const char **r
 	return 0;
 }
 
-int conf_parse_lease_ports(const struct conf_key *k, const char *text, void *base)
+static int parse_port_range(const char *text, uint16_t *out_first, uint16_t *out_last)
 {
-	struct conf *c = base;
 	uint16_t first, last;
 	const char *rest;
 
@@ -150,8 +170,60 @@ int conf_parse_lease_ports(const struct conf_key *k, const char *text, void *bas
 		return -EINVAL;
 	if (first < 1024 || last < first)
 		return -EINVAL;
-	c->lease_port_first = first;
-	c->lease_port_last = last;
+	*out_first = first;
+	*out_last = last;
+	return 0;
+}
+
+int conf_parse_lease_ports(const struct conf_key *k, const char *text, void *base)
+{
+	struct conf *c = base;
+
+	return parse_port_range(text, &c->lease_port_first, &c->lease_port_last);
+}
+
+int conf_parse_nat_ports(const struct conf_key *k, const char *text, void *base)
+{
+	struct conf *c = base;
+
+	return parse_port_range(text, &c->nat_port_first, &c->nat_port_last);
+}
+
+int conf_parse_blocked(const struct conf_key *k, const char *text, void *base)
+{
+	static const char *const words[] = {[1] = "tcp/", [2] = "udp/", [3] = "both/"};
+	struct conf *c = base;
+	struct conf_blocked *slot = &c->nat_blocked[c->n_nat_blocked++];
+	uint16_t port;
+
+	for (uint8_t protos = 1; protos < sizeof(words) / sizeof(words[0]); protos++) {
+		size_t len = strlen(words[protos]);
+		const char *rest;
+
+		if (strncmp(text, words[protos], len) != 0)
+			continue;
+		if (parse_port(text + len, '\0', &port, &rest) != 0 || port == 0)
+			return -EINVAL;
+		*slot = (struct conf_blocked){protos, port};
+		return 0;
+	}
+	return -EINVAL;
+}
+
+/* Global unicast (RFC 4291, 2.4; the documentation prefix is within) or unique local (RFC 4193). */
+static bool is_routable_v6(const struct ip_addr *a)
+{
+	return (a->bytes[0] & 0xe0) == 0x20 || (a->bytes[0] & 0xfe) == 0xfc;
+}
+
+int conf_parse_route(const struct conf_key *k, const char *text, void *base)
+{
+	struct conf_peer *peer = base;
+	struct ip_prefix *slot = &peer->routes[peer->n_routes++], p;
+
+	if (ip_prefix_parse(text, &p) != 0 || p.len_bits < 48 || !is_routable_v6(&p.addr))
+		return -EINVAL;
+	*slot = p;
 	return 0;
 }
 
@@ -327,6 +399,8 @@ void conf_read_peers(
 	c->n_peers = n;
 	for (unsigned i = 0; i < n; i++) {
 		c->peers[i].max_leases = c->max_leases_per_peer;
+		c->peers[i].filter = c->nat_filter;
+		c->peers[i].max_sessions = c->nat_sessions_per_peer;
 		conf_read_group(
 			ctx, config_setting_get_elem(s, i), NULL, conf_peer_keys, &c->peers[i]);
 	}

@@ -62,8 +62,8 @@ struct conf_key {
 	size_t width_bytes;
 	long long min, max; /* CONF_INT: the value; CONF_TEXTS: the number of entries */
 	const char *min_text, *max_text; /* CONF_DURATION */
-	/* The default, as the file would say it, without quotes; NULL: none. For CONF_INT with
-	 * "preset" the field already holds it. */
+	/* The default, as the file would say it, without quotes; NULL: none. With "preset" it is
+	 * the key that the field's value was taken from beforehand. */
 	const char *def;
 	bool preset;
 	const struct conf_choice *choices;
@@ -116,6 +116,11 @@ int conf_parse_gateway(const struct conf_key *k, const char *text, void *base);
 int conf_parse_eal_arg(const struct conf_key *k, const char *text, void *base);
 int conf_parse_inner_addr(const struct conf_key *k, const char *text, void *base);
 int conf_parse_pool(const struct conf_key *k, const char *text, void *base);
+int conf_parse_nat_pool(const struct conf_key *k, const char *text, void *base);
+int conf_parse_nat_ports(const struct conf_key *k, const char *text, void *base);
+int conf_parse_exempt(const struct conf_key *k, const char *text, void *base);
+int conf_parse_blocked(const struct conf_key *k, const char *text, void *base);
+int conf_parse_route(const struct conf_key *k, const char *text, void *base);
 int conf_parse_lease_ports(const struct conf_key *k, const char *text, void *base);
 int conf_parse_socket(const struct conf_key *k, const char *text, void *base);
 int conf_parse_public_key(const struct conf_key *k, const char *text, void *base);
@@ -145,13 +150,16 @@ void conf_read_preshared_key(
  * (this is one file). */
 void conf_text_check(struct conf_ctx *ctx, const char *text, size_t len_bytes);
 
-/* conf_check.c, conf_check_peers.c: values that contradict each other */
+/* conf_check.c, conf_check_nat.c, conf_check_peers.c, conf_check_routes.c: values that contradict
+ * each other */
 void conf_check_host(struct conf_ctx *ctx);
 void conf_check_ports(struct conf_ctx *ctx);
-void conf_check_pool(struct conf_ctx *ctx);
+void conf_check_pools(struct conf_ctx *ctx);
 void conf_check_tunnel(struct conf_ctx *ctx);
 void conf_check_lease_rules(struct conf_ctx *ctx);
+void conf_check_nat(struct conf_ctx *ctx);
 void conf_check_peers(struct conf_ctx *ctx);
+void conf_check_routes(struct conf_ctx *ctx);
 void conf_check_leases(struct conf_ctx *ctx);
 
 /* Where things stand in the file, for a sentence; NULL when they are not in it. */
@@ -159,8 +167,20 @@ const config_setting_t *conf_at(const struct conf_ctx *ctx, const char *path);
 const config_setting_t *conf_at_port(
 	const struct conf_ctx *ctx, unsigned port_idx, const char *key);
 const config_setting_t *conf_at_elem(const config_setting_t *list, unsigned idx);
-/* The pool prefix that holds an address; NULL. */
-const struct ip_prefix *conf_pool_find(const struct conf *c, const struct ip_addr *a);
+/* A key of a peer, or else the peer. */
+const config_setting_t *conf_at_peer(const struct conf_ctx *ctx, uint32_t idx, const char *key);
+
+/* The two pools of public addresses, as the file calls them. */
+struct conf_pool {
+	const char *key;
+	const struct ip_prefix *prefixes;
+	unsigned n;
+};
+#define CONF_POOLS 2
+struct conf_pool conf_pool_get(const struct conf *c, unsigned pool_idx);
+/* The prefix of a pool that holds an address, and the key of that pool; NULL. */
+const struct ip_prefix *conf_pool_find(
+	const struct conf *c, const struct ip_addr *a, const char **key);
 /* Index of the port that has this address; -1. */
 int conf_port_find(const struct conf *c, const struct ip_addr *a);
 

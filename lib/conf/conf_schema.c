@@ -15,6 +15,10 @@ static const struct conf_choice level_choices[] = {{"error", LOG_LEVEL_ERROR},
 /* LEASE_PROTO_* bits */
 static const struct conf_choice proto_choices[] = {{"tcp", 1}, {"udp", 2}, {"both", 3}, {NULL, 0}};
 
+/* enum flow_filter, likewise. */
+static const struct conf_choice filter_choices[] = {
+	{"strict", 0}, {"moderate", 1}, {"open", 2}, {NULL, 0}};
+
 static const struct conf_key eal_keys[] = {
 	{"lcores", CONF_CUSTOM, .required = true, .min = 2, .max = CONF_WORKERS_MAX + 1,
 		.takes = "2 to 65 CPU numbers, as [0, 1]: one for the control thread, then one for "
@@ -98,6 +102,8 @@ static const struct conf_key tunnel_keys[] = {
 		.def = "10000"},
 	{"inner_mtu", CONF_INT, FIELD(struct conf, inner_mtu_bytes), .min = 576, .max = 1440,
 		.def = "1420"},
+	{"mss_clamp", CONF_BOOL, FIELD(struct conf, mss_clamp), .def = "true"},
+	{"peer_to_peer", CONF_BOOL, FIELD(struct conf, peer_to_peer), .def = "false"},
 	{"handshake_queue", CONF_INT, FIELD(struct conf, handshake_queue), .min = 8, .max = 65536,
 		.def = "4096"},
 	{"timers", CONF_GROUP, .sub = timers_keys},
@@ -108,6 +114,52 @@ static const struct conf_key public_keys[] = {
 	{"pool", CONF_TEXTS, .required = true, .min = 1, .max = CONF_POOL_MAX,
 		.takes = "an IPv4 prefix without host bits, as 198.51.100.0/28",
 		.parse = conf_parse_pool},
+	{0},
+};
+
+/* Shorter ones than the RFCs ask for are for tests on accelerated time. */
+static const struct conf_key nat_timers_keys[] = {
+	{"udp", CONF_DURATION, FIELD(struct conf, nat_udp_ns), .min_text = "100ms",
+		.max_text = "24h", .def = "300s"},
+	{"tcp_established", CONF_DURATION, FIELD(struct conf, nat_tcp_established_ns),
+		.min_text = "100ms", .max_text = "7d", .def = "7440s"},
+	{"tcp_transitory", CONF_DURATION, FIELD(struct conf, nat_tcp_transitory_ns),
+		.min_text = "100ms", .max_text = "24h", .def = "240s"},
+	{"icmp", CONF_DURATION, FIELD(struct conf, nat_icmp_ns), .min_text = "100ms",
+		.max_text = "24h", .def = "60s"},
+	{"rest", CONF_DURATION, FIELD(struct conf, nat_rest_ns), .min_text = "100ms",
+		.max_text = "24h", .def = "120s"},
+	{"fragment", CONF_DURATION, FIELD(struct conf, nat_fragment_ns), .min_text = "100ms",
+		.max_text = "60s", .def = "2s"},
+	{0},
+};
+
+static const struct conf_key nat_keys[] = {
+	{"pool", CONF_TEXTS, .min = 0, .max = CONF_POOL_MAX,
+		.takes = "an IPv4 prefix without host bits, as 198.51.100.0/28",
+		.parse = conf_parse_nat_pool},
+	{"ports", CONF_TEXT, .def = "1024-19999",
+		.takes = "FIRST-LAST, as 1024-19999, with 1024 <= FIRST <= LAST <= 65535",
+		.parse = conf_parse_nat_ports},
+	{"block_ports", CONF_INT, FIELD(struct conf, nat_block_ports), .min = 64, .max = 4096,
+		.def = "256"},
+	{"max_blocks", CONF_INT, FIELD(struct conf, nat_max_blocks), .min = 1, .max = 16,
+		.def = "8"},
+	{"max_sessions", CONF_INT, FIELD(struct conf, nat_max_sessions), .min = 1024,
+		.max = 16777216, .def = "131072"},
+	{"sessions_per_peer", CONF_INT, FIELD(struct conf, nat_sessions_per_peer), .min = 1,
+		.max = 16777216, .def = "2048"},
+	{"new_sessions_per_s", CONF_INT, FIELD(struct conf, nat_new_per_s), .min = 1,
+		.max = 1000000, .def = "500"},
+	{"filter", CONF_CHOICE, FIELD(struct conf, nat_filter), .choices = filter_choices,
+		.def = "strict"},
+	{"timers", CONF_GROUP, .sub = nat_timers_keys},
+	{"exempt", CONF_TEXTS, .min = 0, .max = CONF_EXEMPT_MAX,
+		.takes = "an IPv4 prefix without host bits, as 203.0.113.0/24",
+		.parse = conf_parse_exempt},
+	{"blocked", CONF_TEXTS, .min = 0, .max = CONF_BLOCKED_MAX,
+		.takes = "tcp, udp or both, and a port, as \"tcp/25\"",
+		.parse = conf_parse_blocked},
 	{0},
 };
 
@@ -165,6 +217,14 @@ const struct conf_key conf_peer_keys[] = {
 	{"forwarding", CONF_BOOL, FIELD(struct conf_peer, forwarding), .def = "false"},
 	{"max_leases", CONF_INT, FIELD(struct conf_peer, max_leases), .min = 0, .max = 65535,
 		.def = "leases.max_per_peer", .preset = true},
+	{"filter", CONF_CHOICE, FIELD(struct conf_peer, filter), .choices = filter_choices,
+		.def = "nat.filter", .preset = true},
+	{"max_sessions", CONF_INT, FIELD(struct conf_peer, max_sessions), .min = 1, .max = 16777216,
+		.def = "nat.sessions_per_peer", .preset = true},
+	{"routes", CONF_TEXTS, .min = 0, .max = CONF_ROUTES_MAX,
+		.takes = "an IPv6 prefix of 48 to 128 bits out of 2000::/3 or fc00::/7, as "
+			 "2001:db8:2::/64",
+		.parse = conf_parse_route},
 	{"persistent_keepalive_s", CONF_INT, FIELD(struct conf_peer, persistent_keepalive_s),
 		.min = 0, .max = 65535, .def = "0"},
 	{"leases", CONF_CUSTOM, .takes = "a list of groups, ( { ... }, { ... } )",
@@ -190,7 +250,7 @@ const struct conf_key conf_lease_keys[] = {
 	{0},
 };
 
-/* Groups before peers: a peer's max_leases starts from leases.max_per_peer. */
+/* Groups before peers: presets of a peer come from them. */
 const struct conf_key conf_root_keys[] = {
 	{"eal", CONF_GROUP, .sub = eal_keys},
 	{"workers", CONF_GROUP, .sub = workers_keys},
@@ -198,6 +258,7 @@ const struct conf_key conf_root_keys[] = {
 		.takes = "a list of 1 to 8 groups, ( { ... }, { ... } )", .read = conf_read_ports},
 	{"tunnel", CONF_GROUP, .sub = tunnel_keys},
 	{"public", CONF_GROUP, .sub = public_keys},
+	{"nat", CONF_GROUP, .sub = nat_keys},
 	{"leases", CONF_GROUP, .sub = leases_keys},
 	{"control", CONF_GROUP, .sub = control_keys},
 	{"testing", CONF_GROUP, .sub = testing_keys},

@@ -42,7 +42,8 @@ static void comment_above(const char *text, unsigned line, char out[static 4096]
 static void doc_of_key(
 	const struct conf_key *k, char default_doc[static 256], char range_doc[static 256])
 {
-	const char *quote = k->kind == CONF_INT || k->kind == CONF_BOOL ? "" : "\"";
+	bool is_bare = k->kind == CONF_INT || k->kind == CONF_BOOL || k->preset;
+	const char *quote = is_bare ? "" : "\"";
 	size_t used = 0;
 
 	snprintf(default_doc, 256, "%s", k->required ? "Required." : "Default: none");
@@ -132,7 +133,7 @@ static void test_documented_keys(void **state)
 	n += check_documented(text,
 		config_setting_get_elem(config_setting_get_member(peer, "leases"), 0),
 		conf_lease_keys);
-	assert_true(n > 60);
+	assert_true(n > 80);
 	config_destroy(&tree);
 }
 
@@ -164,6 +165,10 @@ static void check_example_peer(const struct conf *c)
 	assert_true(p->forwarding);
 	assert_int_equal(p->max_leases, 4);
 	assert_int_equal(p->persistent_keepalive_s, 0);
+	assert_int_equal(p->filter, 0);
+	assert_int_equal(p->max_sessions, 4096);
+	assert_int_equal(p->n_routes, 1);
+	assert_string_equal(ip_prefix_format(&p->routes[0], text), "2001:db8:2::/56");
 	assert_int_equal(c->n_leases, 1);
 	assert_int_equal(l->peer_idx, 0);
 	assert_int_equal(l->protos, 3);
@@ -173,6 +178,37 @@ static void check_example_peer(const struct conf *c)
 	assert_int_equal(l->n_sources, 2);
 	assert_string_equal(ip_prefix_format(&l->sources[1], text), "2001:db8:1::/48");
 	assert_string_equal(l->label, "web");
+}
+
+static void check_nat(const struct conf *c)
+{
+	char text[IP_TEXT_CHARS];
+
+	assert_true(c->mss_clamp);
+	assert_false(c->peer_to_peer);
+	assert_int_equal(c->n_nat_pool, 2);
+	assert_string_equal(ip_prefix_format(&c->nat_pool[1], text), "203.0.113.160/28");
+	assert_int_equal(c->nat_port_first, 1024);
+	assert_int_equal(c->nat_port_last, 19999);
+	assert_int_equal(c->nat_block_ports, 256);
+	assert_int_equal(c->nat_max_blocks, 8);
+	assert_int_equal(c->nat_max_sessions, 131072);
+	assert_int_equal(c->nat_sessions_per_peer, 2048);
+	assert_int_equal(c->nat_new_per_s, 500);
+	assert_int_equal(c->nat_filter, 0);
+	assert_int_equal(c->nat_udp_ns, 300 * NS_IN_S);
+	assert_int_equal(c->nat_tcp_established_ns, 7440 * NS_IN_S);
+	assert_int_equal(c->nat_tcp_transitory_ns, 240 * NS_IN_S);
+	assert_int_equal(c->nat_icmp_ns, 60 * NS_IN_S);
+	assert_int_equal(c->nat_rest_ns, 120 * NS_IN_S);
+	assert_int_equal(c->nat_fragment_ns, 2 * NS_IN_S);
+	assert_int_equal(c->n_nat_exempt, 1);
+	assert_string_equal(ip_prefix_format(&c->nat_exempt[0], text), "10.0.0.0/8");
+	assert_int_equal(c->n_nat_blocked, 2);
+	assert_int_equal(c->nat_blocked[0].protos, 1);
+	assert_int_equal(c->nat_blocked[0].port, 25);
+	assert_int_equal(c->nat_blocked[1].protos, 3);
+	assert_int_equal(c->nat_blocked[1].port, 445);
 }
 
 static void test_values(void **state)
@@ -210,6 +246,7 @@ static void test_values(void **state)
 	assert_int_equal(c->lease_port_last, 59999);
 	assert_int_equal(c->max_ttl_ns, 24 * 3600 * NS_IN_S);
 	assert_int_equal(c->log_level, LOG_LEVEL_INFO);
+	check_nat(c);
 	check_example_peer(c);
 	conf_destroy(c);
 }

@@ -130,7 +130,9 @@ static void test_minimal(void **state)
 {
 	struct conf *c = load_good(MINIMAL_HEAD
 		"workers = { idle = \"poll\"; aead = \"openssl\"; };\n"
-		"leases = { max_per_peer = 3; ports = \"1024-65535\"; };\n"
+		"leases = { max_per_peer = 3; ports = \"1024-60000\"; };\n"
+		"nat = { ports = \"60001-65535\"; filter = \"moderate\"; sessions_per_peer = 7; "
+		"};\n"
 		"control = { log_level = \"debug\"; socket = \"/s\"; };\n"
 		"peers = ( { public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\";\n"
 		"  address = \"fd00::2\"; } );");
@@ -138,7 +140,11 @@ static void test_minimal(void **state)
 	assert_true(c->poll_always);
 	assert_int_equal(c->aead_backend, 2);
 	assert_int_equal(c->lease_port_first, 1024);
-	assert_int_equal(c->lease_port_last, 65535);
+	assert_int_equal(c->lease_port_last, 60000);
+	assert_int_equal(c->nat_port_last, 65535);
+	assert_int_equal(c->peers[0].filter, 1);
+	assert_int_equal(c->peers[0].max_sessions, 7);
+	assert_int_equal(c->n_nat_pool, 0);
 	assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
 	assert_string_equal(c->socket_path, "/s");
 	assert_int_equal(c->ports[0].mtu_bytes, 1500);
