@@ -1,34 +1,6 @@
-#include "nat/nat.h"
+#include "nat/impl.h"
 
-#define IPV4_HEADER_BYTES 20
-#define IPV4_DF		  0x4000
-#define IPV4_MF		  0x2000
-#define IPV4_OFFSET	  0x1fff
-
-#define IPV6_HEADER_BYTES   40
-#define IPV6_EXT_MAX	    8
-#define IPV6_FRAGMENT_BYTES 8
-#define IPV6_NH_HOPOPTS	    0
-#define IPV6_NH_ROUTING	    43
-#define IPV6_NH_FRAGMENT    44
-#define IPV6_NH_AH	    51
-#define IPV6_NH_DSTOPTS	    60
-#define IPV6_NH_MOBILITY    135
-#define IPV6_NH_HIP	    139
-#define IPV6_NH_SHIM6	    140
-
-#define TCP_HEADER_BYTES  20
-#define UDP_HEADER_BYTES  8
-#define ICMP_HEADER_BYTES 8
-#define TCP_CHECKSUM_AT	  16
-#define UDP_CHECKSUM_AT	  6
-#define ICMP_CHECKSUM_AT  2
-
-#define ICMP_ECHO_REPLY	    0
-#define ICMP_ECHO_REQUEST   8
-#define ICMPV6_ECHO_REQUEST 128
-#define ICMPV6_ECHO_REPLY   129
-#define ECHO_REPLY_HOPS	    64
+#define ECHO_REPLY_HOPS 64
 
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -76,42 +48,38 @@ static inline bool is_v4_header_sum_ok(const uint8_t *pkt, unsigned header_len)
 	return nat_checksum_fold((uint32_t)sum) == 0xffff;
 }
 
-/* The payload of an unfragmented packet, len bytes of it. *ports, of TCP and UDP: source in the
- * high half. */
-static inline enum nat_verdict parse_l4(
-	uint8_t version, uint8_t proto, const uint8_t *l4, unsigned len, uint32_t *ports)
+/* The header of an unfragmented TCP or UDP payload of len bytes is here, and its lengths fit. */
+static inline bool is_l4_whole(uint8_t proto, const uint8_t *l4, unsigned len)
 {
 	unsigned header_len, udp_len;
-	bool is_echo;
 
-	switch (proto) {
-	case NAT_PROTO_TCP:
+	if (proto == NAT_PROTO_TCP) {
 		if (UNLIKELY(len < TCP_HEADER_BYTES))
-			return NAT_MALFORMED;
+			return false;
 		header_len = (l4[12] >> 4) * 4u;
 		if (UNLIKELY(header_len < TCP_HEADER_BYTES || header_len > len))
-			return NAT_MALFORMED;
-		break;
-	case NAT_PROTO_UDP:
+			return false;
+	} else {
 		if (UNLIKELY(len < UDP_HEADER_BYTES))
-			return NAT_MALFORMED;
+			return false;
 		udp_len = load_be16(l4 + 4);
 		if (UNLIKELY(udp_len < UDP_HEADER_BYTES || udp_len > len))
-			return NAT_MALFORMED;
-		break;
-	case NAT_PROTO_ICMP:
-	case NAT_PROTO_ICMPV6:
-		if ((proto == NAT_PROTO_ICMP) != (version == 4))
-			return NAT_OTHER_PROTO;
-		if (len < ICMP_HEADER_BYTES)
-			return NAT_MALFORMED;
-		is_echo = version == 4 ? l4[0] == ICMP_ECHO_REQUEST || l4[0] == ICMP_ECHO_REPLY
-				       : l4[0] == ICMPV6_ECHO_REQUEST || l4[0] == ICMPV6_ECHO_REPLY;
-		return is_echo ? NAT_OK : NAT_OTHER_PROTO;
-	default:
-		return NAT_OTHER_PROTO;
+			return false;
 	}
-	*ports = load_be32(l4);
+	return true;
+}
+
+/* ICMP of the packet's own family, of at least 8 bytes; the rest of the view is filled. */
+static enum nat_verdict parse_icmp(const uint8_t *pkt, struct nat_view *v)
+{
+	const uint8_t *icmp = pkt + v->l4_offset;
+
+	v->icmp_type = icmp[0];
+	if (!nat_icmp_is_echo(v->version, icmp[0]))
+		return NAT_OTHER_PROTO;
+	v->src_port = load_be16(icmp + ICMP_ECHO_ID_AT);
+	v->dst_port = v->src_port;
+	v->has_l4 = true;
 	return NAT_OK;
 }
 
@@ -126,36 +94,59 @@ static __attribute__((noinline)) enum nat_verdict check_fragment(
 	return NAT_FRAGMENT;
 }
 
-/* header_len is at most len. Inlined twice: the compiler keeps only the 20-byte sum in one. The
- * view is stored field by field: through a copy of the struct it took twice as long, because the
- * wide loads of the copy waited for the narrow stores. */
+/* The view is stored field by field: through a copy of the struct it took twice as long, because
+ * the wide loads of the copy waited for the narrow stores. */
+static inline __attribute__((always_inline)) enum nat_verdict fill_v4(
+	const uint8_t *pkt, unsigned header_len, enum nat_verdict verdict, struct nat_view *out)
+{
+	out->version = 4;
+	out->icmp_type = 0;
+	out->l4_offset = (uint16_t)header_len;
+	out->total_len = load_be16(pkt + 2);
+	out->src_port = verdict == NAT_OK ? load_be16(pkt + header_len) : 0;
+	out->dst_port = verdict == NAT_OK ? load_be16(pkt + header_len + 2) : 0;
+	out->proto = pkt[9];
+	out->has_l4 = verdict == NAT_OK;
+	out->dont_fragment = load_be16(pkt + 6) & IPV4_DF;
+	out->hop_limit = pkt[8];
+	return verdict;
+}
+
+/* Neither TCP nor UDP, or a fragment; the header is right. */
+static __attribute__((noinline)) enum nat_verdict parse_v4_rest(
+	const uint8_t *pkt, unsigned header_len, struct nat_view *out)
+{
+	unsigned len = load_be16(pkt + 2) - header_len, fragment = load_be16(pkt + 6);
+	enum nat_verdict verdict;
+
+	if (fragment & (IPV4_MF | IPV4_OFFSET)) {
+		verdict = check_fragment(
+			header_len, (fragment & IPV4_OFFSET) * 8, len, !(fragment & IPV4_MF));
+		return verdict == NAT_MALFORMED ? verdict : fill_v4(pkt, header_len, verdict, out);
+	}
+	if (pkt[9] != NAT_PROTO_ICMP)
+		return fill_v4(pkt, header_len, NAT_OTHER_PROTO, out);
+	if (len < ICMP_HEADER_BYTES)
+		return NAT_MALFORMED;
+	fill_v4(pkt, header_len, NAT_OTHER_PROTO, out);
+	return parse_icmp(pkt, out);
+}
+
+/* header_len is at most len. Inlined twice: the compiler keeps only the 20-byte sum in one. */
 static inline __attribute__((always_inline)) enum nat_verdict parse_v4(
 	const uint8_t *pkt, size_t len, unsigned header_len, struct nat_view *out)
 {
 	unsigned total_len = load_be16(pkt + 2), fragment = load_be16(pkt + 6);
-	enum nat_verdict verdict;
-	uint32_t ports = 0;
 
 	if (UNLIKELY(total_len < header_len || total_len > len ||
 		     !is_v4_header_sum_ok(pkt, header_len)))
 		return NAT_MALFORMED;
-	if (UNLIKELY(fragment & (IPV4_MF | IPV4_OFFSET)))
-		verdict = check_fragment(header_len, (fragment & IPV4_OFFSET) * 8,
-			total_len - header_len, !(fragment & IPV4_MF));
-	else
-		verdict = parse_l4(4, pkt[9], pkt + header_len, total_len - header_len, &ports);
-	if (UNLIKELY(verdict == NAT_MALFORMED))
+	if (UNLIKELY((fragment & (IPV4_MF | IPV4_OFFSET)) ||
+		     (pkt[9] != NAT_PROTO_TCP && pkt[9] != NAT_PROTO_UDP)))
+		return parse_v4_rest(pkt, header_len, out);
+	if (UNLIKELY(!is_l4_whole(pkt[9], pkt + header_len, total_len - header_len)))
 		return NAT_MALFORMED;
-
-	out->version = 4;
-	out->proto = pkt[9];
-	out->hop_limit = pkt[8];
-	out->l4_offset = (uint16_t)header_len;
-	out->total_len = (uint16_t)total_len;
-	out->src_port = (uint16_t)(ports >> 16);
-	out->dst_port = (uint16_t)ports;
-	out->dont_fragment = fragment & IPV4_DF;
-	return verdict;
+	return fill_v4(pkt, header_len, NAT_OK, out);
 }
 
 static __attribute__((noinline)) enum nat_verdict parse_v4_options(
@@ -235,11 +226,32 @@ static enum nat_verdict walk_extensions(const uint8_t *pkt, struct nat_view *v)
 	return NAT_OK;
 }
 
+/* The upper-layer header, which the walk has reached. */
+static enum nat_verdict parse_l4_v6(const uint8_t *pkt, struct nat_view *v)
+{
+	const uint8_t *l4 = pkt + v->l4_offset;
+	unsigned len = (unsigned)v->total_len - v->l4_offset;
+
+	switch (v->proto) {
+	case NAT_PROTO_TCP:
+	case NAT_PROTO_UDP:
+		if (!is_l4_whole(v->proto, l4, len))
+			return NAT_MALFORMED;
+		v->src_port = load_be16(l4);
+		v->dst_port = load_be16(l4 + 2);
+		v->has_l4 = true;
+		return NAT_OK;
+	case NAT_PROTO_ICMPV6:
+		return len < ICMP_HEADER_BYTES ? NAT_MALFORMED : parse_icmp(pkt, v);
+	default:
+		return NAT_OTHER_PROTO;
+	}
+}
+
 static __attribute__((noinline)) enum nat_verdict parse_v6(
 	const uint8_t *pkt, size_t len, struct nat_view *out)
 {
 	enum nat_verdict verdict;
-	uint32_t ports = 0;
 	struct nat_view v;
 	unsigned total_len;
 
@@ -258,12 +270,9 @@ static __attribute__((noinline)) enum nat_verdict parse_v6(
 	};
 	verdict = walk_extensions(pkt, &v);
 	if (verdict == NAT_OK)
-		verdict = parse_l4(6, v.proto, pkt + v.l4_offset, total_len - v.l4_offset, &ports);
-	if (verdict == NAT_MALFORMED)
-		return NAT_MALFORMED;
-	v.src_port = (uint16_t)(ports >> 16);
-	v.dst_port = (uint16_t)ports;
-	*out = v;
+		verdict = parse_l4_v6(pkt, &v);
+	if (verdict != NAT_MALFORMED)
+		*out = v;
 	return verdict;
 }
 
@@ -283,11 +292,6 @@ enum nat_verdict nat_parse(const uint8_t *pkt, size_t len, struct nat_view *out)
 	}
 }
 
-static inline void mend(uint8_t *checksum, uint32_t diff)
-{
-	store_be16(checksum, nat_checksum_update(load_be16(checksum), diff));
-}
-
 static inline void rewrite(uint8_t *pkt, const struct nat_view *v, const uint8_t *addr,
 	uint16_t port, unsigned addr_at, unsigned port_at)
 {
@@ -297,12 +301,14 @@ static inline void rewrite(uint8_t *pkt, const struct nat_view *v, const uint8_t
 
 	diff = nat_diff32(load_be32(pkt + addr_at), load_be32(addr));
 	memcpy(pkt + addr_at, addr, 4);
-	mend(pkt + 10, diff);
+	nat_mend(pkt + IPV4_CHECKSUM_AT, diff);
+	if (UNLIKELY(!v->has_l4))
+		return;
 
 	diff += nat_diff16(load_be16(l4 + port_at), port);
 	if (v->proto == NAT_PROTO_TCP) {
 		store_be16(l4 + port_at, port);
-		mend(l4 + TCP_CHECKSUM_AT, diff);
+		nat_mend(l4 + TCP_CHECKSUM_AT, diff);
 	} else if (v->proto == NAT_PROTO_UDP) {
 		store_be16(l4 + port_at, port);
 		/* RFC 768: zero on the wire means "none", so none stays none and a computed zero
@@ -311,6 +317,11 @@ static inline void rewrite(uint8_t *pkt, const struct nat_view *v, const uint8_t
 		sum = nat_checksum_update(old_sum, diff);
 		sum = sum == 0 ? 0xffff : sum;
 		store_be16(l4 + UDP_CHECKSUM_AT, old_sum == 0 ? 0 : sum);
+	} else {
+		/* An echo: no pseudo header, so the address is not in its sum. */
+		diff = nat_diff16(load_be16(l4 + ICMP_ECHO_ID_AT), port);
+		store_be16(l4 + ICMP_ECHO_ID_AT, port);
+		nat_mend(l4 + ICMP_CHECKSUM_AT, diff);
 	}
 }
 
@@ -329,7 +340,7 @@ void nat_rewrite_src(
 /* The TTL is the high byte of its checksummed word. */
 static inline void set_ttl(uint8_t *pkt, uint8_t ttl)
 {
-	mend(pkt + 10, nat_diff16((uint16_t)(pkt[8] << 8), (uint16_t)(ttl << 8)));
+	nat_mend(pkt + IPV4_CHECKSUM_AT, nat_diff16((uint16_t)(pkt[8] << 8), (uint16_t)(ttl << 8)));
 	pkt[8] = ttl;
 }
 
@@ -388,6 +399,17 @@ static bool is_same_checksum(uint16_t a, uint16_t b)
 	return a == b || ((a == 0 || a == 0xffff) && (b == 0 || b == 0xffff));
 }
 
+bool nat_icmp_sum_ok(const uint8_t *pkt, const struct nat_view *v)
+{
+	/* Not each packet of another protocol was found to have 8 bytes of it: a routing header may
+	 * stand before it. */
+	if (v->proto != (v->version == 4 ? NAT_PROTO_ICMP : NAT_PROTO_ICMPV6) ||
+		v->total_len - v->l4_offset < ICMP_HEADER_BYTES)
+		return false;
+	return is_same_checksum(
+		load_be16(pkt + v->l4_offset + ICMP_CHECKSUM_AT), nat_l4_checksum(pkt, v));
+}
+
 static void swap_bytes(uint8_t *a, uint8_t *b, size_t len)
 {
 	uint8_t keep[16];
@@ -415,8 +437,7 @@ bool nat_echo_reply(uint8_t *pkt, size_t len)
 	}
 	l4 = pkt + v.l4_offset;
 	/* RFC 5508 REQ-3: a wrong ICMP checksum is dropped. */
-	if (l4[0] != request ||
-		!is_same_checksum(load_be16(l4 + ICMP_CHECKSUM_AT), nat_l4_checksum(pkt, &v)))
+	if (l4[0] != request || !nat_icmp_sum_ok(pkt, &v))
 		return false;
 
 	/* Swapping the addresses changes no sum. */
@@ -427,7 +448,8 @@ bool nat_echo_reply(uint8_t *pkt, size_t len)
 		swap_bytes(pkt + 8, pkt + 24, 16);
 		pkt[7] = ECHO_REPLY_HOPS;
 	}
-	mend(l4 + ICMP_CHECKSUM_AT, nat_diff16((uint16_t)(request << 8), (uint16_t)(reply << 8)));
+	nat_mend(l4 + ICMP_CHECKSUM_AT,
+		nat_diff16((uint16_t)(request << 8), (uint16_t)(reply << 8)));
 	l4[0] = reply;
 	return true;
 }

@@ -1,6 +1,7 @@
 /* nat.h - reading and rewriting the headers of one inner packet: bytes in, verdict and bytes out.
  *
- * Spec:    RFC 1624 (incremental checksum), RFC 768 (UDP checksum zero), RFC 791, RFC 8200.
+ * Spec:    RFC 791, RFC 8200, RFC 1624 (incremental checksum), RFC 768 (UDP checksum zero),
+ *          RFC 5508 (echo identifiers in the place of ports).
  * Purity:  no state, no clock. Threads: any.
  * Total:   every function is defined for any bytes of any length.
  */
@@ -28,17 +29,22 @@ enum nat_verdict {
 /* Where things are in a packet. Offsets count from the first byte of the IP header. */
 struct nat_view {
 	uint8_t version;   /* 4 or 6 */
-	uint8_t proto;	   /* of the payload */
-	uint8_t hop_limit; /* TTL */
+	uint8_t icmp_type; /* of an unfragmented ICMP or ICMPv6 packet, else 0 */
 	uint16_t l4_offset;
 	uint16_t total_len; /* IP total length: may be less than the bytes given (padding) */
-	uint16_t src_port, dst_port; /* host order; 0 unless TCP or UDP and NAT_OK */
-	bool dont_fragment;	     /* IPv4 DF; always true for IPv6 */
+	/* Host order; 0 unless has_l4. An echo's identifier stands in both: seen from either end it
+	 * is the port of the one who asked. */
+	uint16_t src_port, dst_port;
+	uint8_t proto;	    /* of the payload */
+	bool has_l4;	    /* the whole TCP, UDP or ICMP echo header is here: NAT_OK */
+	bool dont_fragment; /* IPv4 DF; always true for IPv6 */
+	uint8_t hop_limit;  /* TTL */
 };
 
 /* Parse an IPv4 or IPv6 packet. On anything but MALFORMED the view is filled, else untouched. The
  * IPv4 header checksum is verified; the L4 checksum is not. On OK the whole TCP (with options), UDP
- * or ICMP header lies within total_len, and a UDP length within the packet.
+ * or ICMP header lies within total_len, and a UDP length within the packet. Of any ICMP packet 8
+ * bytes do.
  *
  * IPv6 extension headers are walked, at most 8 and within total_len; a fragment header (but not an
  * atomic one) gives FRAGMENT. A routing header of type 0 is MALFORMED (RFC 5095); another one with
@@ -72,10 +78,10 @@ static inline uint32_t nat_diff32(uint32_t from, uint32_t to)
 	       nat_diff16((uint16_t)from, (uint16_t)to);
 }
 
-/* Set a TCP or UDP destination (dnat) or source (snat) of an IPv4 packet that nat_parse called OK,
- * and mend the IPv4 and L4 checksums; the view's ports stay as parsed. addr: 4 bytes, network
- * order. A UDP checksum of zero stays zero; one that becomes zero is written as 0xffff. Of another
- * protocol only the address changes. */
+/* Set the destination (dnat) or source (snat) of an IPv4 packet that nat_parse did not call
+ * MALFORMED, and mend the IPv4 and L4 checksums; the view's ports stay as parsed. addr: 4 bytes,
+ * network order. Of an echo, port is the identifier. A UDP checksum of zero stays zero; one that
+ * becomes zero is written as 0xffff. Without has_l4 only the address changes. */
 void nat_rewrite_dst(
 	uint8_t *pkt, const struct nat_view *v, const uint8_t addr[static 4], uint16_t port);
 void nat_rewrite_src(
@@ -84,6 +90,10 @@ void nat_rewrite_src(
 /* One hop: decrement TTL or hop limit and mend the IPv4 checksum. False, unchanged, when it is 0 or
  * 1: the packet ends here. The packet's own byte counts, not the view's. */
 bool nat_hop(uint8_t *pkt, const struct nat_view *v);
+
+/* The ICMP or ICMPv6 checksum of an unfragmented packet is right (RFC 5508 REQ-3). False for other
+ * protocols. */
+bool nat_icmp_sum_ok(const uint8_t *pkt, const struct nat_view *v);
 
 /* Turn an ICMP or ICMPv6 echo request, addressed to us, into its reply in place (addresses swapped,
  * hop limit 64, checksums mended). False, unchanged, when it is not an unfragmented echo request,

@@ -21,7 +21,8 @@ static bool is_same_sum(uint16_t a, uint16_t b)
 static void rewrite_and_check(uint8_t *pkt, size_t size, const struct nat_view *v)
 {
 	const uint8_t addr[4] = {198, 51, 100, 7};
-	unsigned field_at = v->l4_offset + (v->proto == NAT_PROTO_TCP ? 16 : 6);
+	bool is_echo = v->proto == NAT_PROTO_ICMP;
+	unsigned field_at = v->l4_offset + (is_echo ? 2 : v->proto == NAT_PROTO_TCP ? 16 : 6);
 	uint16_t sum = load_be16(pkt + field_at);
 	bool was_right = is_same_sum(sum, nat_l4_checksum(pkt, v));
 	struct nat_view after;
@@ -30,7 +31,8 @@ static void rewrite_and_check(uint8_t *pkt, size_t size, const struct nat_view *
 	nat_rewrite_src(pkt, v, addr, 50002);
 	check(nat_hop(pkt, v) == (v->hop_limit > 1));
 	check(nat_parse(pkt, size, &after) == NAT_OK);
-	check(after.dst_port == 50001 && after.src_port == 50002);
+	/* an echo has one identifier for both */
+	check(after.dst_port == (is_echo ? 50002 : 50001) && after.src_port == 50002);
 	check(after.hop_limit == (v->hop_limit > 1 ? v->hop_limit - 1 : v->hop_limit));
 	if (v->proto == NAT_PROTO_UDP && sum == 0)
 		check(load_be16(pkt + field_at) == 0);
@@ -51,11 +53,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (verdict != NAT_MALFORMED) {
 		check(v.version == 4 || v.version == 6);
 		check(v.total_len <= size && v.l4_offset <= v.total_len);
-		check(verdict == NAT_OK || (v.src_port == 0 && v.dst_port == 0));
+		check(v.has_l4 == (verdict == NAT_OK));
+		check(v.has_l4 || (v.src_port == 0 && v.dst_port == 0));
+		if (verdict != NAT_FRAGMENT)
+			nat_icmp_sum_ok(data, &v);
 	}
 	if (verdict == NAT_OK) {
 		check(v.l4_offset + 8u <= v.total_len);
-		if (v.version == 4 && v.proto != NAT_PROTO_ICMP)
+		if (v.version == 4)
 			rewrite_and_check(pkt, size, &v);
 	}
 

@@ -48,6 +48,8 @@ static void parse_fills_the_view(void **state)
 	assert_int_equal(v.src_port, 0x1234);
 	assert_int_equal(v.dst_port, 0xfedc);
 	assert_true(v.dont_fragment);
+	assert_true(v.has_l4);
+	assert_int_equal(v.icmp_type, 0);
 
 	store_be16(pkt + 6, 0);
 	seal_v4_header(pkt);
@@ -61,11 +63,24 @@ static void parse_fills_the_view(void **state)
 	assert_int_equal(v.total_len, 48);
 	assert_int_equal(v.src_port, load_be16(pkt + 40));
 	assert_true(v.dont_fragment);
+	assert_true(v.has_l4);
+}
+
+/* The identifier of an echo stands in the place of both ports. */
+static void assert_echo(const uint8_t *pkt, unsigned len, bool is_echo)
+{
+	const uint8_t *icmp = pkt + (pkt[0] >> 4 == 4 ? 20 : 40);
+	struct nat_view v;
+
+	assert_int_equal(parse_exact(pkt, len, &v), is_echo ? NAT_OK : NAT_OTHER_PROTO);
+	assert_int_equal(v.icmp_type, icmp[0]);
+	assert_int_equal(v.has_l4, is_echo);
+	assert_int_equal(v.src_port, is_echo ? load_be16(icmp + 4) : 0);
+	assert_int_equal(v.dst_port, v.src_port);
 }
 
 static void parse_knows_echo_of_its_own_family(void **state)
 {
-	struct nat_view v;
 	uint8_t pkt[256];
 	unsigned len;
 
@@ -73,16 +88,12 @@ static void parse_knows_echo_of_its_own_family(void **state)
 	len = build_v4(pkt, NAT_PROTO_ICMP, 0, 8);
 	for (unsigned type = 0; type < 256; type++) {
 		pkt[20] = (uint8_t)type;
-		assert_int_equal(parse_exact(pkt, len, &v),
-			type == 0 || type == 8 ? NAT_OK : NAT_OTHER_PROTO);
-		assert_int_equal(v.src_port, 0);
-		assert_int_equal(v.dst_port, 0);
+		assert_echo(pkt, len, type == 0 || type == 8);
 	}
 	len = build_v6(pkt, NAT_PROTO_ICMPV6, NULL, 0, NAT_PROTO_ICMPV6, 8);
 	for (unsigned type = 0; type < 256; type++) {
 		pkt[40] = (uint8_t)type;
-		assert_int_equal(parse_exact(pkt, len, &v),
-			type == 128 || type == 129 ? NAT_OK : NAT_OTHER_PROTO);
+		assert_echo(pkt, len, type == 128 || type == 129);
 	}
 
 	len = build_v4(pkt, NAT_PROTO_ICMPV6, 0, 8);
@@ -229,6 +240,7 @@ static void parse_v4_fragments(void **state)
 		if (cases[i].want != NAT_FRAGMENT)
 			continue;
 		assert_int_equal(v.proto, NAT_PROTO_TCP);
+		assert_false(v.has_l4);
 		assert_int_equal(v.src_port, 0);
 		assert_int_equal(v.dst_port, 0);
 		assert_int_equal(v.dont_fragment, (cases[i].field & 0x4000) != 0);
@@ -364,6 +376,7 @@ static void damaged_packets_are_survived(void **state)
 		if (nat_parse(pkt, len, &v) == NAT_OK) {
 			assert_in_range(v.total_len, v.l4_offset + 8u, len);
 			nat_l4_checksum(pkt, &v);
+			nat_icmp_sum_ok(pkt, &v);
 			nat_hop(pkt, &v);
 			if (v.version == 4) {
 				nat_rewrite_dst(pkt, &v, addr, 1);

@@ -19,6 +19,14 @@ static inline void random_seed(void)
 	printf("PORTIER_TEST_SEED=%llu\n", (unsigned long long)random_state);
 }
 
+/* How often a test with random input goes round: PORTIER_TEST_ROUNDS sets it for a long hunt. */
+static inline uint64_t random_rounds(uint64_t usual)
+{
+	const char *text = getenv("PORTIER_TEST_ROUNDS");
+
+	return text ? strtoull(text, NULL, 0) : usual;
+}
+
 /* splitmix64 */
 static inline uint64_t random_u64(void)
 {

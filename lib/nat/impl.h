@@ -1,0 +1,51 @@
+/* impl.h - places in headers, shared by the files of this library only. */
+#ifndef PORTIER_NAT_IMPL_H
+#define PORTIER_NAT_IMPL_H
+
+#include "nat/nat.h"
+
+#define IPV4_HEADER_BYTES 20
+#define IPV4_CHECKSUM_AT  10
+#define IPV4_SRC_AT	  12
+#define IPV4_DST_AT	  16
+#define IPV4_DF		  0x4000
+#define IPV4_MF		  0x2000
+#define IPV4_OFFSET	  0x1fff
+
+#define IPV6_HEADER_BYTES   40
+#define IPV6_EXT_MAX	    8
+#define IPV6_FRAGMENT_BYTES 8
+#define IPV6_NH_HOPOPTS	    0
+#define IPV6_NH_ROUTING	    43
+#define IPV6_NH_FRAGMENT    44
+#define IPV6_NH_AH	    51
+#define IPV6_NH_DSTOPTS	    60
+#define IPV6_NH_MOBILITY    135
+#define IPV6_NH_HIP	    139
+#define IPV6_NH_SHIM6	    140
+
+#define TCP_HEADER_BYTES  20
+#define UDP_HEADER_BYTES  8
+#define ICMP_HEADER_BYTES 8
+#define TCP_CHECKSUM_AT	  16
+#define UDP_CHECKSUM_AT	  6
+#define ICMP_CHECKSUM_AT  2
+#define ICMP_ECHO_ID_AT	  4
+
+#define ICMP_ECHO_REPLY	    0
+#define ICMP_ECHO_REQUEST   8
+#define ICMPV6_ECHO_REQUEST 128
+#define ICMPV6_ECHO_REPLY   129
+
+static inline bool nat_icmp_is_echo(uint8_t version, uint8_t type)
+{
+	return version == 4 ? type == ICMP_ECHO_REQUEST || type == ICMP_ECHO_REPLY
+			    : type == ICMPV6_ECHO_REQUEST || type == ICMPV6_ECHO_REPLY;
+}
+
+static inline void nat_mend(uint8_t *checksum, uint32_t diff)
+{
+	store_be16(checksum, nat_checksum_update(load_be16(checksum), diff));
+}
+
+#endif
