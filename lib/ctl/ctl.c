@@ -66,7 +66,7 @@ struct ctl *ctl_create(const struct ctl_params *p, char fault[static CTL_FAULT_C
 		return NULL;
 	c->p = *p;
 	c->stall_ns = p->stall_ns != 0 ? p->stall_ns : CTL_STALL_NS;
-	c->listen_fd = -1;
+	c->socket.fd = -1;
 	c->tick_at_ns = TIME_NEVER;
 	TAILQ_INIT(&c->clients);
 	c->looks = calloc(p->n_workers, sizeof(c->looks[0]));

@@ -1,6 +1,7 @@
 /* server.h - the inside of the control server; for lib/ctl only.
  *
- *   listen.c   the socket file, and whom a connection belongs to
+ *   socket.c   a socket file
+ *   listen.c   connections of the control socket, and whom they belong to
  *   client.c   bytes of one client in and out, in bounds
  *   commit.c   replies that wait for the workers
  *   method.c   a line to replies: the table of methods
@@ -39,6 +40,14 @@ struct ctl_role {
 	bool may_write;
 };
 
+/* A socket that listens, and its file. */
+struct ctl_socket {
+	int fd; /* -1: none */
+	char path[108];
+	dev_t dev;
+	ino_t ino;
+};
+
 /* Replies that wait for a grace period. It may outlive its client. */
 struct ctl_commit {
 	TAILQ_ENTRY(ctl_commit) next;
@@ -73,9 +82,7 @@ struct ctl {
 	uint64_t stall_ns;
 
 	/* listen.c */
-	int listen_fd;
-	dev_t socket_dev;
-	ino_t socket_ino;
+	struct ctl_socket socket;
 	bool has_group;
 	gid_t group;
 	struct event *ev_listen;
@@ -101,7 +108,16 @@ struct ctl {
 	bool is_under_load;	/* it moved between the last two */
 };
 
+/* --- socket.c */
+/* Serve path with this mode; its directory is made when missing. 0, or -EINVAL and the sentence in
+ * fault, which begins with key; s->fd is then -1. */
+int ctl_socket_open(struct ctl_socket *s, const char *key, const char *path, mode_t mode,
+	char fault[static CTL_FAULT_CHARS]);
+void ctl_socket_close(struct ctl_socket *s);
+
 /* --- listen.c */
+/* 0 or -errno. */
+int ctl_role_get(const struct ctl *c, int fd, struct ctl_role *out);
 int ctl_listen(struct ctl *c, char fault[static CTL_FAULT_CHARS]);
 void ctl_unlisten(struct ctl *c);
 
