@@ -33,6 +33,14 @@ uint64_t boot_now_ns(void)
 	return (uint64_t)ts.tv_sec * NS_IN_S + (uint64_t)ts.tv_nsec;
 }
 
+static uint64_t wall_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * NS_IN_S + (uint64_t)ts.tv_nsec;
+}
+
 __attribute__((format(printf, 2, 3))) static int refuse(char *fault, const char *fmt, ...)
 {
 	va_list ap;
@@ -378,6 +386,7 @@ static int ctl_up(struct boot *b, char *fault)
 			.handshake = &b->handshake_stats,
 			.eth_port_ids = b->eth_port_ids,
 			.now_ns = boot_now_ns,
+			.wall_ns = wall_ns,
 			.aead_name = aead_backend_name(b->aead),
 			.started_ns = boot_now_ns(),
 		},

@@ -18,6 +18,7 @@
 
 #define CONF_NAME_CHARS	  32
 #define CONF_PATH_CHARS	  256
+#define CONF_UAPI_CHARS	  16 /* an interface's name with its NUL */
 #define CONF_DEVICE_CHARS 256
 #define CONF_PORTS_MAX	  8
 #define CONF_IFADDRS_MAX  16
@@ -143,6 +144,7 @@ struct conf {
 	/* control */
 	char socket_path[CONF_PATH_CHARS];
 	char socket_group[CONF_NAME_CHARS];
+	char uapi_name[CONF_UAPI_CHARS]; /* what wg(8) calls the gateway; empty: not at all */
 	enum log_level log_level;
 
 	/* testing: not for production, logged as a warning when set */

@@ -34,6 +34,17 @@ int conf_parse_name(const struct conf_key *k, const char *text, void *base)
 	return text[strspn(text, NAME_CHARS)] ? -EINVAL : copy_text(k, text, base);
 }
 
+/* Part of a file's name, and shown where interfaces are. */
+int conf_parse_uapi_name(const struct conf_key *k, const char *text, void *base)
+{
+	bool is_letter = (text[0] >= 'A' && text[0] <= 'Z') || (text[0] >= 'a' && text[0] <= 'z');
+
+	if (text[0] != '\0')
+		return is_letter ? conf_parse_name(k, text, base) : -EINVAL;
+	((struct conf *)base)->uapi_name[0] = '\0';
+	return 0;
+}
+
 int conf_parse_label(const struct conf_key *k, const char *text, void *base)
 {
 	return copy_text(k, text, base);

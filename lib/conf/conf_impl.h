@@ -108,6 +108,7 @@ bool conf_is_sequence(const config_setting_t *s);
 
 /* conf_field.c: parsers and readers that the tables name */
 int conf_parse_name(const struct conf_key *k, const char *text, void *base);
+int conf_parse_uapi_name(const struct conf_key *k, const char *text, void *base);
 int conf_parse_label(const struct conf_key *k, const char *text, void *base);
 int conf_parse_device(const struct conf_key *k, const char *text, void *base);
 int conf_parse_role(const struct conf_key *k, const char *text, void *base);

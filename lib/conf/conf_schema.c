@@ -185,6 +185,10 @@ static const struct conf_key control_keys[] = {
 		.takes = "an absolute path of at most 107 characters", .parse = conf_parse_socket},
 	{"group", CONF_TEXT, FIELD(struct conf, socket_group), .def = "portier",
 		.takes = "1 to 31 letters, digits and any of . _ @ -", .parse = conf_parse_name},
+	{"uapi_name", CONF_TEXT, FIELD(struct conf, uapi_name), .def = "portier0",
+		.takes = "up to 15 letters, digits and any of . _ @ -, beginning with a letter, or "
+			 "an empty text",
+		.parse = conf_parse_uapi_name},
 	{"log_level", CONF_CHOICE, FIELD(struct conf, log_level), .choices = level_choices,
 		.def = "info"},
 	{0},

@@ -14,20 +14,23 @@ static size_t held_bytes(const struct ctl_client *client)
 }
 
 /* evbuffer_write would raise SIGPIPE when the far end hung up. */
-static ssize_t send_some(struct ctl_client *client)
+ssize_t ctl_send_some(int fd, struct evbuffer *out)
 {
 	struct evbuffer_iovec some[8];
-	int n = evbuffer_peek(client->out, -1, NULL, some, 8);
+	int n = evbuffer_peek(out, -1, NULL, some, 8);
 	struct msghdr msg = {.msg_iov = some, .msg_iovlen = n < 8 ? (size_t)n : 8};
+	ssize_t sent = sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 
-	return sendmsg(client->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (sent > 0)
+		evbuffer_drain(out, (size_t)sent);
+	return sent;
 }
 
 /* Write what the far end takes. False: it is gone, and so is the client. */
 static bool flush(struct ctl_client *client)
 {
 	while (evbuffer_get_length(client->out) > 0) {
-		ssize_t n = send_some(client);
+		ssize_t n = ctl_send_some(client->fd, client->out);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			break;
@@ -35,7 +38,6 @@ static bool flush(struct ctl_client *client)
 			ctl_client_destroy(client);
 			return false;
 		}
-		evbuffer_drain(client->out, (size_t)n);
 		client->progress_ns = client->ctl->p.now_ns();
 	}
 	if (evbuffer_get_length(client->out) > 0)

@@ -45,6 +45,7 @@ void ctl_tick(struct ctl *c)
 		ctl_look(c, now_ns);
 		ctl_leases_close_idle(c, now_ns);
 		ctl_clients_sweep(c, now_ns);
+		ctl_uapi_sweep(c->uapi, now_ns);
 		/* It stopped if descriptors were out. */
 		event_add(c->ev_listen, NULL);
 	}
@@ -76,6 +77,10 @@ struct ctl *ctl_create(const struct ctl_params *p, char fault[static CTL_FAULT_C
 		ctl_destroy(c);
 		return NULL;
 	}
+	if (p->conf->uapi_name[0] != '\0' && (c->uapi = ctl_uapi_create(c, fault)) == NULL) {
+		ctl_destroy(c);
+		return NULL;
+	}
 	ctl_look(c, p->now_ns());
 	c->is_under_load = false;
 	ctl_tick_arm(c);
@@ -86,6 +91,7 @@ void ctl_destroy(struct ctl *c)
 {
 	if (c == NULL)
 		return;
+	ctl_uapi_destroy(c->uapi);
 	ctl_unlisten(c);
 	while (!TAILQ_EMPTY(&c->clients))
 		ctl_client_destroy(TAILQ_FIRST(&c->clients));

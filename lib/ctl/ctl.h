@@ -5,6 +5,7 @@
  *              lease.open lease.renew lease.close lease.show lease.list
  *              stats drops workers ports health version
  *            lib/ctl/README.md lists their parameters and results.
+ *            The WireGuard tools' own protocol on a second socket, conf->uapi_name (uapi/uapi.h).
  * Roles:     by the credentials of the far end at connect (SO_PEERCRED, SO_PEERGROUPS): uid 0 and
  *            members of control.socket_group, when that group exists, may write; all others may
  *            read. The socket's mode is 0666, therefore: the file does not decide, the role does.
@@ -34,7 +35,8 @@
 #define CTL_STALL_NS	 (10 * NS_IN_S) /* a client that reads nothing for so long is dropped */
 #define CTL_LOOK_NS	 NS_IN_S	/* how often workers are looked at, at least */
 #define CTL_STUCK_NS	 (3 * NS_IN_S)	/* a worker that does not turn for so long is stuck */
-#define CTL_LIST_DEFAULT 1000u		/* entries in one reply to a list method */
+#define CTL_UAPI_DIR	 "/var/run/wireguard" /* where wg(8) looks */
+#define CTL_LIST_DEFAULT 1000u		      /* entries in one reply to a list method */
 #define CTL_LIST_MAX	 4000u
 
 struct event_base;
@@ -55,6 +57,8 @@ struct ctl_params {
 	const struct stats_handshake *handshake;
 	const uint16_t *eth_port_ids; /* DPDK port id of conf->ports[i] */
 	uint64_t (*now_ns)(void);     /* monotonic; the clock that workers stamp with */
+	uint64_t (*wall_ns)(void);    /* UNIX time */
+	const char *uapi_dir;	      /* where conf->uapi_name goes; NULL: CTL_UAPI_DIR */
 	const char *aead_name;	      /* the back end chosen at start */
 	uint64_t started_ns;
 	uint64_t stall_ns; /* 0: CTL_STALL_NS */

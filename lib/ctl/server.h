@@ -8,6 +8,7 @@
  *   peer_methods.c, lease_methods.c, report_methods.c   the methods
  *   peer_rules.c, lease_rules.c   what may be changed, and the one way of changing it
  *   health.c   the look at the workers
+ *   uapi_server.c, uapi_set.c   the socket of the WireGuard tools, and what they may change
  *   shape.c    values to JSON
  *   ctl.c      boot, timers, end
  */
@@ -91,6 +92,9 @@ struct ctl {
 	TAILQ_HEAD(, ctl_client) clients;
 	unsigned n_clients, n_readers;
 
+	/* uapi_server.c; NULL: off */
+	struct ctl_uapi *uapi;
+
 	/* commit.c */
 	TAILQ_HEAD(, ctl_commit) commits;
 	struct event *ev_poll;
@@ -129,6 +133,8 @@ void ctl_client_destroy(struct ctl_client *client);
 bool ctl_client_send(struct ctl_client *client, const struct rpc_text *replies);
 /* Go on with requests that waited for room. The client may be gone afterwards. */
 void ctl_client_run(struct ctl_client *client);
+/* Write what the far end takes of out, and take it away there; as sendmsg, without SIGPIPE. */
+ssize_t ctl_send_some(int fd, struct evbuffer *out);
 void ctl_clients_sweep(struct ctl *c, uint64_t now_ns);
 
 /* --- commit.c */
@@ -175,6 +181,16 @@ char *ctl_peer_word(const struct ctl *c, uint32_t peer_idx, char buf[static CTL_
 const struct lease *ctl_lease_get(struct ctl *c, uint64_t id, struct rpc_fault *fault);
 void ctl_leases_expire(struct ctl *c, uint64_t now_ns);
 void ctl_leases_close_idle(struct ctl *c, uint64_t now_ns);
+
+/* --- uapi_server.c, uapi_set.c */
+struct uapi_request;
+/* Serve conf->uapi_name. NULL: the sentence is in fault. */
+struct ctl_uapi *ctl_uapi_create(struct ctl *c, char fault[static CTL_FAULT_CHARS]);
+/* NULL is fine, here and in the next. */
+void ctl_uapi_destroy(struct ctl_uapi *u);
+void ctl_uapi_sweep(struct ctl_uapi *u, uint64_t now_ns);
+/* Carry out a set request. 0 or -errno; unless 0, -EINVAL or -EOPNOTSUPP some of it may be done. */
+int ctl_uapi_set(struct ctl *c, const struct ctl_role *role, const struct uapi_request *r);
 
 /* --- health.c */
 void ctl_look(struct ctl *c, uint64_t now_ns);

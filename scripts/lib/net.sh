@@ -184,6 +184,7 @@ CONF_PEERS=
 CONF_POOL=$POOL
 CONF_ENTRY="\"$ENTRY/24\", \"$ENTRY6/64\""
 CONF_LOG_LEVEL=info
+CONF_UAPI_NAME=${CONF_UAPI_NAME-portier0} # what wg calls the gateway
 
 # A CPU for control and each worker; they share when there are few.
 conf_lcores()
@@ -248,7 +249,8 @@ tunnel = { private_key_file = "$RUN/gateway.key"; max_peers = 1000;
 	timers = { $CONF_TIMERS }; };
 public = { pool = [ "$CONF_POOL" ]; };
 leases = { $CONF_LEASES };
-control = { socket = "$RUN/control.sock"; log_level = "$CONF_LOG_LEVEL"; };
+control = { socket = "$RUN/control.sock"; log_level = "$CONF_LOG_LEVEL";
+	uapi_name = "$CONF_UAPI_NAME"; };
 testing = { home_shift = $CONF_HOME_SHIFT; };
 peers = ( $CONF_PEERS );
 CONF

@@ -32,7 +32,7 @@ eal = { lcores = [ $(conf_lcores) ]; huge = false; memory_mb = 256; mbufs = 1638
 ports = ( $(memif_port far client) roles = [ "tunnel", "public" ]; addresses = [ "$HOST/24" ]; } );
 tunnel = { private_key_file = "$RUN/gateway.key"; inner_addresses = [ "100.64.1.1" ]; };
 public = { pool = [ "192.0.2.128/28" ]; };
-control = { socket = "$FAR_SOCKET"; };
+control = { socket = "$FAR_SOCKET"; uapi_name = ""; };
 CONF
 }
 

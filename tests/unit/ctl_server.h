@@ -37,6 +37,7 @@
 
 struct server {
 	char dir[64];
+	char uapi_dir[80]; /* nothing is there while conf.uapi_name is empty */
 	struct conf conf;
 	struct event_base *base;
 	struct grace *grace;
@@ -64,6 +65,12 @@ static inline uint64_t test_now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * NS_IN_S + (uint64_t)ts.tv_nsec + clock_offset_ns;
+}
+
+/* Not that of now, so that one shows when it stands for the other. */
+static inline uint64_t test_wall_ns(void)
+{
+	return UINT64_C(1700000000) * NS_IN_S + test_now_ns();
 }
 
 static inline struct ip_addr address(const char *text)
@@ -151,6 +158,8 @@ static inline struct ctl_params server_params(struct server *s)
 		.handshake = &s->handshake,
 		.eth_port_ids = s->eth_port_ids,
 		.now_ns = test_now_ns,
+		.wall_ns = test_wall_ns,
+		.uapi_dir = s->uapi_dir,
 		.aead_name = "none",
 		.started_ns = test_now_ns(),
 	};
@@ -192,6 +201,7 @@ static inline struct server *server_create(void)
 	snprintf(s->dir, sizeof(s->dir), "/tmp/portier-ctl-test-XXXXXX");
 	assert_non_null(mkdtemp(s->dir));
 	assert_int_equal(chmod(s->dir, 0755), 0);
+	snprintf(s->uapi_dir, sizeof(s->uapi_dir), "%s/wireguard", s->dir);
 	fill_conf(s);
 	open_port(s);
 	s->base = event_base_new();
@@ -251,6 +261,7 @@ static inline void server_destroy(struct server *s)
 	event_base_free(s->base);
 	snprintf(dir, sizeof(dir), "%s/run", s->dir);
 	rmdir(dir);
+	rmdir(s->uapi_dir);
 	rmdir(s->dir);
 	free(s);
 }
