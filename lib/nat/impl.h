@@ -13,6 +13,8 @@
 #define IPV4_OFFSET	  0x1fff
 
 #define IPV6_HEADER_BYTES   40
+#define IPV6_SRC_AT	    8
+#define IPV6_DST_AT	    24
 #define IPV6_EXT_MAX	    8
 #define IPV6_FRAGMENT_BYTES 8
 #define IPV6_NH_HOPOPTS	    0
@@ -32,15 +34,42 @@
 #define ICMP_CHECKSUM_AT  2
 #define ICMP_ECHO_ID_AT	  4
 
-#define ICMP_ECHO_REPLY	    0
-#define ICMP_ECHO_REQUEST   8
-#define ICMPV6_ECHO_REQUEST 128
-#define ICMPV6_ECHO_REPLY   129
+#define ICMP_ECHO_REPLY	     0
+#define ICMP_UNREACHABLE     3
+#define ICMP_QUENCH	     4
+#define ICMP_REDIRECT	     5
+#define ICMP_ECHO_REQUEST    8
+#define ICMP_TIME_EXCEEDED   11
+#define ICMP_PARAMETER	     12
+#define ICMPV6_UNREACHABLE   1
+#define ICMPV6_TOO_BIG	     2
+#define ICMPV6_TIME_EXCEEDED 3
+#define ICMPV6_PARAMETER     4
+#define ICMPV6_ECHO_REQUEST  128
+#define ICMPV6_ECHO_REPLY    129
+#define ICMPV6_REDIRECT	     137
+
+/* Where an error says its MTU. */
+#define ICMP_FRAG_NEEDED 4 /* code of unreachable */
+#define ICMP_MTU_AT	 6
+#define ICMPV6_MTU_AT	 4
 
 static inline bool nat_icmp_is_echo(uint8_t version, uint8_t type)
 {
 	return version == 4 ? type == ICMP_ECHO_REQUEST || type == ICMP_ECHO_REPLY
 			    : type == ICMPV6_ECHO_REQUEST || type == ICMPV6_ECHO_REPLY;
+}
+
+/* Walk from v->l4_offset to the upper-layer header of an IPv6 packet, within v->total_len and over
+ * at most 8 headers; v->proto and v->l4_offset move along. NAT_OK: it is at l4_offset and may be
+ * read further. NAT_FRAGMENT: the walk stands behind a fragment header. Any other verdict is final.
+ */
+enum nat_verdict nat_walk_extensions(const uint8_t *pkt, struct nat_view *v);
+
+/* Of the fragment header behind which the walk stands: offset (13 bits), reserved (2), more (1). */
+static inline uint16_t nat_v6_fragment_field(const uint8_t *pkt, const struct nat_view *v)
+{
+	return load_be16(pkt + v->l4_offset - IPV6_FRAGMENT_BYTES + 2);
 }
 
 static inline void nat_mend(uint8_t *checksum, uint32_t diff)

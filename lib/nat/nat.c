@@ -186,11 +186,9 @@ static bool is_ext_header(uint8_t next_header)
 	return ext_header_bytes(next_header, dummy) != 0;
 }
 
-/* Walk to the upper-layer header; v->proto and v->l4_offset move along. NAT_OK: it is at l4_offset
- * and may be read further; any other verdict is final. */
-static enum nat_verdict walk_extensions(const uint8_t *pkt, struct nat_view *v)
+enum nat_verdict nat_walk_extensions(const uint8_t *pkt, struct nat_view *v)
 {
-	unsigned at = IPV6_HEADER_BYTES, n, field;
+	unsigned at = v->l4_offset, n;
 	const uint8_t *ext;
 	uint8_t kind;
 
@@ -199,7 +197,7 @@ static enum nat_verdict walk_extensions(const uint8_t *pkt, struct nat_view *v)
 		ext = pkt + at;
 		/* Hop-by-hop options come first or not at all (RFC 8200, section 4.1). */
 		if (walked == IPV6_EXT_MAX || v->total_len - at < 8 ||
-			(kind == IPV6_NH_HOPOPTS && walked > 0))
+			(kind == IPV6_NH_HOPOPTS && at != IPV6_HEADER_BYTES))
 			return NAT_MALFORMED;
 		n = ext_header_bytes(kind, ext);
 		if (n > v->total_len - at)
@@ -209,11 +207,9 @@ static enum nat_verdict walk_extensions(const uint8_t *pkt, struct nat_view *v)
 		v->l4_offset = (uint16_t)at;
 
 		if (kind == IPV6_NH_FRAGMENT) {
-			/* offset (13 bits), reserved (2), more (1); all clear: atomic (RFC 6946) */
-			field = load_be16(ext + 2);
-			if (field & 0xfff9)
-				return check_fragment(
-					0, field & 0xfff8, v->total_len - at, !(field & 1));
+			/* offset and more clear: atomic (RFC 6946) */
+			if (nat_v6_fragment_field(pkt, v) & 0xfff9)
+				return NAT_FRAGMENT;
 		} else if (kind == IPV6_NH_ROUTING) {
 			/* Type 0 is gone (RFC 5095). One with segments left names another
 			 * destination than the header, so ports would decide wrongly. */
@@ -252,8 +248,8 @@ static __attribute__((noinline)) enum nat_verdict parse_v6(
 	const uint8_t *pkt, size_t len, struct nat_view *out)
 {
 	enum nat_verdict verdict;
+	unsigned total_len, fragment;
 	struct nat_view v;
-	unsigned total_len;
 
 	if (len < IPV6_HEADER_BYTES)
 		return NAT_MALFORMED;
@@ -268,9 +264,14 @@ static __attribute__((noinline)) enum nat_verdict parse_v6(
 		.total_len = (uint16_t)total_len,
 		.dont_fragment = true,
 	};
-	verdict = walk_extensions(pkt, &v);
-	if (verdict == NAT_OK)
+	verdict = nat_walk_extensions(pkt, &v);
+	if (verdict == NAT_OK) {
 		verdict = parse_l4_v6(pkt, &v);
+	} else if (verdict == NAT_FRAGMENT) {
+		fragment = nat_v6_fragment_field(pkt, &v);
+		verdict = check_fragment(
+			0, fragment & 0xfff8, total_len - v.l4_offset, !(fragment & 1));
+	}
 	if (verdict != NAT_MALFORMED)
 		*out = v;
 	return verdict;
@@ -328,13 +329,13 @@ static inline void rewrite(uint8_t *pkt, const struct nat_view *v, const uint8_t
 void nat_rewrite_dst(
 	uint8_t *pkt, const struct nat_view *v, const uint8_t addr[static 4], uint16_t port)
 {
-	rewrite(pkt, v, addr, port, 16, 2);
+	rewrite(pkt, v, addr, port, IPV4_DST_AT, 2);
 }
 
 void nat_rewrite_src(
 	uint8_t *pkt, const struct nat_view *v, const uint8_t addr[static 4], uint16_t port)
 {
-	rewrite(pkt, v, addr, port, 12, 0);
+	rewrite(pkt, v, addr, port, IPV4_SRC_AT, 0);
 }
 
 /* The TTL is the high byte of its checksummed word. */
@@ -384,8 +385,8 @@ uint16_t nat_l4_checksum(const uint8_t *pkt, const struct nat_view *v)
 	}
 	if (v->proto != NAT_PROTO_ICMP) {
 		sum = len + v->proto;
-		sum = v->version == 4 ? nat_checksum_add(sum, pkt + 12, 8)
-				      : nat_checksum_add(sum, pkt + 8, 32);
+		sum = v->version == 4 ? nat_checksum_add(sum, pkt + IPV4_SRC_AT, 8)
+				      : nat_checksum_add(sum, pkt + IPV6_SRC_AT, 32);
 	}
 	sum = nat_checksum_add(sum, l4, field_at);
 	sum = nat_checksum_add(sum, l4 + field_at + 2, len - field_at - 2);
@@ -442,10 +443,10 @@ bool nat_echo_reply(uint8_t *pkt, size_t len)
 
 	/* Swapping the addresses changes no sum. */
 	if (v.version == 4) {
-		swap_bytes(pkt + 12, pkt + 16, 4);
+		swap_bytes(pkt + IPV4_SRC_AT, pkt + IPV4_DST_AT, 4);
 		set_ttl(pkt, ECHO_REPLY_HOPS);
 	} else {
-		swap_bytes(pkt + 8, pkt + 24, 16);
+		swap_bytes(pkt + IPV6_SRC_AT, pkt + IPV6_DST_AT, 16);
 		pkt[7] = ECHO_REPLY_HOPS;
 	}
 	nat_mend(l4 + ICMP_CHECKSUM_AT,

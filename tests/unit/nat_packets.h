@@ -114,4 +114,22 @@ static inline unsigned build_v6(uint8_t *pkt, uint8_t first, const uint8_t *ext,
 	return 40 + ext_len + l4_len;
 }
 
+/* A right ICMP error of the quoted packet's family, which quotes len bytes of it. */
+static inline unsigned build_error(
+	uint8_t *pkt, uint8_t type, uint8_t code, const uint8_t *quoted, unsigned len)
+{
+	bool is_v4 = quoted[0] >> 4 == 4;
+	uint8_t proto = is_v4 ? NAT_PROTO_ICMP : NAT_PROTO_ICMPV6;
+	unsigned l4_at = is_v4 ? 20 : 40, total;
+
+	total = is_v4 ? build_v4(pkt, proto, 0, 8 + len)
+		      : build_v6(pkt, proto, NULL, 0, proto, 8 + len);
+	pkt[l4_at] = type;
+	pkt[l4_at + 1] = code;
+	memset(pkt + l4_at + 4, 0, 4);
+	memcpy(pkt + l4_at + 8, quoted, len);
+	seal_l4(pkt, l4_at, proto, 8 + len);
+	return total;
+}
+
 #endif
