@@ -3,12 +3,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include <rte_cycles.h>
 
-#define INTERRUPTED_US 50
-#define IDLE_TURNS     64
+#include "sample.h"
+
+#define IDLE_TURNS 64
 /* The oldest packet under way is never further back: a full ring, a burst, and what is made. */
 #define UNDER_WAY_MAX (QUEUE_SLOTS + PATH_BURST + 2 * LAB_AHEAD)
 
@@ -20,8 +20,8 @@ struct queue {
 	uint64_t first_number; /* of the batch */
 	double now, next, gap; /* cycles */
 	uint64_t dice;
-	double idle_turn, cycles_per_pkt; /* as they usually are */
-	long n_preemptions;
+	double idle_turn;
+	struct sample_watch watch;
 	uint64_t arrivals[FLOW_WINDOW_PKTS]; /* by number */
 };
 
@@ -34,14 +34,6 @@ static double random_unit(struct queue *q)
 {
 	q->dice = bench_mix(q->dice);
 	return ((double)(q->dice >> 11) + 0.5) / (double)(UINT64_C(1) << 53);
-}
-
-static long count_preemptions(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_THREAD, &usage);
-	return usage.ru_nivcsw;
 }
 
 /* Every packet whose time has come: into the ring; or, with no room there, it is dropped, and the
@@ -75,14 +67,8 @@ static void turn(struct queue *q)
 	rig_turn(&q->lab->rig, 0);
 	cycles = (double)(rte_rdtsc() - began);
 	n = RTE_MIN(n, (unsigned)PATH_BURST);
-	if (cycles > (double)rte_get_tsc_hz() / 1e6 * INTERRUPTED_US &&
-		count_preemptions() != q->n_preemptions) {
-		q->n_preemptions = count_preemptions();
-		q->out->n_interrupted++;
-		cycles = q->cycles_per_pkt * n;
-	} else {
-		q->cycles_per_pkt += (cycles / n - q->cycles_per_pkt) / 64;
-	}
+	if (watch_saw_interruption(&q->watch, (uint64_t)(cycles / n)))
+		cycles = q->watch.usual_cycles * n;
 	q->now += cycles;
 	lab_stamp(q->lab, (uint64_t)q->now);
 }
@@ -142,8 +128,6 @@ int queue_run(struct lab *lab, const struct queue_trial *t, struct queue_result 
 	*out = (struct queue_result){0};
 	q = (struct queue){.lab = lab, .t = t, .out = out, .dice = lab->flows.seed};
 	q.gap = (double)rte_get_tsc_hz() / t->pps;
-	q.cycles_per_pkt = q.gap;
-	q.n_preemptions = count_preemptions();
 	end = (double)rte_get_tsc_hz() * t->duration_s;
 	lab_settle(lab);
 	measure_idle_turn(&q);
@@ -156,13 +140,16 @@ int queue_run(struct lab *lab, const struct queue_trial *t, struct queue_result 
 		memset(q.batch.at, 0, sizeof(q.batch.at));
 		q.first_number = lab->flows.next_number;
 		is_made = lab_make(lab, t->way, LAB_AHEAD, &q.batch);
+		watch_begin(&q.watch);
 		serve(&q, false);
 		lab_drain(lab);
 		lab_look(lab);
 		settle_old(&lab->flows);
 		out->has_failed = (double)out->n_dropped > t->max_loss * t->pps * t->duration_s;
 	}
+	watch_begin(&q.watch);
 	serve(&q, true);
+	out->n_interrupted = q.watch.n_interrupted;
 	out->has_failed = (double)out->n_dropped > t->max_loss * t->pps * t->duration_s;
 	out->pps = (double)(out->n_offered - out->n_dropped) * (double)rte_get_tsc_hz() / q.now;
 	lab_settle(lab);

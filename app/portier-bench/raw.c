@@ -85,14 +85,15 @@ static bool is_filled(struct raw *r)
 	return true;
 }
 
-static bool run_bursts(struct raw *r, unsigned burst, bool is_seal, struct sample *out)
+static bool run_bursts(
+	struct raw *r, unsigned burst, bool is_seal, struct sample_watch *watch, struct sample *out)
 {
 	bool is_authentic = true;
 
 	for (unsigned at = 0; at < LAB_AHEAD; at += burst) {
 		struct aead_job jobs[AEAD_BURST_MAX];
 		uint16_t n = (uint16_t)RTE_MIN(burst, LAB_AHEAD - at);
-		uint64_t began;
+		uint64_t began, cycles;
 
 		for (unsigned i = 0; i < n; i++)
 			jobs[i] = (struct aead_job){
@@ -107,7 +108,9 @@ static bool run_bursts(struct raw *r, unsigned burst, bool is_seal, struct sampl
 			aead_seal_burst(r->aead, jobs, n);
 		else
 			aead_open_burst(r->aead, jobs, n);
-		sample_add(out, rte_rdtsc() - began, n);
+		cycles = rte_rdtsc() - began;
+		if (!watch_saw_interruption(watch, cycles))
+			sample_add(out, cycles, n);
 		for (unsigned i = 0; i < n && !is_seal; i++)
 			is_authentic &= jobs[i].is_authentic;
 	}
@@ -117,13 +120,15 @@ static bool run_bursts(struct raw *r, unsigned burst, bool is_seal, struct sampl
 bool raw_trial(struct raw *r, struct bench_size size, unsigned burst, uint32_t n_pkts,
 	struct sample *seal, struct sample *open)
 {
+	struct sample_watch watch = {0};
 	bool is_sound = true;
 
 	seal->n = open->n = 0;
 	for (uint32_t done = 0; done < n_pkts; done += LAB_AHEAD) {
 		fill(r, size);
-		run_bursts(r, burst, true, seal);
-		is_sound &= run_bursts(r, burst, false, open) && is_filled(r);
+		watch_begin(&watch);
+		run_bursts(r, burst, true, &watch, seal);
+		is_sound &= run_bursts(r, burst, false, &watch, open) && is_filled(r);
 	}
 	return is_sound;
 }

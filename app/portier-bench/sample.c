@@ -2,6 +2,36 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+
+static long count_preemptions(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_nivcsw;
+}
+
+void watch_begin(struct sample_watch *w)
+{
+	w->n_preemptions = count_preemptions();
+}
+
+bool watch_saw_interruption(struct sample_watch *w, uint64_t cycles)
+{
+	long n;
+
+	if ((double)cycles > w->usual_cycles * 1.5) {
+		n = count_preemptions();
+		if (n != w->n_preemptions) {
+			w->n_preemptions = n;
+			w->n_interrupted++;
+			return true;
+		}
+	}
+	w->usual_cycles += ((double)cycles - w->usual_cycles) / 64;
+	return false;
+}
 
 /* By cycles a packet, without division. */
 static int compare_bursts(const void *a, const void *b)

@@ -1,12 +1,13 @@
 /* sample.h - from timed bursts to a figure, and from repeated figures to a median and its spread.
  *
- * A machine that others share interrupts: the figure of a trial is the mean over its bursts without
- * the slowest SAMPLE_CUT_PCT per cent of them. The plain mean and the slowest burst are kept beside
- * it.
+ * A machine that others share interrupts: bursts during which the core was taken away are left out,
+ * and the figure of a trial is the mean over the others without the slowest SAMPLE_CUT_PCT per cent
+ * of them. The mean with those, and the slowest burst, are kept beside it.
  */
 #ifndef PORTIER_BENCH_SAMPLE_H
 #define PORTIER_BENCH_SAMPLE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define SAMPLE_CUT_PCT	   2
@@ -28,6 +29,18 @@ struct sample_figure {
 	uint32_t n_kept;	/* bursts[0 .. n_kept) are those that were not cut */
 	uint64_t n_kept_pkts;
 };
+
+/* Was a burst interrupted: did the kernel give the core to others meanwhile? Asked only of bursts
+ * that took half as long again as usual, because asking is a system call. */
+struct sample_watch {
+	long n_preemptions;
+	double usual_cycles;
+	uint32_t n_interrupted;
+};
+/* Before a stretch of timed bursts: what happened until now is nobody's. */
+void watch_begin(struct sample_watch *w);
+/* Right after a burst. */
+bool watch_saw_interruption(struct sample_watch *w, uint64_t cycles);
 
 /* The same over all repeats of a trial. */
 struct sample_series {

@@ -2,20 +2,8 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include <rte_cycles.h>
-
-/* A burst that took less is believed without asking the kernel: no time slice is shorter. */
-#define INTERRUPTED_US 50
-
-static long count_preemptions(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_THREAD, &usage);
-	return usage.ru_nivcsw;
-}
 
 /* Frames of this worker into its rings; how many. */
 static uint16_t feed(struct lab *lab, struct lab_batch *b, unsigned worker, unsigned burst)
@@ -60,11 +48,9 @@ static uint64_t turn(struct lab *lab, const struct trial *t, unsigned worker, ui
 }
 
 /* The last worker first: what it hands to the first is taken in the same round. */
-static void run_batch(
-	struct lab *lab, const struct trial *t, struct lab_batch *b, struct trial_result *out)
+static void run_batch(struct lab *lab, const struct trial *t, struct lab_batch *b,
+	struct sample_watch *watch, struct trial_result *out)
 {
-	uint64_t interrupted_cycles = rte_get_tsc_hz() / 1000000 * INTERRUPTED_US;
-	long n_preemptions = count_preemptions();
 	uint32_t n_round;
 	bool has_more;
 
@@ -82,15 +68,12 @@ static void run_batch(
 				cycles += turn(lab, t, i, stages);
 			n_round += n;
 		}
-		if (cycles > interrupted_cycles && count_preemptions() != n_preemptions) {
-			n_preemptions = count_preemptions();
-			out->n_interrupted++;
+		if (watch_saw_interruption(watch, cycles))
 			cycles = 0;
-		} else if (n_round) {
+		else if (n_round)
 			sample_add(&out->sample, cycles, n_round);
-		} else if (out->sample.n) {
+		else if (out->sample.n)
 			out->sample.bursts[out->sample.n - 1].cycles += (uint32_t)cycles;
-		}
 		out->gateway_cycles += cycles;
 		has_more = n_round || has_handed(lab);
 	} while (has_more);
@@ -99,12 +82,12 @@ static void run_batch(
 int trial_run(struct lab *lab, const struct trial *t, struct trial_result *out)
 {
 	uint64_t maker_cycles = 0, sink_cycles = 0;
+	struct sample_watch watch = {0};
 	static struct lab_batch batch;
 
 	out->sample.n = 0;
 	out->n_pkts = 0;
 	out->gateway_cycles = 0;
-	out->n_interrupted = 0;
 	for (uint32_t done = 0; done < t->n_pkts; done += LAB_AHEAD) {
 		uint64_t began, made, turned;
 		bool is_made = true;
@@ -126,7 +109,8 @@ int trial_run(struct lab *lab, const struct trial *t, struct trial_result *out)
 		}
 		made = rte_rdtsc();
 		rig_resume(&lab->rig);
-		run_batch(lab, t, &batch, out);
+		watch_begin(&watch);
+		run_batch(lab, t, &batch, &watch, out);
 		rig_rest(&lab->rig);
 		turned = rte_rdtsc();
 		lab_drain(lab);
@@ -140,6 +124,7 @@ int trial_run(struct lab *lab, const struct trial *t, struct trial_result *out)
 			lab_settle(lab);
 		flow_settle(&lab->flows);
 	}
+	out->n_interrupted = watch.n_interrupted;
 	out->maker_cycles = (double)maker_cycles / (double)out->n_pkts;
 	out->sink_cycles = (double)sink_cycles / (double)out->n_pkts;
 	return 0;
