@@ -20,6 +20,7 @@
 #include "pkt/pkt.h"
 
 #define N_MBUFS	    16384u
+#define MBUF_CACHE  256u /* as pkt_pool_create has it */
 #define FRAME_SLOTS 1024u
 #define ORDER_SLOTS 4096u
 #define MSG_SLOTS   4096u
@@ -382,6 +383,32 @@ static int handshake_up(struct rig *rig)
 	return 0;
 }
 
+/* Packet buffers one behind the other, as they lie in hugepages. In ordinary pages DPDK begins each
+ * on a page of its own, where a device's addresses must not break; then all are 4,096 bytes apart,
+ * in the same few sets of the first-level cache, and a packet of 1,420 bytes costs a fifth more. No
+ * device is here that would mind. */
+static struct rte_mempool *mempool_create(void)
+{
+	struct rte_pktmbuf_pool_private priv = {
+		.mbuf_data_room_size = RTE_PKTMBUF_HEADROOM + PKT_DATA_ROOM_BYTES,
+		.mbuf_priv_size = PKT_PRIV_BYTES,
+	};
+	unsigned element_bytes =
+		sizeof(struct rte_mbuf) + priv.mbuf_priv_size + priv.mbuf_data_room_size;
+	struct rte_mempool *pool = rte_mempool_create_empty("packets", N_MBUFS, element_bytes,
+		MBUF_CACHE, sizeof(priv), (int)rte_socket_id(), RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+
+	if (!pool)
+		return NULL;
+	rte_pktmbuf_pool_init(pool, &priv);
+	if (rte_mempool_populate_default(pool) < 0) {
+		rte_mempool_free(pool);
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+}
+
 int rig_up(struct rig *rig, const struct rig_params *params, char fault[static RIG_FAULT_CHARS])
 {
 	struct crypto_x25519_key *key;
@@ -396,7 +423,7 @@ int rig_up(struct rig *rig, const struct rig_params *params, char fault[static R
 	rig->aead = aead_select(params->aead, NULL);
 	if (rig->aead == AEAD_AUTO)
 		return refuse(fault, "the AEAD back end does not work on this CPU");
-	rig->mempool = pkt_pool_create("packets", N_MBUFS, (int)rte_socket_id());
+	rig->mempool = mempool_create();
 	if (!rig->mempool)
 		return refuse(fault, "out of memory for %u packet buffers", N_MBUFS);
 	for (unsigned i = 0; i < RIG_N_PORTS; i++) {
