@@ -17,6 +17,11 @@ unsigned cases_sizes(const struct bench_options *o, const struct bench_size *def
 	return n;
 }
 
+/* The cipher alone: the gateway's back end, and libipsec-mb if that is another. */
+struct ciphers {
+	struct raw *own, *mb;
+};
+
 /* Where trials put what they measured: too large for a stack. */
 struct room {
 	struct trial_result result;
@@ -55,22 +60,31 @@ static void stages_add(
 		series_add(&c->stages[k], (double)sums[k] / (double)figure->n_kept_pkts);
 }
 
-static int run_once(struct lab *lab, const struct bench_options *o, struct raw *raw,
+/* 0: a packet did not come back as it was. */
+static double measure_aead(struct raw *raw, const struct bench_options *o,
+	const struct bench_case *c, struct room *room)
+{
+	if (raw_trial(raw, c->size, o->burst, o->n_pkts, &room->seal, &room->open))
+		return aead_of(c, room);
+	lab_complain("raw AEAD: a packet did not come back as it was");
+	return 0;
+}
+
+static int run_once(struct lab *lab, const struct bench_options *o, const struct ciphers *ciphers,
 	struct bench_case *c, struct room *room)
 {
 	struct trial trial = {
 		.has_in = c->has_in, .has_out = c->has_out, .burst = o->burst, .n_pkts = o->n_pkts};
 	struct flow_counts before = lab->flows.counts;
 	struct sample_figure figure;
-	double aead;
+	double aead, mb;
 
 	flows_use(&lab->flows, c->first_flow, c->n_flows, c->size);
 	lab->wrong_pct = c->wrong_pct;
-	if (!raw_trial(raw, c->size, o->burst, o->n_pkts, &room->seal, &room->open)) {
-		fprintf(stderr, "portier-bench: raw AEAD: a packet did not come back as it was\n");
+	aead = measure_aead(ciphers->own, o, c, room);
+	mb = ciphers->mb ? measure_aead(ciphers->mb, o, c, room) : aead;
+	if (aead <= 0 || mb <= 0)
 		return -1;
-	}
-	aead = aead_of(c, room);
 	if (trial_run(lab, &trial, &room->result) < 0)
 		return -1;
 	figure = sample_figure(&room->result.sample);
@@ -79,6 +93,8 @@ static int run_once(struct lab *lab, const struct bench_options *o, struct raw *
 	series_add(&c->slowest, figure.slowest_burst);
 	series_add(&c->aead, aead);
 	series_add(&c->ratio, figure.cycles / aead);
+	series_add(&c->mb, mb);
+	series_add(&c->ratio_mb, figure.cycles / mb);
 	c->n_interrupted += room->result.n_interrupted;
 	series_add(&c->maker, room->result.maker_cycles);
 	series_add(&c->sink, room->result.sink_cycles);
@@ -95,23 +111,26 @@ static int run_once(struct lab *lab, const struct bench_options *o, struct raw *
 
 int cases_run(struct lab *lab, const struct bench_options *o, struct bench_case *cases, unsigned n)
 {
-	struct raw *raw = raw_create(lab->rig.aead, o->seed);
+	struct ciphers ciphers = {.own = raw_create(lab->rig.aead, o->seed)};
 	struct room *room = calloc(1, sizeof(*room));
 	struct bench_options warm_up = *o;
-	int rc = raw && room ? 0 : -1;
+	int rc = ciphers.own && room ? 0 : -1;
 
+	if (lab->rig.aead != AEAD_IPSEC_MB)
+		ciphers.mb = raw_create(AEAD_IPSEC_MB, o->seed);
 	if (rc < 0)
-		fprintf(stderr, "portier-bench: out of memory\n");
+		lab_complain("out of memory");
 	warm_up.n_pkts = RTE_MIN(o->n_pkts, 4096u);
 	for (unsigned i = 0; i < n && rc == 0; i++) {
 		struct bench_case scratch = cases[i];
 
-		rc = run_once(lab, &warm_up, raw, &scratch, room);
+		rc = run_once(lab, &warm_up, &ciphers, &scratch, room);
 	}
 	for (unsigned repeat = 0; repeat < o->repeats && rc == 0; repeat++)
 		for (unsigned i = 0; i < n && rc == 0; i++)
-			rc = run_once(lab, o, raw, &cases[i], room);
-	raw_destroy(raw);
+			rc = run_once(lab, o, &ciphers, &cases[i], room);
+	raw_destroy(ciphers.own);
+	raw_destroy(ciphers.mb);
 	free(room);
 	return rc;
 }
@@ -141,6 +160,8 @@ json_t *case_row(struct report *r, const struct bench_case *c)
 	row_number(row, "ratio", series_median(&c->ratio));
 	row_number(row, "ratio_min", series_min(&c->ratio));
 	row_number(row, "ratio_max", series_max(&c->ratio));
+	row_number(row, "ipsec_mb_cycles_per_pkt", series_median(&c->mb));
+	row_number(row, "ratio_ipsec_mb", series_median(&c->ratio_mb));
 	row_number(row, "ratio_of_best", series_min(&c->cycles) / series_min(&c->aead));
 	row_number(row, "maker_cycles", series_median(&c->maker));
 	row_number(row, "sink_cycles", series_median(&c->sink));

@@ -19,12 +19,14 @@ struct bench_case {
 
 	/* Filled by cases_run. */
 	struct sample_series cycles, mean, slowest, aead, ratio, maker, sink;
+	struct sample_series mb, ratio_mb; /* libipsec-mb, where the gateway has another */
 	struct sample_series stages[STAGE_N];
 	struct flow_counts counts;
 	uint64_t n_interrupted;
 };
 
-/* Every case once per repeat, and before each the cipher alone. 0 or -1, printed. */
+/* Every case once per repeat, and before each the cipher alone: the gateway's, and libipsec-mb,
+ * which the goals are about. 0 or -1, printed. */
 int cases_run(struct lab *lab, const struct bench_options *o, struct bench_case *cases, unsigned n);
 /* What all rows of packets have. */
 json_t *case_row(struct report *r, const struct bench_case *c);

@@ -55,7 +55,7 @@ static void print_help(void)
 	       "  --pkts N           packets of a trial, up to 2000000 (default 65536)\n"
 	       "  --burst N          packets a worker finds in a turn, 1 to 64 (default 32)\n"
 	       "  --peers N          peers at most; --leases N leases at most\n"
-	       "  --aead NAME        ipsec-mb or openssl (default: the faster)\n"
+	       "  --aead NAME        ipsec-mb, openssl or lanes (default: the fastest here)\n"
 	       "  --huge             DPDK's memory in hugepages (as much reserved as is wanted)\n"
 	       "  --seed N           of everything random (default 1)\n"
 	       "\nexit status: 0 done and sound, 1 a check failed or it does not run, 2 wrong "
@@ -102,7 +102,7 @@ static bool parse_sizes(char *list, struct bench_options *o)
 
 static bool parse_aead(const char *name, struct bench_options *o)
 {
-	for (enum aead_backend b = AEAD_IPSEC_MB; b <= AEAD_OPENSSL; b++)
+	for (enum aead_backend b = AEAD_IPSEC_MB; b <= AEAD_LANES; b++)
 		if (strcmp(name, aead_backend_name(b)) == 0)
 			o->aead = b;
 	return o->aead != AEAD_AUTO;
@@ -191,7 +191,8 @@ static int parse_options(int argc, char **argv, struct bench_options *o)
 		case OPT_AEAD:
 			if (!parse_aead(optarg, o))
 				return usage_error(
-					"--aead %s: accepted are ipsec-mb and openssl", optarg);
+					"--aead %s: accepted are ipsec-mb, openssl and lanes",
+					optarg);
 			break;
 		case '?':
 			fprintf(stderr, "portier-bench: see portier-bench --help\n");

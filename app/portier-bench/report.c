@@ -48,6 +48,8 @@ static const struct column {
 	{"gbps", "Gbit/s", 8, 2},
 	{"aead_cycles_per_pkt", "AEAD", 9, 1},
 	{"ratio", "ratio", 7, 3},
+	{"ipsec_mb_cycles_per_pkt", "ipsec-mb", 9, 1},
+	{"ratio_ipsec_mb", "ratio", 7, 3},
 	{"ratio_of_best", "of best", 8, 3},
 	{"against_first", "to first", 9, 3},
 	{"handover_cycles", "handover", 9, 1},

@@ -66,7 +66,8 @@ static void aead_row(struct report *r, const struct aead_series *s, unsigned siz
 
 int bench_aead(const struct bench_options *o, struct report *r)
 {
-	struct aead_series series[] = {{.backend = AEAD_IPSEC_MB}, {.backend = AEAD_OPENSSL}};
+	static struct aead_series series[] = {
+		{.backend = AEAD_IPSEC_MB}, {.backend = AEAD_OPENSSL}, {.backend = AEAD_LANES}};
 	struct bench_size sizes[BENCH_SIZES_MAX];
 	unsigned n_sizes = cases_sizes(o, cases_all_sizes, RTE_DIM(cases_all_sizes), sizes);
 	enum aead_backend chosen = aead_select(o->aead, NULL);
