@@ -164,6 +164,26 @@ void row_cycles(json_t *row, double cycles, uint16_t bytes)
 	row_number(row, "gbps", mpps * bytes * 8 / 1e3);
 }
 
+static json_t *numbers(const double *values, unsigned n, double unit)
+{
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < n; i++)
+		json_array_append_new(array, json_real(round(values[i] / unit * 1000) / 1000));
+	return array;
+}
+
+void row_course(json_t *row, const char *key, const struct sample_course *course)
+{
+	double us = (double)rte_get_tsc_hz() / 1e6;
+
+	json_object_set_new(row, key,
+		json_pack("{s:o, s:o, s:o}", "ms",
+			numbers(course->ends_cycles, SAMPLE_SLOTS, us * 1000), "cycles",
+			numbers(course->cycles, SAMPLE_SLOTS, 1), "slowest_us",
+			numbers(course->slowest, SAMPLE_SLOTS, us)));
+}
+
 static bool has_column(const struct report *r, const char *key)
 {
 	size_t i;

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "bench.h"
+#include "sample.h"
 
 struct report {
 	json_t *root, *rows;
@@ -29,6 +30,8 @@ void row_count(json_t *row, const char *key, uint64_t value);
 void row_text(json_t *row, const char *key, const char *value);
 /* "1420" or "imix", and the bytes. */
 void row_size(json_t *row, struct bench_size size);
+/* {"ms": [...], "cycles": [...], "slowest_us": [...]} */
+void row_course(json_t *row, const char *key, const struct sample_course *course);
 /* cycles_per_pkt, and the rates of a core that does nothing else. */
 void row_cycles(json_t *row, double cycles, uint16_t bytes);
 

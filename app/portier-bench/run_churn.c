@@ -31,6 +31,7 @@ enum state {
 struct churn_case {
 	struct bench_size size;
 	struct sample_series cycles[STATE_N], slowest[STATE_N];
+	struct sample_course course[STATE_N]; /* of the last repeat */
 	struct sample_series slow_down, slow_down_quiet, updates, updates_cpu;
 	uint64_t n_interrupted, lost;
 };
@@ -116,6 +117,7 @@ static int run_once(struct churn *ch, struct churn_case *c, enum state state)
 	rig_resume(&ch->lab->rig);
 	if (rc < 0)
 		return rc;
+	sample_course(&ch->result->sample, &c->course[state]);
 	figure = sample_figure(&ch->result->sample);
 	series_add(&c->cycles[state], figure.mean);
 	series_add(&c->slowest[state], figure.slowest_burst);
@@ -158,6 +160,9 @@ static void churn_row(struct report *r, const struct churn_case *c)
 	row_number(row, "quiet_slowest_turn_us", series_median(&c->slowest[STATE_QUIET]) / us);
 	row_count(row, "interrupted", c->n_interrupted);
 	row_count(row, "lost", c->lost);
+	row_course(row, "course_quiet", &c->course[STATE_QUIET]);
+	row_course(row, "course_neighbour", &c->course[STATE_NEIGHBOUR]);
+	row_course(row, "course", &c->course[STATE_CHURN]);
 }
 
 static int run_all(struct churn *ch, struct churn_case *cases, unsigned n)

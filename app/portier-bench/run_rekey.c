@@ -39,6 +39,7 @@ struct rekey_case {
 	enum flow_way way;
 	struct bench_size size;
 	struct sample_series quiet, busy, quiet_slowest, busy_slowest, slow_down, rate;
+	struct sample_course course[2]; /* of the last repeat: quiet, busy */
 	uint64_t n_rekeys, n_late, n_interrupted, lost;
 };
 
@@ -65,6 +66,7 @@ static int run_once(struct lab *lab, const struct bench_options *o, struct rekey
 		rc = lab_handshakes_wait(lab, 0, lab->parties.n);
 	if (rc < 0)
 		return rc;
+	sample_course(&result->sample, &c->course[is_busy]);
 	figure = sample_figure(&result->sample);
 	series_add(is_busy ? &c->busy : &c->quiet, figure.mean);
 	series_add(is_busy ? &c->busy_slowest : &c->quiet_slowest, figure.slowest_burst);
@@ -103,6 +105,8 @@ static void rekey_row(struct report *r, const struct rekey_case *c, bool has_thr
 	row_number(row, "quiet_slowest_turn_us", series_median(&c->quiet_slowest) / us);
 	row_count(row, "interrupted", c->n_interrupted);
 	row_count(row, "lost", c->lost);
+	row_course(row, "course_quiet", &c->course[0]);
+	row_course(row, "course", &c->course[1]);
 }
 
 static int run_rekeys(const struct bench_options *o, struct report *r, bool has_thread,

@@ -71,6 +71,28 @@ struct sample_figure sample_figure(struct sample *s)
 	return f;
 }
 
+void sample_course(const struct sample *s, struct sample_course *out)
+{
+	double now = 0;
+	uint32_t at = 0;
+
+	for (unsigned slot = 0; slot < SAMPLE_SLOTS; slot++) {
+		uint32_t end = (uint32_t)((uint64_t)s->n * (slot + 1) / SAMPLE_SLOTS);
+		double cycles = 0, n_pkts = 0, slowest = 0;
+
+		for (; at < end; at++) {
+			cycles += s->bursts[at].cycles;
+			n_pkts += s->bursts[at].n_pkts;
+			if (s->bursts[at].cycles > slowest)
+				slowest = s->bursts[at].cycles;
+		}
+		now += cycles;
+		out->ends_cycles[slot] = now;
+		out->cycles[slot] = n_pkts > 0 ? cycles / n_pkts : 0;
+		out->slowest[slot] = slowest;
+	}
+}
+
 static int compare_doubles(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;

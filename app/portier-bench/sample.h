@@ -56,6 +56,15 @@ static inline void sample_add(struct sample *s, uint64_t cycles, uint32_t n_pkts
 	s->n += s->n < SAMPLE_BURSTS_MAX;
 }
 
+/* The course of a trial, in SAMPLE_SLOTS parts of as many bursts each. Before sample_figure. */
+#define SAMPLE_SLOTS 50
+struct sample_course {
+	double ends_cycles[SAMPLE_SLOTS]; /* since the trial began: time that the gateway worked */
+	double cycles[SAMPLE_SLOTS];	  /* a packet */
+	double slowest[SAMPLE_SLOTS];	  /* burst, in cycles */
+};
+void sample_course(const struct sample *s, struct sample_course *out);
+
 /* Reorders the bursts. Zeros when there is none. */
 struct sample_figure sample_figure(struct sample *s);
 
