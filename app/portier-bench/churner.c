@@ -215,9 +215,14 @@ struct churner *churner_start(const struct churner_params *params)
 	return NULL;
 }
 
-void churner_resume(struct churner *c)
+bool churner_resume(struct churner *c)
 {
+	uint64_t before = churner_updates(c);
+
 	atomic_store(&c->is_wanted, true);
+	while (churner_updates(c) == before && !atomic_load(&c->has_failed))
+		usleep(100);
+	return !atomic_load(&c->has_failed);
 }
 
 bool churner_pause(struct churner *c)

@@ -22,7 +22,8 @@ struct churner;
 
 /* Paused. NULL: no memory, or no server. */
 struct churner *churner_start(const struct churner_params *params);
-void churner_resume(struct churner *c);
+/* Returns when the first leases have changed. False: it has failed. */
+bool churner_resume(struct churner *c);
 /* Returns when all replies are there and all its leases are closed. False: it has failed. */
 bool churner_pause(struct churner *c);
 /* NULL is fine. */

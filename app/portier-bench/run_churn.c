@@ -101,11 +101,14 @@ static int run_once(struct churn *ch, struct churn_case *c, enum state state)
 	flows_use(&ch->lab->flows, 0, ch->lab->flows.n, c->size);
 	if (state == STATE_NEIGHBOUR)
 		neighbour_start(&neighbour);
-	if (state == STATE_CHURN)
-		churner_resume(ch->churner);
 	cpu_ns = server_cpu_ns(ch->server);
 	began_ns = rig_now_ns();
 	updates = churner_updates(ch->churner);
+	/* However short the trial and busy the machine: leases change while it runs. */
+	rig_rest(&ch->lab->rig);
+	if (state == STATE_CHURN && !churner_resume(ch->churner))
+		return lab_complain("the control socket does not answer");
+	rig_resume(&ch->lab->rig);
 	rc = trial_run(ch->lab, &trial, ch->result);
 	began_ns = rig_now_ns() - began_ns;
 	updates = churner_updates(ch->churner) - updates;
