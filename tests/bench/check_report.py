@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Run scripts/bench, short, and check that the report is whole, and that it can be compared.
+
+usage: check_report.py SCRIPT PORTIER-BENCH
+
+exit status: 0 all is as it should be, 1 something is not
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as xml
+
+# Those that charts are drawn of.
+NAMES = ["aead", "in", "out", "leases", "peers", "handshake", "rekey", "churn", "latency", "ndr"]
+
+faults = []
+
+
+def expect(is_so, what):
+    if not is_so:
+        faults.append(what)
+
+
+def run(*args):
+    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          check=False)
+    sys.stderr.write(done.stderr)
+    return done
+
+
+def read(*path):
+    with open(os.path.join(*path), encoding="utf-8") as file:
+        return file.read()
+
+
+def check_page(page):
+    charts = re.findall(r"<svg.*?</svg>", page, flags=re.S)
+    expect(len(charts) >= len(NAMES), f"{len(charts)} charts for {len(NAMES)} benchmarks")
+    for chart in charts:
+        tree = xml.fromstring(chart)
+        numbers = [value for node in tree.iter() for key, value in node.attrib.items()
+                   if key in ("x", "y", "width", "height", "cx", "cy")]
+        expect(all(float(n) >= 0 for n in numbers), "a chart draws outside itself")
+    expect("http://" not in page.replace("http://www.w3.org/2000/svg", "") and
+           "https://" not in page and "<script" not in page, "the page is not self-contained")
+
+
+def slower(report):
+    """The same results, with one ratio doubled."""
+    report["results"]["in"]["rows"][0]["ratio"] *= 2
+    return report
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    script, bench = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as out:
+        done = run(script, "--quick", "--bench", bench, "--only", ",".join(NAMES), "--out", out)
+        expect(done.returncode == 0, f"exit status {done.returncode}")
+        report = json.loads(read(out, "bench.json"))
+        expect(list(report["results"]) == NAMES, "bench.json lacks results")
+        text = read(out, "bench.md")
+        expect(all(f"(`{name}`)" in text for name in NAMES) and "## Goals" in text,
+               "bench.md lacks a part")
+        check_page(read(out, "bench.html"))
+
+        same = run(script, "--report", f"{out}/bench.json", "--compare", f"{out}/bench.json",
+                   "--out", f"{out}/again")
+        expect(same.returncode == 0 and "nothing moved" in same.stdout,
+               "compared with itself: moved")
+        expect(os.path.exists(f"{out}/again/bench.html"), "no page of old results")
+        with open(f"{out}/slower.json", "w", encoding="utf-8") as file:
+            json.dump(slower(report), file)
+        other = run(script, "--report", f"{out}/slower.json", "--compare", f"{out}/bench.json",
+                    "--out", f"{out}/again")
+        expect("+100.0 %" in other.stdout and "worse" in other.stdout,
+               "a doubled ratio is not seen")
+        for args in (["--only", "nonsense"], ["--compare", "/dev/null"], ["--report", out]):
+            expect(run(script, "--bench", bench, *args).returncode == 2, f"{args}: not refused")
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()
