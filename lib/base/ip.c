@@ -187,13 +187,28 @@ int ip_endpoint_parse(const char *text, struct ip_endpoint *out)
 	return 0;
 }
 
+/* By hand: inet_ntop goes through printf, and a list of leases has two addresses a line. */
+static void format_v4(const uint8_t *bytes, char *at)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned value = bytes[i];
+
+		if (value >= 100)
+			*at++ = (char)('0' + value / 100);
+		if (value >= 10)
+			*at++ = (char)('0' + value / 10 % 10);
+		*at++ = (char)('0' + value % 10);
+		*at++ = i < 3 ? '.' : '\0';
+	}
+}
+
 char *ip_addr_format(const struct ip_addr *a, char buf[static IP_TEXT_CHARS])
 {
 	static_assert(
 		IP_TEXT_CHARS >= INET6_ADDRSTRLEN + sizeof("[]:65535"), "room for an endpoint");
 
 	if (ip_is_v4(a))
-		inet_ntop(AF_INET, ip_v4_bytes(a), buf, IP_TEXT_CHARS);
+		format_v4(ip_v4_bytes(a), buf);
 	else
 		inet_ntop(AF_INET6, a->bytes, buf, IP_TEXT_CHARS);
 	return buf;
