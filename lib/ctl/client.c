@@ -47,42 +47,53 @@ static bool flush(struct ctl_client *client)
 	return true;
 }
 
-static bool append_out(struct ctl_client *client, const struct rpc_text *replies)
+/* Replies are about to be added. */
+static void note_progress(struct ctl_client *client)
 {
 	if (evbuffer_get_length(client->out) == 0)
 		client->progress_ns = client->ctl->p.now_ns();
+}
+
+static bool append_out(struct ctl_client *client, const struct rpc_text *replies)
+{
+	note_progress(client);
 	return !replies->is_broken && evbuffer_add(client->out, replies->chars, replies->len) == 0;
 }
 
-bool ctl_client_send(struct ctl_client *client, const struct rpc_text *replies)
+bool ctl_client_send(struct ctl_client *client, struct evbuffer *replies)
 {
+	note_progress(client);
 	/* A reply that cannot be given cannot be left out either: the far end would wait. */
-	if (!append_out(client, replies)) {
+	if (evbuffer_add_buffer(client->out, replies) != 0) {
 		ctl_client_destroy(client);
 		return false;
 	}
 	return flush(client);
 }
 
+static bool append_uncommitted(struct ctl_client *client, const struct rpc_text *replies)
+{
+	struct ctl_commit *commit = ctl_commit_get(client);
+
+	client->uncommitted_bytes += replies->len;
+	return commit != NULL && !replies->is_broken &&
+	       evbuffer_add(commit->replies, replies->chars, replies->len) == 0;
+}
+
 /* False: memory is out. */
 static bool run_line(struct ctl_client *client, const char *line, size_t len)
 {
-	struct rpc_text reply = {0};
-	bool is_change = ctl_line_run(client->ctl, &client->role, line, len, &reply), ok = true;
+	struct rpc_text *reply = &client->ctl->reply;
+	bool ok = true;
 
-	if (is_change) {
-		struct ctl_commit *commit = ctl_commit_get(client);
-
-		ok = commit != NULL && !reply.is_broken;
-		if (ok) {
-			rpc_text_append(&commit->replies, reply.chars, reply.len);
-			client->uncommitted_bytes += reply.len;
-			ok = !commit->replies.is_broken;
-		}
-	} else if (reply.len > 0 || reply.is_broken) {
-		ok = append_out(client, &reply);
-	}
-	rpc_text_fini(&reply);
+	if (ctl_line_run(client->ctl, &client->role, line, len, reply))
+		ok = append_uncommitted(client, reply);
+	else if (reply->len > 0 || reply->is_broken)
+		ok = append_out(client, reply);
+	if (reply->room > CTL_KEEP_BYTES || reply->is_broken)
+		rpc_text_fini(reply);
+	else
+		rpc_text_cut(reply, 0);
 	return ok;
 }
 

@@ -22,6 +22,11 @@ struct ctl_commit *ctl_commit_get(struct ctl_client *client)
 	commit = calloc(1, sizeof(*commit));
 	if (commit == NULL)
 		return NULL;
+	commit->replies = evbuffer_new();
+	if (commit->replies == NULL) {
+		free(commit);
+		return NULL;
+	}
 	commit->ctl = client->ctl;
 	commit->client = client;
 	client->commit = commit;
@@ -33,7 +38,7 @@ struct ctl_commit *ctl_commit_get(struct ctl_client *client)
 static void destroy_commit(struct ctl_commit *commit)
 {
 	TAILQ_REMOVE(&commit->ctl->commits, commit, next);
-	rpc_text_fini(&commit->replies);
+	evbuffer_free(commit->replies);
 	free(commit);
 }
 
@@ -44,9 +49,9 @@ static void on_committed(void *arg)
 
 	if (client != NULL) {
 		client->n_commits--;
-		client->uncommitted_bytes -= commit->replies.len;
+		client->uncommitted_bytes -= evbuffer_get_length(commit->replies);
 		commit->client = NULL;
-		if (ctl_client_send(client, &commit->replies))
+		if (ctl_client_send(client, commit->replies))
 			ctl_client_run(client);
 	}
 	destroy_commit(commit);

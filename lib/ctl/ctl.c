@@ -98,6 +98,8 @@ void ctl_destroy(struct ctl *c)
 	ctl_commits_fini(c);
 	if (c->ev_tick != NULL)
 		event_free(c->ev_tick);
+	rpc_text_fini(&c->reply);
+	rpc_arena_fini(&c->arena);
 	free(c->looks);
 	free(c);
 }

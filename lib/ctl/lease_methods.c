@@ -141,12 +141,20 @@ static int get_ttl(const json_t *params, uint64_t *out_ns, struct rpc_fault *fau
 	return 0;
 }
 
-static json_t *run_open(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static void write_lease(struct ctl *c, const struct lease *lease,
+	const struct door_counters *counters, struct rpc_text *result)
+{
+	rpc_write_begin(result, NULL, '{');
+	ctl_lease_write(c, lease, counters, result);
+	rpc_write_end(result, '}');
+}
+
+static int run_open(
+	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
 {
 	struct lease_request req = {0};
 	const struct lease *lease;
 	bool is_renewal;
-	json_t *result;
 
 	if (ctl_peer_find(c, text_of(params, "peer"), &req.peer_idx, fault) != 0 ||
 		get_proto(params, &req.protos, fault) != 0 ||
@@ -158,10 +166,12 @@ static json_t *run_open(struct ctl *c, const json_t *params, struct rpc_fault *f
 		ctl_seconds_get(params, "idle_s", &req.idle_ns, fault) != 0 ||
 		get_sources(params, &req, fault) != 0 || get_label(params, &req, fault) != 0 ||
 		ctl_lease_open(c, &req, &lease, &is_renewal, fault) != 0)
-		return NULL;
-	result = ctl_lease_build(c, lease, NULL);
-	json_object_set_new(result, "is_renewal", json_boolean(is_renewal));
-	return result;
+		return -EINVAL;
+	rpc_write_begin(result, NULL, '{');
+	ctl_lease_write(c, lease, NULL, result);
+	rpc_write_bool(result, "is_renewal", is_renewal);
+	rpc_write_end(result, '}');
+	return 0;
 }
 
 static uint64_t id_of(const json_t *params)
@@ -169,37 +179,46 @@ static uint64_t id_of(const json_t *params)
 	return (uint64_t)json_integer_value(json_object_get(params, "id"));
 }
 
-static json_t *run_renew(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static int run_renew(
+	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
 {
 	const struct lease *lease;
 	uint64_t ttl_ns = 0;
 
 	if (get_ttl(params, &ttl_ns, fault) != 0 ||
 		ctl_lease_renew(c, id_of(params), ttl_ns, &lease, fault) != 0)
-		return NULL;
-	return ctl_lease_build(c, lease, NULL);
+		return -EINVAL;
+	write_lease(c, lease, NULL, result);
+	return 0;
 }
 
-static json_t *run_close(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static int run_close(
+	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
 {
 	struct door_counters counters;
 	struct lease gone;
 
 	if (ctl_lease_close(c, id_of(params), &gone, &counters, fault) != 0)
-		return NULL;
-	return ctl_lease_build(c, &gone, &counters);
+		return -EINVAL;
+	write_lease(c, &gone, &counters, result);
+	return 0;
 }
 
-static json_t *run_show(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static int run_show(
+	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
 {
 	const struct lease *lease = ctl_lease_get(c, id_of(params), fault);
 
-	return lease == NULL ? NULL : ctl_lease_build(c, lease, NULL);
+	if (lease == NULL)
+		return -EINVAL;
+	write_lease(c, lease, NULL, result);
+	return 0;
 }
 
 /* A place in the whole table is an index that stays good while leases come and go; a place in the
  * list of one peer does not, so that one is given at once (its quota bounds it). */
-static json_t *run_list(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static int run_list(
+	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
 {
 	const json_t *peer = json_object_get(params, "peer"),
 		     *limit_value = json_object_get(params, "limit"),
@@ -209,41 +228,43 @@ static json_t *run_list(struct ctl *c, const json_t *params, struct rpc_fault *f
 	uint64_t cursor = (uint64_t)json_integer_value(cursor_value);
 	const struct lease *lease = NULL;
 	uint32_t peer_idx = UINT32_MAX;
-	json_t *list;
 
-	if (peer != NULL && (limit_value != NULL || cursor_value != NULL)) {
-		rpc_fault_set(fault, RPC_INVALID_PARAMS, "peer", "peer alone, or limit and cursor",
+	if (peer != NULL && (limit_value != NULL || cursor_value != NULL))
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "peer",
+			"peer alone, or limit and cursor",
 			"the leases of a peer come in one piece; accepted: peer without limit and "
 			"cursor");
-		return NULL;
-	}
-	if (limit > CTL_LIST_MAX || cursor > INT32_MAX) {
-		rpc_fault_set(fault, RPC_INVALID_PARAMS, "limit",
+	if (limit > CTL_LIST_MAX || cursor > INT32_MAX)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "limit",
 			"limit up to 4000, cursor of a reply",
 			"limit is over %u or the cursor is none; accepted: smaller ones",
 			CTL_LIST_MAX);
-		return NULL;
-	}
 	if (peer != NULL && ctl_peer_find(c, json_string_value(peer), &peer_idx, fault) != 0)
-		return NULL;
-	list = json_array();
+		return -EINVAL;
+	rpc_write_begin(result, NULL, '{');
+	rpc_write_begin(result, "leases", '[');
 	for (json_int_t n = 0; n < limit || peer != NULL; n++) {
 		lease = lease_next(c->p.leases, peer_idx, &cursor);
 		if (lease == NULL)
 			break;
-		json_array_append_new(list, ctl_lease_build(c, lease, NULL));
+		write_lease(c, lease, NULL, result);
 	}
-	return json_pack("{s:o, s:o}", "leases", list, "next",
-		lease == NULL ? json_null() : json_integer((json_int_t)cursor));
+	rpc_write_end(result, ']');
+	if (lease == NULL)
+		rpc_write_null(result, "next");
+	else
+		rpc_write_integer(result, "next", (int64_t)cursor);
+	rpc_write_end(result, '}');
+	return 0;
 }
 
 #define N(list) (sizeof(list) / sizeof((list)[0]))
 
 const struct ctl_method ctl_lease_methods[] = {
-	{"lease.open", true, open_params, N(open_params), run_open},
-	{"lease.renew", true, renew_params, N(renew_params), run_renew},
-	{"lease.close", true, one_params, N(one_params), run_close},
-	{"lease.show", false, one_params, N(one_params), run_show},
-	{"lease.list", false, list_params, N(list_params), run_list},
+	{"lease.open", true, open_params, N(open_params), .write = run_open},
+	{"lease.renew", true, renew_params, N(renew_params), .write = run_renew},
+	{"lease.close", true, one_params, N(one_params), .write = run_close},
+	{"lease.show", false, one_params, N(one_params), .write = run_show},
+	{"lease.list", false, list_params, N(list_params), .write = run_list},
 	{NULL},
 };

@@ -1,6 +1,7 @@
 /* A line to replies: the table of methods. */
 #include "ctl/server.h"
 
+#include <errno.h>
 #include <string.h>
 
 static const struct ctl_method *const tables[] = {
@@ -34,31 +35,49 @@ static int refuse_writer(const struct ctl *c, const struct ctl_role *role, const
 		"uid %u may read, but not %s; accepted: %s", (unsigned)role->uid, method, accepts);
 }
 
-/* The result, or NULL with *fault. */
-static json_t *run_request(struct ctl *c, const struct ctl_role *role,
-	const struct rpc_request *request, bool *is_change, struct rpc_fault *fault)
+static int write_result(struct ctl *c, const struct ctl_method *m, const json_t *params,
+	struct rpc_text *reply, struct rpc_fault *fault)
+{
+	json_t *result;
+
+	if (m->write != NULL)
+		return m->write(c, params, reply, fault);
+	result = m->run(c, params, fault);
+	if (result == NULL)
+		return -EINVAL;
+	rpc_write_json(reply, NULL, result);
+	return 0;
+}
+
+/* The reply with the result; or -EINVAL with *fault, and none. */
+static int run_request(struct ctl *c, const struct ctl_role *role,
+	const struct rpc_request *request, bool *is_change, struct rpc_text *reply,
+	struct rpc_fault *fault)
 {
 	const struct ctl_method *m = find_method(request->method);
 	char name[RPC_EXCERPT_CHARS];
-	json_t *result;
+	size_t begin = reply->len;
 
-	if (m == NULL) {
-		rpc_fault_set(fault, RPC_METHOD_NOT_FOUND, request->method, NULL,
+	if (m == NULL)
+		return rpc_fault_set(fault, RPC_METHOD_NOT_FOUND, request->method, NULL,
 			"there is no method \"%s\"", rpc_excerpt(request->method, name));
-		return NULL;
-	}
-	if (m->writes && !role->may_write) {
-		refuse_writer(c, role, m->name, fault);
-		return NULL;
-	}
+	if (m->writes && !role->may_write)
+		return refuse_writer(c, role, m->name, fault);
 	if (rpc_params_check(request->params, m->params, m->n_params, fault) != 0)
-		return NULL;
+		return -EINVAL;
 	if (m->writes)
 		peers_poll(c->p.peers);
-	rpc_fault_set(fault, RPC_INTERNAL_ERROR, NULL, NULL, "memory is out");
-	result = m->run(c, request->params, fault);
-	*is_change |= m->writes && result != NULL;
-	return result;
+	fault->code = 0;
+	rpc_text_result_begin(reply, request->id);
+	if (write_result(c, m, request->params, reply, fault) != 0) {
+		rpc_text_cut(reply, begin);
+		if (fault->code == 0)
+			rpc_fault_set(fault, RPC_INTERNAL_ERROR, NULL, NULL, "memory is out");
+		return -EINVAL;
+	}
+	rpc_text_result_end(reply);
+	*is_change |= m->writes;
+	return 0;
 }
 
 /* Request i of the message, and its reply when one is due. */
@@ -67,27 +86,21 @@ static bool run_one(struct ctl *c, const struct ctl_role *role, const struct rpc
 {
 	struct rpc_request request;
 	struct rpc_fault fault;
-	json_t *result = NULL;
 	bool is_change = false;
+	size_t begin = reply->len;
+	int err = rpc_message_request(m, i, &request, &fault);
 
-	if (rpc_message_request(m, i, &request, &fault) != 0)
-		;
-	else if (reply->len > CTL_REPLY_BYTES_MAX)
-		rpc_fault_set(&fault, RPC_TRY_AGAIN, NULL, "smaller batches",
-			"the reply to this batch has over %u bytes already; not carried out",
-			CTL_REPLY_BYTES_MAX);
-	else
-		result = run_request(c, role, &request, &is_change, &fault);
-
-	if (request.is_notification) {
-		json_decref(result);
-		return is_change;
-	}
 	if (m->is_batch)
 		rpc_text_append(reply, reply->len == 0 ? "[" : ",", 1);
-	if (result != NULL)
-		rpc_text_result(reply, request.id, result);
-	else
+	if (err == 0 && begin > CTL_REPLY_BYTES_MAX)
+		err = rpc_fault_set(&fault, RPC_TRY_AGAIN, NULL, "smaller batches",
+			"the reply to this batch has over %u bytes already; not carried out",
+			CTL_REPLY_BYTES_MAX);
+	else if (err == 0)
+		err = run_request(c, role, &request, &is_change, reply, &fault);
+	if (request.is_notification)
+		rpc_text_cut(reply, begin);
+	else if (err != 0)
 		rpc_text_fault(reply, request.id, &fault);
 	return is_change;
 }
@@ -99,7 +112,7 @@ bool ctl_line_run(struct ctl *c, const struct ctl_role *role, const char *line, 
 	struct rpc_fault fault;
 	bool is_change = false;
 
-	if (rpc_message_parse(line, len, &m, &fault) != 0) {
+	if (rpc_message_parse(&c->arena, line, len, &m, &fault) != 0) {
 		rpc_text_fault(reply, NULL, &fault);
 		rpc_text_append(reply, "\n", 1);
 		return false;

@@ -15,7 +15,7 @@ char *ctl_peer_word(const struct ctl *c, uint32_t peer_idx, char buf[static CTL_
 	if (conf == NULL)
 		snprintf(buf, CTL_PEER_WORD_CHARS, "?");
 	else if (conf->name[0] != '\0')
-		snprintf(buf, CTL_PEER_WORD_CHARS, "%s", conf->name);
+		memcpy(buf, conf->name, sizeof(conf->name));
 	else
 		crypto_key_format(conf->public_key, buf);
 	return buf;

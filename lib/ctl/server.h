@@ -29,6 +29,8 @@
 /* Where a batch stops being carried out: its reply would not be bounded. */
 #define CTL_REPLY_BYTES_MAX (16u << 20)
 #define CTL_READ_BYTES	    (64u << 10)
+/* What is kept from one reply to the next. */
+#define CTL_KEEP_BYTES (1u << 20)
 /* Connections of those who may only read never take the last ones. */
 #define CTL_READERS_MAX (CTL_CLIENTS_MAX * 3 / 4)
 /* A turn of ctl_tick. */
@@ -55,7 +57,7 @@ struct ctl_commit {
 	struct grace_work work;
 	struct ctl *ctl;
 	struct ctl_client *client; /* NULL: it hung up */
-	struct rpc_text replies;
+	struct evbuffer *replies;
 };
 
 struct ctl_client {
@@ -91,6 +93,10 @@ struct ctl {
 	/* client.c */
 	TAILQ_HEAD(, ctl_client) clients;
 	unsigned n_clients, n_readers;
+	struct rpc_text reply; /* of the line that runs; empty in between */
+
+	/* method.c */
+	struct rpc_arena arena; /* of the line that runs */
 
 	/* uapi_server.c; NULL: off */
 	struct ctl_uapi *uapi;
@@ -129,8 +135,8 @@ void ctl_unlisten(struct ctl *c);
 /* Takes fd over. */
 void ctl_client_create(struct ctl *c, int fd, struct ctl_role role);
 void ctl_client_destroy(struct ctl_client *client);
-/* Replies are ready to leave. False: the client is gone. */
-bool ctl_client_send(struct ctl_client *client, const struct rpc_text *replies);
+/* Replies are ready to leave; they are moved out of there. False: the client is gone. */
+bool ctl_client_send(struct ctl_client *client, struct evbuffer *replies);
 /* Go on with requests that waited for room. The client may be gone afterwards. */
 void ctl_client_run(struct ctl_client *client);
 /* Write what the far end takes of out, and take it away there; as sendmsg, without SIGPIPE. */
@@ -157,14 +163,18 @@ void ctl_commits_fini(struct ctl *c);
 bool ctl_line_run(struct ctl *c, const struct ctl_role *role, const char *line, size_t len,
 	struct rpc_text *reply);
 
-/* A method: params were checked against its list. NULL with *fault on failure: then nothing
- * changed. */
+/* A method: params were checked against its list. It has one of run and write. */
 struct ctl_method {
 	const char *name;
 	bool writes;
 	const struct rpc_param *params;
 	size_t n_params;
+	/* The result; NULL with *fault on failure: then nothing changed. */
 	json_t *(*run)(struct ctl *c, const json_t *params, struct rpc_fault *fault);
+	/* The same, for what is asked for by the thousand: the result goes straight into the text,
+	 * as one value. 0; -EINVAL with *fault: then nothing changed. */
+	int (*write)(struct ctl *c, const json_t *params, struct rpc_text *result,
+		struct rpc_fault *fault);
 };
 /* Each ends with a method without a name. */
 extern const struct ctl_method ctl_peer_methods[];
@@ -199,9 +209,9 @@ json_t *ctl_health_build(struct ctl *c);
 
 /* --- shape.c */
 json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx);
-/* counters NULL: look them up. */
-json_t *ctl_lease_build(
-	struct ctl *c, const struct lease *lease, const struct door_counters *counters);
+/* The members of a lease, without the braces. counters NULL: look them up. */
+void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door_counters *counters,
+	struct rpc_text *t);
 json_t *ctl_seconds_build(uint64_t ns);
 /* Seconds since then; null when then is 0. */
 json_t *ctl_age_build(uint64_t now_ns, uint64_t then_ns);

@@ -108,19 +108,47 @@ static const char *state_word(enum lease_state state)
 	return "?";
 }
 
-static json_t *sources_build(const struct lease *lease)
+static void write_address(struct rpc_text *t, const char *name, const struct ip_addr *a)
 {
-	json_t *list = json_array();
 	char text[IP_TEXT_CHARS];
 
-	for (unsigned i = 0; i < lease->n_sources; i++)
-		json_array_append_new(
-			list, json_string(ip_prefix_format(&lease->sources[i], text)));
-	return list;
+	if (ip_is_none(a))
+		rpc_write_null(t, name);
+	else
+		rpc_write_text(t, name, ip_addr_format(a, text));
 }
 
-json_t *ctl_lease_build(
-	struct ctl *c, const struct lease *lease, const struct door_counters *counters)
+static void write_age(struct rpc_text *t, const char *name, uint64_t now_ns, uint64_t then_ns)
+{
+	if (then_ns == 0)
+		rpc_write_null(t, name);
+	else
+		rpc_write_seconds(t, name, now_ns > then_ns ? now_ns - then_ns : 0);
+}
+
+static void write_sources(struct rpc_text *t, const struct lease *lease)
+{
+	char text[IP_TEXT_CHARS];
+
+	rpc_write_begin(t, "from", '[');
+	for (unsigned i = 0; i < lease->n_sources; i++)
+		rpc_write_text(t, NULL, ip_prefix_format(&lease->sources[i], text));
+	rpc_write_end(t, ']');
+}
+
+static void write_counters(struct rpc_text *t, const struct door_counters *counters)
+{
+	rpc_write_begin(t, "counters", '{');
+	rpc_write_integer(t, "in_pkts", (int64_t)counters->in_pkts);
+	rpc_write_integer(t, "in_bytes", (int64_t)counters->in_bytes);
+	rpc_write_integer(t, "out_pkts", (int64_t)counters->out_pkts);
+	rpc_write_integer(t, "out_bytes", (int64_t)counters->out_bytes);
+	rpc_write_integer(t, "refused_pkts", (int64_t)counters->refused_pkts);
+	rpc_write_end(t, '}');
+}
+
+void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door_counters *counters,
+	struct rpc_text *t)
 {
 	uint64_t now_ns = c->p.now_ns(), left_ns = TIME_NEVER;
 	char peer[CTL_PEER_WORD_CHARS];
@@ -132,20 +160,20 @@ json_t *ctl_lease_build(
 	}
 	if (lease->expires_ns != TIME_NEVER)
 		left_ns = lease->expires_ns > now_ns ? lease->expires_ns - now_ns : 0;
-	return json_pack(
-		"{s:I, s:s, s:s, s:s, s:o, s:i, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:s, s:o,"
-		" s:{s:I, s:I, s:I, s:I, s:I}}",
-		"id", (json_int_t)lease->id, "state", state_word(lease->state), "peer",
-		ctl_peer_word(c, lease->peer_idx, peer), "proto", proto_word(lease->protos),
-		"public_address", ctl_address_build(&lease->public_addr), "public_port",
-		(int)lease->public_port, "to_address", ctl_address_build(&lease->inner_addr),
-		"to_port", (int)lease->inner_port, "age_s", ctl_age_build(now_ns, lease->opened_ns),
-		"ttl_s", ctl_seconds_build(lease->ttl_ns), "expires_in_s",
-		ctl_seconds_build(left_ns), "idle_s", ctl_seconds_build(lease->idle_ns), "from",
-		sources_build(lease), "label", lease->label, "last_used_age_s",
-		ctl_age_build(now_ns, counters->last_used_ns), "counters", "in_pkts",
-		(json_int_t)counters->in_pkts, "in_bytes", (json_int_t)counters->in_bytes,
-		"out_pkts", (json_int_t)counters->out_pkts, "out_bytes",
-		(json_int_t)counters->out_bytes, "refused_pkts",
-		(json_int_t)counters->refused_pkts);
+	rpc_write_integer(t, "id", (int64_t)lease->id);
+	rpc_write_text(t, "state", state_word(lease->state));
+	rpc_write_text(t, "peer", ctl_peer_word(c, lease->peer_idx, peer));
+	rpc_write_text(t, "proto", proto_word(lease->protos));
+	write_address(t, "public_address", &lease->public_addr);
+	rpc_write_integer(t, "public_port", lease->public_port);
+	write_address(t, "to_address", &lease->inner_addr);
+	rpc_write_integer(t, "to_port", lease->inner_port);
+	write_age(t, "age_s", now_ns, lease->opened_ns);
+	rpc_write_seconds(t, "ttl_s", lease->ttl_ns);
+	rpc_write_seconds(t, "expires_in_s", left_ns);
+	rpc_write_seconds(t, "idle_s", lease->idle_ns);
+	write_sources(t, lease);
+	rpc_write_text(t, "label", lease->label);
+	write_age(t, "last_used_age_s", now_ns, counters->last_used_ns);
+	write_counters(t, counters);
 }

@@ -1,4 +1,5 @@
 /* Messages: a line to requests, a line to a reply, and what a method takes. */
+#include "rpc/impl.h"
 #include "rpc/rpc.h"
 
 #include <errno.h>
@@ -8,34 +9,35 @@
 /* Duplicate names are refused: two readers of one line must not see two different requests. */
 #define PARSE_FLAGS (JSON_REJECT_DUPLICATES | JSON_DECODE_ANY)
 
-int rpc_message_parse(
-	const char *line, size_t len, struct rpc_message *out, struct rpc_fault *fault)
+int rpc_message_parse(struct rpc_arena *a, const char *line, size_t len, struct rpc_message *out,
+	struct rpc_fault *fault)
 {
 	json_error_t error;
-	json_t *root = json_loadb(line, len, PARSE_FLAGS, &error);
+	json_t *root = rpc_arena_load(a, line, len, PARSE_FLAGS, &error);
 	size_t n = 1;
+	int err = 0;
 
 	/* The parser's own words would quote the line, and the line may hold a key. */
 	if (root == NULL)
-		return rpc_fault_set(fault, RPC_PARSE_ERROR, NULL,
+		err = rpc_fault_set(fault, RPC_PARSE_ERROR, NULL,
 			"one JSON object or array a line, in UTF-8",
 			"the line is not JSON (at byte %d of %zu)", error.position, len);
-	if (json_is_array(root)) {
+	else if (json_is_array(root))
 		n = json_array_size(root);
-		if (n == 0 || n > RPC_BATCH_MAX) {
-			rpc_fault_set(fault, RPC_INVALID_REQUEST, NULL, NULL,
-				"a batch of %zu requests; accepted are 1 to %u", n, RPC_BATCH_MAX);
-			json_decref(root);
-			return -EINVAL;
-		}
-	}
-	*out = (struct rpc_message){.root = root, .is_batch = json_is_array(root), .n = n};
-	return 0;
+	if (n == 0 || n > RPC_BATCH_MAX)
+		err = rpc_fault_set(fault, RPC_INVALID_REQUEST, NULL, NULL,
+			"a batch of %zu requests; accepted are 1 to %u", n, RPC_BATCH_MAX);
+	if (err != 0)
+		rpc_arena_reset(a);
+	else
+		*out = (struct rpc_message){
+			.root = root, .arena = a, .is_batch = json_is_array(root), .n = n};
+	return err;
 }
 
 void rpc_message_fini(struct rpc_message *m)
 {
-	json_decref(m->root);
+	rpc_arena_reset(m->arena);
 	*m = (struct rpc_message){0};
 }
 
@@ -66,7 +68,7 @@ int rpc_message_request(
 			"params is neither an object nor an array");
 	out->is_notification = id == NULL;
 	/* No method has so long a name, so one that is cut is still unknown. */
-	snprintf(out->method, sizeof(out->method), "%s", method);
+	memcpy(out->method, method, strnlen(method, sizeof(out->method) - 1));
 	if (json_is_array(params))
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "params", "an object",
 			"parameters go by name, in an object, not by position");

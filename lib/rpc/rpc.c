@@ -6,44 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- memory ------------------------------------------------------------------------------------*/
-
-/* jansson frees without saying how much, so each block carries its size, for the wipe. */
-struct block {
-	size_t len;
-	max_align_t bytes[];
-};
-
-static void *block_alloc(size_t len)
-{
-	struct block *b;
-
-	if (len > SIZE_MAX - sizeof(*b))
-		return NULL;
-	b = malloc(sizeof(*b) + len);
-	if (b == NULL)
-		return NULL;
-	b->len = len;
-	return b->bytes;
-}
-
-static void block_free(void *bytes)
-{
-	struct block *b;
-
-	if (bytes == NULL)
-		return;
-	b = (struct block *)((char *)bytes - offsetof(struct block, bytes));
-	explicit_bzero(bytes, b->len);
-	free(b);
-}
-
-void rpc_init(void)
-{
-	json_set_alloc_funcs(block_alloc, block_free);
-	json_object_seed(0);
-}
-
 /* --- faults ------------------------------------------------------------------------------------*/
 
 /* How much of text's first len bytes is whole UTF-8 characters; text itself is sound. */
@@ -100,10 +62,16 @@ char *rpc_excerpt(const char *text, char buf[static RPC_EXCERPT_CHARS])
 
 void rpc_text_fini(struct rpc_text *t)
 {
-	if (t->chars != NULL)
-		explicit_bzero(t->chars, t->room);
+	rpc_text_cut(t, 0);
 	free(t->chars);
 	*t = (struct rpc_text){0};
+}
+
+void rpc_text_cut(struct rpc_text *t, size_t len)
+{
+	if (t->len > len)
+		explicit_bzero(t->chars + len, t->len - len);
+	t->len = len;
 }
 
 /* A request may carry a key, so the old copy is wiped, which realloc would not do. */
@@ -120,25 +88,31 @@ static bool grow(struct rpc_text *t, size_t need)
 	chars = malloc(room);
 	if (chars == NULL)
 		return false;
-	if (t->len > 0)
+	if (t->len > 0) {
 		memcpy(chars, t->chars, t->len);
-	if (t->chars != NULL)
-		explicit_bzero(t->chars, t->room);
+		explicit_bzero(t->chars, t->len);
+	}
 	free(t->chars);
 	t->chars = chars;
 	t->room = room;
 	return true;
 }
 
+char *rpc_text_reserve(struct rpc_text *t, size_t len)
+{
+	if (!t->is_broken &&
+		(len > SIZE_MAX / 4 - t->len || (t->len + len > t->room && !grow(t, t->len + len))))
+		t->is_broken = true;
+	return t->is_broken ? NULL : t->chars + t->len;
+}
+
 void rpc_text_append(struct rpc_text *t, const char *chars, size_t len)
 {
-	if (t->is_broken || len == 0)
+	char *at = len == 0 ? NULL : rpc_text_reserve(t, len);
+
+	if (at == NULL)
 		return;
-	if (len > SIZE_MAX / 4 - t->len || (t->len + len > t->room && !grow(t, t->len + len))) {
-		t->is_broken = true;
-		return;
-	}
-	memcpy(t->chars + t->len, chars, len);
+	memcpy(at, chars, len);
 	t->len += len;
 }
 
@@ -147,35 +121,25 @@ static void append_literal(struct rpc_text *t, const char *s)
 	rpc_text_append(t, s, strlen(s));
 }
 
-static int dump_chunk(const char *chars, size_t len, void *arg)
-{
-	rpc_text_append(arg, chars, len);
-	return 0;
-}
-
+/* Borrowed. */
 static void append_json(struct rpc_text *t, const json_t *value)
 {
-	if (value == NULL)
-		append_literal(t, "null");
-	else if (json_dump_callback(value, dump_chunk, t, JSON_COMPACT | JSON_ENCODE_ANY) != 0)
-		t->is_broken = true;
+	if (json_is_integer(value))
+		rpc_write_integer(t, NULL, json_integer_value(value));
+	else
+		rpc_write_json(t, NULL, json_incref((json_t *)value));
 }
 
-void rpc_text_result(struct rpc_text *t, const json_t *id, json_t *result)
+void rpc_text_result_begin(struct rpc_text *t, const json_t *id)
 {
-	struct rpc_fault fault;
-
-	if (result == NULL) {
-		rpc_fault_set(&fault, RPC_INTERNAL_ERROR, NULL, NULL, "memory is out");
-		rpc_text_fault(t, id, &fault);
-		return;
-	}
 	append_literal(t, "{\"jsonrpc\":\"2.0\",\"id\":");
 	append_json(t, id);
 	append_literal(t, ",\"result\":");
-	append_json(t, result);
+}
+
+void rpc_text_result_end(struct rpc_text *t)
+{
 	append_literal(t, "}");
-	json_decref(result);
 }
 
 void rpc_text_fault(struct rpc_text *t, const json_t *id, const struct rpc_fault *fault)

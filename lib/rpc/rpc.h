@@ -87,8 +87,17 @@ int rpc_lines_next(struct rpc_lines *l, const char **line, size_t *len);
 
 /* --- requests, as the server reads them --------------------------------------------------------*/
 
+/* Memory of one message at a time; {0} is empty, fields are private. */
+struct rpc_arena {
+	struct rpc_chunk *chunks; /* newest first */
+};
+
+/* Wipes and frees. */
+void rpc_arena_fini(struct rpc_arena *a);
+
 struct rpc_message {
-	json_t *root; /* owned; NULL after fini */
+	json_t *root; /* lives in the arena: read it, keep no reference; NULL after fini */
+	struct rpc_arena *arena;
 	bool is_batch;
 	size_t n; /* requests in it, at least 1 */
 };
@@ -100,10 +109,11 @@ struct rpc_request {
 	json_t *params; /* borrowed; an object, or NULL: none */
 };
 
-/* A line to a message. 0; -EINVAL with *fault (RPC_PARSE_ERROR; RPC_INVALID_REQUEST: empty or
- * oversized batch), to be answered with a null id; *out untouched. */
-int rpc_message_parse(
-	const char *line, size_t len, struct rpc_message *out, struct rpc_fault *fault);
+/* A line to a message in this arena, which has no other. 0; -EINVAL with *fault (RPC_PARSE_ERROR;
+ * RPC_INVALID_REQUEST: empty or oversized batch), to be answered with a null id; *out untouched. */
+int rpc_message_parse(struct rpc_arena *a, const char *line, size_t len, struct rpc_message *out,
+	struct rpc_fault *fault);
+/* Wipes; the arena keeps some of the memory for the next. */
 void rpc_message_fini(struct rpc_message *m);
 /* Request i of the message. 0; -EINVAL with *fault: no request (RPC_INVALID_REQUEST) or params by
  * position (RPC_INVALID_PARAMS); out->is_notification and out->id are set all the same. */
@@ -143,10 +153,29 @@ struct rpc_text {
 
 void rpc_text_fini(struct rpc_text *t);
 void rpc_text_append(struct rpc_text *t, const char *chars, size_t len);
-/* {"jsonrpc":"2.0","result":...,"id":...} without a newline; result is consumed, NULL makes it an
- * internal error. id NULL: null. */
-void rpc_text_result(struct rpc_text *t, const json_t *id, json_t *result);
+/* Where to write up to len chars, and then add what was written to t->len. NULL: memory was out. */
+char *rpc_text_reserve(struct rpc_text *t, size_t len);
+/* Back to its first len chars; the others are wiped. The room stays. */
+void rpc_text_cut(struct rpc_text *t, size_t len);
+/* {"jsonrpc":"2.0","id":...,"result":...} without a newline, around one value that is written in
+ * between. id NULL: null. */
+void rpc_text_result_begin(struct rpc_text *t, const json_t *id);
+void rpc_text_result_end(struct rpc_text *t);
 void rpc_text_fault(struct rpc_text *t, const json_t *id, const struct rpc_fault *fault);
+
+/* Values straight into a text: for what is asked for by the thousand. As a member (name) of the
+ * object that was begun last, or with name NULL as an item of an array or alone. Names are ours:
+ * plain ASCII. */
+void rpc_write_begin(struct rpc_text *t, const char *name, char bracket);    /* { or [ */
+void rpc_write_end(struct rpc_text *t, char bracket);			     /* } or ] */
+void rpc_write_text(struct rpc_text *t, const char *name, const char *text); /* not UTF-8: null */
+void rpc_write_integer(struct rpc_text *t, const char *name, int64_t value);
+/* To the millisecond; TIME_NEVER: null. */
+void rpc_write_seconds(struct rpc_text *t, const char *name, uint64_t ns);
+void rpc_write_bool(struct rpc_text *t, const char *name, bool value);
+void rpc_write_null(struct rpc_text *t, const char *name);
+/* value is consumed; NULL: null. */
+void rpc_write_json(struct rpc_text *t, const char *name, json_t *value);
 
 /* --- the client's side -------------------------------------------------------------------------*/
 

@@ -41,6 +41,7 @@ static void read_line(const char *line, size_t len)
 		{"port", RPC_INTEGER, false, NULL},
 		{"ttl_s", RPC_SECONDS, false, NULL},
 	};
+	static struct rpc_arena arena;
 	struct rpc_message m;
 	struct rpc_request r;
 	struct rpc_fault fault = {0};
@@ -48,7 +49,7 @@ static void read_line(const char *line, size_t len)
 
 	if (rpc_reply_parse(line, len, 1, &result, &fault) == 0)
 		json_decref(result);
-	if (rpc_message_parse(line, len, &m, &fault) != 0) {
+	if (rpc_message_parse(&arena, line, len, &m, &fault) != 0) {
 		check_answer(NULL, &fault);
 		return;
 	}
