@@ -5,6 +5,7 @@
 #include "nat/nat.h"
 
 #define IPV4_HEADER_BYTES 20
+#define IPV4_ID_AT	  4
 #define IPV4_CHECKSUM_AT  10
 #define IPV4_SRC_AT	  12
 #define IPV4_DST_AT	  16

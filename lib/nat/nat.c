@@ -338,6 +338,14 @@ void nat_rewrite_src(
 	rewrite(pkt, v, addr, port, IPV4_SRC_AT, 0);
 }
 
+void nat_set_ip_id(uint8_t *pkt, const struct nat_view *v, uint16_t id)
+{
+	if (v->version != 4)
+		return;
+	nat_mend(pkt + IPV4_CHECKSUM_AT, nat_diff16(load_be16(pkt + IPV4_ID_AT), id));
+	store_be16(pkt + IPV4_ID_AT, id);
+}
+
 /* The TTL is the high byte of its checksummed word. */
 static inline void set_ttl(uint8_t *pkt, uint8_t ttl)
 {

@@ -87,6 +87,15 @@ void nat_rewrite_dst(
 void nat_rewrite_src(
 	uint8_t *pkt, const struct nat_view *v, const uint8_t addr[static 4], uint16_t port);
 
+/* Lower the MSS that a TCP SYN (with or without ACK) announces to max_mss, and mend the checksum.
+ * True when it was higher. A packet that announces none is left alone: its MSS is the least already
+ * (RFC 9293, section 3.7.1). Either family. Cost: the options before it, at most 40 bytes. */
+bool nat_mss_clamp(uint8_t *pkt, const struct nat_view *v, uint16_t max_mss);
+
+/* Set the IPv4 identification and mend the header checksum; of IPv6 nothing changes. Packets of
+ * several hosts behind one address must not share one, while they may be fragmented (RFC 6864). */
+void nat_set_ip_id(uint8_t *pkt, const struct nat_view *v, uint16_t id);
+
 /* One hop: decrement TTL or hop limit and mend the IPv4 checksum. False, unchanged, when it is 0 or
  * 1: the packet ends here. The packet's own byte counts, not the view's. */
 bool nat_hop(uint8_t *pkt, const struct nat_view *v);

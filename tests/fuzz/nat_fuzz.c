@@ -17,6 +17,22 @@ static bool is_same_sum(uint16_t a, uint16_t b)
 	return a % 0xffff == b % 0xffff;
 }
 
+/* A SYN with a lower MSS is the same packet otherwise, and its sum as right as before. */
+static void clamp_and_check(uint8_t *pkt, const struct nat_view *v)
+{
+	unsigned field_at = v->l4_offset + 16;
+	bool was_right;
+
+	if (v->proto != NAT_PROTO_TCP) {
+		check(!nat_mss_clamp(pkt, v, 1000));
+		return;
+	}
+	was_right = is_same_sum(load_be16(pkt + field_at), nat_l4_checksum(pkt, v));
+	nat_mss_clamp(pkt, v, 1000);
+	check(!nat_mss_clamp(pkt, v, 1000));
+	check(is_same_sum(load_be16(pkt + field_at), nat_l4_checksum(pkt, v)) == was_right);
+}
+
 /* pkt gets the whole treatment of the packet path; its sums must be as right after as before. */
 static void rewrite_and_check(uint8_t *pkt, size_t size, const struct nat_view *v)
 {
@@ -60,6 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (verdict == NAT_OK) {
 		check(v.l4_offset + 8u <= v.total_len);
+		clamp_and_check(pkt, &v);
 		if (v.version == 4)
 			rewrite_and_check(pkt, size, &v);
 	}

@@ -239,6 +239,31 @@ static void icmp_sum_never_reads_beyond(void **state)
 	}
 }
 
+static void set_ip_id_agrees_with_recomputation(void **state)
+{
+	uint8_t pkt[256], want[256];
+	struct nat_view v;
+	unsigned len;
+
+	(void)state;
+	for (uint64_t i = random_rounds(200000); i > 0; i--) {
+		uint16_t id = (uint16_t)random_u64();
+
+		len = build_v4(pkt, NAT_PROTO_UDP, random_below(3), 12);
+		memcpy(want, pkt, len);
+		store_be16(want + 4, id);
+		seal_v4_header(want);
+		assert_int_equal(nat_parse(pkt, len, &v), NAT_OK);
+		nat_set_ip_id(pkt, &v, id);
+		assert_memory_equal(pkt, want, len);
+	}
+	len = build_v6(pkt, NAT_PROTO_UDP, NULL, 0, NAT_PROTO_UDP, 12);
+	memcpy(want, pkt, len);
+	assert_int_equal(nat_parse(pkt, len, &v), NAT_OK);
+	nat_set_ip_id(pkt, &v, 1);
+	assert_memory_equal(pkt, want, len);
+}
+
 static void hop_at_each_limit(void **state)
 {
 	uint8_t pkt[256], want[256];
@@ -371,6 +396,7 @@ int main(void)
 		cmocka_unit_test(rewrite_without_l4_changes_the_address_only),
 		cmocka_unit_test(icmp_sum_of_each_flipped_bit),
 		cmocka_unit_test(icmp_sum_never_reads_beyond),
+		cmocka_unit_test(set_ip_id_agrees_with_recomputation),
 		cmocka_unit_test(hop_at_each_limit),
 		cmocka_unit_test(echo_reply_v4),
 		cmocka_unit_test(echo_reply_v6),
