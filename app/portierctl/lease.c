@@ -75,6 +75,7 @@ static void print_one(const json_t *lease, const json_t *flags)
 	cli_field("last used", "%s",
 		cli_seconds_format(json_object_get(lease, "last_used_age_s"), "never", text));
 	cli_field("label", "%s", cli_text(lease, "label"));
+	cli_field("opened by", "%s", cli_text(lease, "opened_by"));
 	cli_field("in", "%" JSON_INTEGER_FORMAT " packets, %s", cli_number(counters, "in_pkts"),
 		cli_bytes_format(cli_number(counters, "in_bytes"), text));
 	cli_field("out", "%" JSON_INTEGER_FORMAT " packets, %s", cli_number(counters, "out_pkts"),

@@ -143,6 +143,7 @@ static int load_lease(struct ctl *c, const struct conf_lease *from, const uint32
 		.public_port = from->public_port,
 		.inner_port = from->inner_port,
 		.ttl_ns = TIME_NEVER,
+		.opener = LEASE_BY_CONF,
 		.n_sources = (uint8_t)from->n_sources,
 	};
 	const struct lease *lease;

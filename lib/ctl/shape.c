@@ -108,6 +108,13 @@ static const char *state_word(enum lease_state state)
 	return "?";
 }
 
+static const char *opener_word(enum lease_opener opener)
+{
+	static const char *const words[] = {"control", "conf", "natpmp", "pcp"};
+
+	return words[opener];
+}
+
 static void write_address(struct rpc_text *t, const char *name, const struct ip_addr *a)
 {
 	char text[IP_TEXT_CHARS];
@@ -174,6 +181,7 @@ void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door
 	rpc_write_seconds(t, "idle_s", lease->idle_ns);
 	write_sources(t, lease);
 	rpc_write_text(t, "label", lease->label);
+	rpc_write_text(t, "opened_by", opener_word(lease->opener));
 	write_age(t, "last_used_age_s", now_ns, counters->last_used_ns);
 	write_counters(t, counters);
 }

@@ -14,6 +14,9 @@
 /* Addresses tried for a peer that may have any of them: all of a small pool, enough of a large one.
  */
 #define ADDRESS_TRIES 256
+/* Ports drawn for a symmetric number before all are called taken: a peer would need other numbers
+ * that lead to half of all ports for one draw in two to fail. */
+#define SYMMETRIC_TRIES 32
 
 /* A peer that has numbers, live or in quarantine. */
 struct holder {
@@ -21,6 +24,7 @@ struct holder {
 	uint32_t n_numbers;
 	uint32_t n_live; /* of the numbers */
 	uint32_t n_leases;
+	uint32_t symmetric; /* its first number that leads to a port of the same name; 0: none */
 	struct ip_addr public_addr; /* of its live numbers; of the last ones when there is none */
 	struct lease_list leases;
 	struct lease_list quarantine; /* its numbers in quarantine, oldest first */
@@ -163,13 +167,39 @@ static void retire_number(struct lease_table *t, uint32_t i, uint64_t now_ns)
 	lease_number_retire(&t->numbers, i, add_time(now_ns, t->conf.quarantine_ns));
 }
 
+/* Where a number with this public port will lead. */
+static uint16_t inner_port_of(const struct lease_request *req, uint16_t public_port)
+{
+	return req->is_symmetric ? public_port : req->inner_port;
+}
+
+/* The holder has this number, with this inner endpoint, from now on. */
+static void note_symmetric(struct lease_table *t, uint32_t i)
+{
+	const struct lease_number *n = &t->numbers.numbers[i];
+	struct holder *h = &t->holders[n->holder];
+
+	if (h->symmetric == 0 && n->public_port == n->inner_port)
+		h->symmetric = i;
+}
+
+static void forget_symmetric(struct holder *h, uint32_t i)
+{
+	if (h->symmetric == i)
+		h->symmetric = 0;
+}
+
 /* Its owner takes it back, for this inner endpoint. */
 static void reclaim_number(struct lease_table *t, uint32_t i, const struct lease_request *req)
 {
-	struct holder *h = &t->holders[t->numbers.numbers[i].holder];
+	const struct lease_number *n = &t->numbers.numbers[i];
+	struct holder *h = &t->holders[n->holder];
 
 	lease_list_del(&h->quarantine, t->number_links, i);
-	lease_number_reclaim(&t->numbers, i, &req->inner_addr, req->inner_port);
+	lease_number_reclaim(&t->numbers, i, &req->inner_addr, inner_port_of(req, n->public_port));
+	if (n->public_port != n->inner_port)
+		forget_symmetric(h, i);
+	note_symmetric(t, i);
 }
 
 /* Take a number in quarantine from its holder. */
@@ -178,6 +208,7 @@ static void orphan_number(struct lease_table *t, uint32_t i)
 	uint32_t holder = t->numbers.numbers[i].holder;
 
 	lease_list_del(&t->holders[holder].quarantine, t->number_links, i);
+	forget_symmetric(&t->holders[holder], i);
 	t->holders[holder].n_numbers--;
 	del_holder_if_idle(t, holder);
 }
@@ -211,17 +242,6 @@ int lease_peer_forget(struct lease_table *t, uint32_t peer_idx)
 
 /* ---- choosing a number ---- */
 
-/* The longest-waiting number of this address that the holder has in quarantine; 0. */
-static uint32_t find_waiting(
-	const struct lease_table *t, uint32_t holder, const struct ip_addr *addr)
-{
-	uint32_t i = holder != 0 ? t->holders[holder].quarantine.head : 0;
-
-	while (i != 0 && !ip_equal(&t->numbers.numbers[i].public_addr, addr))
-		i = t->number_links[i].next;
-	return i;
-}
-
 /* *out: the number that the holder has in quarantine and that the request asks for, or had for the
  * same inner endpoint; 0: none, and a free one is to be taken. 0; -EADDRINUSE. */
 static int find_own(const struct lease_table *t, const struct lease_request *req, uint32_t holder,
@@ -235,6 +255,11 @@ static int find_own(const struct lease_table *t, const struct lease_request *req
 		n = &t->numbers.numbers[*out];
 		if (*out != 0 && (holder == 0 || n->holder != holder || lease_number_is_live(n)))
 			return -EADDRINUSE;
+	} else if (req->is_symmetric && holder != 0) {
+		*out = t->holders[holder].symmetric;
+		n = &t->numbers.numbers[*out];
+		if (*out != 0 && (lease_number_is_live(n) || !ip_equal(&n->public_addr, addr)))
+			*out = 0;
 	} else if (holder != 0) {
 		*out = lease_number_find_former(
 			&t->numbers, addr, holder, &req->inner_addr, req->inner_port);
@@ -250,8 +275,45 @@ static uint32_t add_number(struct lease_table *t, const struct lease_request *re
 
 	if (*holder == 0)
 		*holder = add_holder(t, req->peer_idx);
-	i = lease_number_add(&t->numbers, addr, port, *holder, &req->inner_addr, req->inner_port);
+	i = lease_number_add(
+		&t->numbers, addr, port, *holder, &req->inner_addr, inner_port_of(req, port));
 	t->holders[*holder].n_numbers++;
+	note_symmetric(t, i);
+	return i;
+}
+
+/* A symmetric number with this port would be the second that leads to the same inner endpoint. */
+static bool is_led_to(const struct lease_table *t, const struct lease_request *req, uint32_t holder,
+	uint16_t port)
+{
+	return req->is_symmetric && holder != 0 &&
+	       lease_number_find_live(&t->numbers, holder, &req->inner_addr, port) != 0;
+}
+
+/* A random free port of this address; 0: none. */
+static uint16_t choose_port(struct lease_table *t, const struct lease_request *req, uint32_t holder,
+	const struct ip_addr *addr)
+{
+	uint16_t port = 0;
+
+	for (unsigned i = 0; i < SYMMETRIC_TRIES; i++) {
+		port = lease_number_choose(&t->numbers, addr);
+		if (port == 0 || !is_led_to(t, req, holder, port))
+			return port;
+	}
+	return 0;
+}
+
+/* The longest-waiting number of this address that the holder has in quarantine and that will do; 0.
+ */
+static uint32_t find_waiting(const struct lease_table *t, const struct lease_request *req,
+	uint32_t holder, const struct ip_addr *addr)
+{
+	uint32_t i = holder != 0 ? t->holders[holder].quarantine.head : 0;
+
+	while (i != 0 && (!ip_equal(&t->numbers.numbers[i].public_addr, addr) ||
+				 is_led_to(t, req, holder, t->numbers.numbers[i].public_port)))
+		i = t->number_links[i].next;
 	return i;
 }
 
@@ -264,8 +326,12 @@ static int take_number_at(struct lease_table *t, const struct lease_request *req
 	int r;
 
 	r = find_own(t, req, holder, addr, &i);
+	if (r == 0 && port != 0 && is_led_to(t, req, holder, port))
+		r = -EADDRINUSE;
 	if (r < 0)
 		return r;
+	if (i != 0 && is_led_to(t, req, holder, t->numbers.numbers[i].public_port))
+		i = 0;
 	if (i == 0) {
 		/* A peer that opens and closes at will must not fill the quarantine: past twice its
 		 * quota, or when nothing is free, it gets its own numbers again. */
@@ -273,10 +339,10 @@ static int take_number_at(struct lease_table *t, const struct lease_request *req
 			r = -EDQUOT;
 		else if (lease_slab_is_full(&t->numbers.slab))
 			r = -ENOSPC;
-		else if (port == 0 && (port = lease_number_choose(&t->numbers, addr)) == 0)
+		else if (port == 0 && (port = choose_port(t, req, holder, addr)) == 0)
 			r = -ENOSPC;
 		if (r < 0 && req->public_port == 0)
-			i = find_waiting(t, holder, addr);
+			i = find_waiting(t, req, holder, addr);
 		if (r < 0 && i == 0)
 			return r;
 	}
@@ -387,8 +453,10 @@ static uint32_t add_lease(
 		.opened_ns = now_ns,
 		.idle_ns = req->idle_ns,
 		.n_sources = req->n_sources,
+		.opener = req->opener,
 	};
 	memcpy(l->sources, req->sources, req->n_sources * sizeof(l->sources[0]));
+	memcpy(l->nonce, req->nonce, sizeof(l->nonce));
 	memcpy(l->label, req->label, sizeof(l->label) - 1);
 
 	if (req->protos & LEASE_PROTO_TCP)
@@ -431,23 +499,39 @@ static void end_lease(struct lease_table *t, uint32_t i, uint64_t now_ns, struct
 static bool is_sound(const struct lease_request *req)
 {
 	return (req->protos & LEASE_PROTO_BOTH) != 0 && (req->protos & ~LEASE_PROTO_BOTH) == 0 &&
-	       req->peer_idx != UINT32_MAX && req->inner_port != 0 &&
+	       req->peer_idx != UINT32_MAX && (req->inner_port != 0 || req->is_symmetric) &&
 	       !ip_is_none(&req->inner_addr) && req->n_sources <= LEASE_SOURCES_MAX;
+}
+
+/* The holder's live number for the inner endpoint; 0. */
+static uint32_t find_live_number(const struct lease_table *t, uint32_t holder,
+	const struct ip_addr *inner_addr, uint16_t inner_port)
+{
+	return holder == 0 ? 0
+			   : lease_number_find_live(&t->numbers, holder, inner_addr, inner_port);
+}
+
+static uint32_t find_live_symmetric(
+	const struct lease_table *t, uint32_t holder, const struct ip_addr *inner_addr)
+{
+	uint32_t i = holder != 0 ? t->holders[holder].symmetric : 0;
+	const struct lease_number *n = &t->numbers.numbers[i];
+
+	return i != 0 && lease_number_is_live(n) && ip_equal(&n->inner_addr, inner_addr) ? i : 0;
 }
 
 int lease_grant(struct lease_table *t, const struct lease_request *req, uint64_t now_ns,
 	const struct lease **out)
 {
-	uint32_t holder, number = 0, i;
+	uint32_t holder, number, i;
 	int r;
 
 	if (!is_sound(req))
 		return -EINVAL;
 	free_due_numbers(t, now_ns);
 	holder = find_holder(t, req->peer_idx);
-	if (holder != 0)
-		number = lease_number_find_live(
-			&t->numbers, holder, &req->inner_addr, req->inner_port);
+	number = req->is_symmetric ? find_live_symmetric(t, holder, &req->inner_addr)
+				   : find_live_number(t, holder, &req->inner_addr, req->inner_port);
 
 	/* The caller's own: renewed whole, or joined by the other protocol. */
 	if (number != 0) {
@@ -483,6 +567,22 @@ int lease_renew(struct lease_table *t, uint64_t id, uint64_t ttl_ns, uint64_t no
 		return -ENOENT;
 	set_ttl(t, i, ttl_ns != 0 ? ttl_ns : t->leases[i].ttl_ns, now_ns);
 	*out = &t->leases[i];
+	return 0;
+}
+
+int lease_amend(struct lease_table *t, uint64_t id, const struct ip_prefix *sources,
+	uint8_t n_sources, const uint8_t nonce[static LEASE_NONCE_BYTES])
+{
+	uint32_t i = find_id(t, id);
+	struct lease *l = &t->leases[i];
+
+	if (i == 0)
+		return -ENOENT;
+	assert(n_sources <= LEASE_SOURCES_MAX);
+	if (n_sources > 0)
+		memmove(l->sources, sources, n_sources * sizeof(l->sources[0]));
+	l->n_sources = n_sources;
+	memcpy(l->nonce, nonce, sizeof(l->nonce));
 	return 0;
 }
 
@@ -533,6 +633,27 @@ const struct lease *lease_find_public(
 	if (i != 0)
 		i = lease_of_number(&t->numbers.numbers[i], protos);
 	return i != 0 ? &t->leases[i] : NULL;
+}
+
+static const struct lease *lease_at(const struct lease_table *t, uint32_t number, uint8_t protos)
+{
+	uint32_t i = number != 0 ? lease_of_number(&t->numbers.numbers[number], protos) : 0;
+
+	return i != 0 ? &t->leases[i] : NULL;
+}
+
+const struct lease *lease_find_inner(const struct lease_table *t, uint32_t peer_idx,
+	const struct ip_addr *inner_addr, uint8_t protos, uint16_t inner_port)
+{
+	uint32_t number = find_live_number(t, find_holder(t, peer_idx), inner_addr, inner_port);
+
+	return lease_at(t, number, protos);
+}
+
+const struct lease *lease_find_symmetric(const struct lease_table *t, uint32_t peer_idx,
+	const struct ip_addr *inner_addr, uint8_t protos)
+{
+	return lease_at(t, find_live_symmetric(t, find_holder(t, peer_idx), inner_addr), protos);
 }
 
 /* The cursor is the entry to look at next, plus 1 so that the start is not the end. */

@@ -25,11 +25,20 @@
 #define LEASE_SOURCES_MAX 8  /* source prefixes per lease */
 #define LEASE_POOL_MAX	  64 /* public prefixes */
 #define LEASE_TABLE_MAX	  (1u << 28)
+#define LEASE_NONCE_BYTES 12
 
 enum lease_state {
 	LEASE_FREE = 0,
 	LEASE_ACTIVE,
 	LEASE_QUARANTINE, /* ended: only in the copies that close and expire_next give */
+};
+
+/* By which interface it came to be. */
+enum lease_opener {
+	LEASE_BY_CONTROL = 0, /* the control socket */
+	LEASE_BY_CONF,
+	LEASE_BY_NATPMP,
+	LEASE_BY_PCP,
 };
 
 struct lease {
@@ -48,6 +57,8 @@ struct lease {
 	struct ip_prefix sources[LEASE_SOURCES_MAX];
 	uint8_t n_sources; /* 0: any source */
 	char label[LEASE_LABEL_CHARS];
+	enum lease_opener opener;
+	uint8_t nonce[LEASE_NONCE_BYTES]; /* of the last PCP request for it; zero: none */
 };
 
 /* Where public ports come from. */
@@ -71,11 +82,14 @@ struct lease_request {
 	uint16_t public_port;
 	struct ip_addr inner_addr;
 	uint16_t inner_port;
+	bool is_symmetric; /* inner_port is ignored: it is to be the public port, whichever */
 	uint64_t ttl_ns;
 	uint64_t idle_ns;
 	struct ip_prefix sources[LEASE_SOURCES_MAX];
 	uint8_t n_sources;
 	char label[LEASE_LABEL_CHARS];
+	enum lease_opener opener;
+	uint8_t nonce[LEASE_NONCE_BYTES];
 };
 
 struct lease_table;
@@ -88,6 +102,10 @@ void lease_table_destroy(struct lease_table *t);
  * port) and protocols, or for one of both, renews that lease, keeping its port, whatever is
  * suggested. A renewal changes the lifetime only: sources, label and idle limit stay as opened.
  * Asking for the companion protocol of an own lease gives a lease on the same number.
+ *
+ * A symmetric request is for an inner endpoint that the number decides: it renews or joins the
+ * peer's symmetric number (lease_find_symmetric), takes it back from quarantine, or else gets one
+ * whose port is no other number's inner port.
  *
  * The public address is the one the peer's other leases have; for a first lease the requested one,
  * else the one it had, else a random address of the pool, of the inner address's family. The port
@@ -114,6 +132,11 @@ int lease_grant(struct lease_table *t, const struct lease_request *req, uint64_t
 int lease_renew(struct lease_table *t, uint64_t id, uint64_t ttl_ns, uint64_t now_ns,
 	const struct lease **out);
 
+/* What else may change of a live lease; sources may be its own. The caller tells doors. 0; -ENOENT.
+ */
+int lease_amend(struct lease_table *t, uint64_t id, const struct ip_prefix *sources,
+	uint8_t n_sources, const uint8_t nonce[static LEASE_NONCE_BYTES]);
+
 /* End it: ACTIVE -> QUARANTINE. During the quarantine only the same peer gets the port again; it
  * counts from the end of the last lease on that port. *out: what ended. 0; -ENOENT. */
 int lease_close(struct lease_table *t, uint64_t id, uint64_t now_ns, struct lease *out);
@@ -134,6 +157,14 @@ const struct lease *lease_get(const struct lease_table *t, uint64_t id);
 /* The live lease that holds this public port for one of these protocols; NULL. */
 const struct lease *lease_find_public(
 	const struct lease_table *t, const struct ip_addr *addr, uint8_t protos, uint16_t port);
+
+/* The peer's live lease for this inner endpoint and one of these protocols; NULL. O(1). */
+const struct lease *lease_find_inner(const struct lease_table *t, uint32_t peer_idx,
+	const struct ip_addr *inner_addr, uint8_t protos, uint16_t inner_port);
+/* The same on the peer's symmetric number, whose public port is its inner port too. A peer may have
+ * several such numbers: meant is the first, until it is no more the peer's. */
+const struct lease *lease_find_symmetric(const struct lease_table *t, uint32_t peer_idx,
+	const struct ip_addr *inner_addr, uint8_t protos);
 
 /* Walk live leases in no particular order: *cursor starts at 0; NULL ends. peer_idx UINT32_MAX:
  * all. With a peer the cost is that peer's leases only. The table may not change during a walk,

@@ -244,6 +244,7 @@ static void lease_life(void **state)
 	assert_int_equal(number(lease, "ttl_s"), 100);
 	assert_true(json_number_value(json_object_get(lease, "idle_s")) == 50.5);
 	assert_string_equal(text(lease, "label"), "web \xc3\xa9");
+	assert_string_equal(text(lease, "opened_by"), "control");
 	assert_string_equal(json_string_value(json_array_get(json_object_get(lease, "from"), 0)),
 		"203.0.113.0/24");
 	assert_string_equal(
@@ -523,6 +524,7 @@ static void configured_peers_and_leases(void **state)
 	assert_int_equal(list_size(&c, "peer.list", "{}", "peers"), 2);
 	shown = call(&c, "lease.show", "{'id':1}");
 	assert_int_equal(number(shown, "public_port"), 40007);
+	assert_string_equal(text(shown, "opened_by"), "conf");
 	assert_string_equal(text(shown, "public_address"), "198.51.100.3");
 	assert_true(json_is_null(json_object_get(shown, "expires_in_s")));
 	assert_true(json_is_null(json_object_get(shown, "ttl_s")));

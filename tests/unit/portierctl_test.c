@@ -284,6 +284,7 @@ static void lease_verbs(void **state)
 	expect("lease show 1", 0);
 	assert_out("10.0.0.2:80");
 	assert_out("1h30m");
+	assert_out("opened by");
 	result = expect_json("--json lease renew 1 --ttl 2h");
 	assert_int_equal(number(result, "ttl_s"), 7200);
 	json_decref(result);
