@@ -77,6 +77,7 @@ static void print_one(const json_t *peer, const json_t *flags)
 		cli_bytes_format(cli_number(counters, "tx_bytes"), more));
 	cli_field("keepalive", "%d s", (int)cli_number(peer, "persistent_keepalive_s"));
 	cli_field("forwarding", "%s", switch_word(peer, "forwarding"));
+	cli_field("portmap", "%s", switch_word(peer, "portmap"));
 	cli_field("leases", "%d of %d", (int)cli_number(peer, "leases"),
 		(int)cli_number(peer, "max_leases"));
 	cli_field("home", "%s", home(peer, text));
@@ -102,6 +103,8 @@ static const struct cli_arg add_args[] = {
 		"inside the tunnel: IPv4, IPv6 or both; required"},
 	{"--name", "N", "name", CLI_TEXT, "letters, digits and any of . _ @ -; up to 31"},
 	{"--forwarding", "on|off", "forwarding", CLI_SWITCH, "whether it may have leases (off)"},
+	{"--portmap", "on|off", "portmap", CLI_SWITCH,
+		"whether it may ask for them by NAT-PMP and PCP (off)"},
 	{"--max-leases", "N", "max_leases", CLI_NUMBER, "how many (leases.max_per_peer)"},
 	{"--endpoint", "A:PORT", "endpoint", CLI_TEXT, "where a handshake may be begun (nowhere)"},
 	{"--preshared-key-file", "F|-", "preshared_key", CLI_KEY_FILE, "a file, or standard input"},
@@ -116,6 +119,8 @@ static const struct cli_arg set_args[] = {
 	{"--name", "N", "name", CLI_TEXT, "letters, digits and any of . _ @ -; up to 31"},
 	{"--forwarding", "on|off", "forwarding", CLI_SWITCH,
 		"whether it may have leases; off ends them"},
+	{"--portmap", "on|off", "portmap", CLI_SWITCH,
+		"whether it may ask for them by NAT-PMP and PCP"},
 	{"--max-leases", "N", "max_leases", CLI_NUMBER, "how many; those it has stay"},
 	{"--endpoint", "A:PORT", "endpoint", CLI_TEXT,
 		"where a handshake may be begun; \"\": nowhere"},

@@ -87,6 +87,12 @@ struct ip_prefix ip_ifaddr_prefix(const struct ip_ifaddr *i);
 /* Loopback, multicast, unspecified, broadcast, 240/4, 0/8: never a host's source address. */
 bool ip_is_martian(const struct ip_addr *a);
 
+/* IPv4 with 1 for its last byte: where hosts of a /24 guess their gateway to be. */
+static inline bool ip_is_gateway_guess(const struct ip_addr *a)
+{
+	return ip_is_v4(a) && a->bytes[15] == 1;
+}
+
 /* Text to value. Each returns 0, or -EINVAL with *out untouched. No name look-ups, no surrounding
  * space, IPv4 in four decimal parts only. A prefix without "/len" is one host; a prefix with host
  * bits set is -EINVAL, an ifaddr keeps them and needs its "/len". Endpoints are "192.0.2.1:51820"

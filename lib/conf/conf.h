@@ -54,6 +54,7 @@ struct conf_peer {
 	struct ip_addr address4, address6; /* inner; at least one */
 	struct ip_endpoint endpoint;	   /* where a handshake may be begun; port 0: none */
 	bool forwarding;		   /* default false */
+	bool portmap;			   /* default false */
 	uint32_t max_leases;
 	int filter; /* as conf.nat_filter */
 	uint32_t max_sessions;
@@ -140,6 +141,9 @@ struct conf {
 	uint64_t default_ttl_ns, max_ttl_ns, quarantine_ns;
 	uint32_t max_leases;
 	uint32_t max_leases_per_peer; /* default for peers that state none */
+
+	/* portmap: NAT-PMP and PCP inside the tunnel */
+	bool pcp_nonce_strict; /* default false */
 
 	/* control */
 	char socket_path[CONF_PATH_CHARS];

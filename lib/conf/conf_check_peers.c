@@ -145,6 +145,9 @@ static void check_peer_addr(struct conf_ctx *ctx, uint32_t idx, const struct ip_
 			why = "which is in tunnel.inner_addresses; it takes an address of the "
 			      "peer's own";
 	}
+	if (!why && ip_is_gateway_guess(a))
+		why = "which ends in .1, where clients of NAT-PMP guess the gateway to be; it "
+		      "takes an address that does not";
 	if (why)
 		conf_fault(ctx, conf_at_peer(ctx, idx, "address"), "peers[%u].address has %s, %s",
 			idx, ip_addr_format(a, text), why);

@@ -180,6 +180,11 @@ static const struct conf_key leases_keys[] = {
 	{0},
 };
 
+static const struct conf_key portmap_keys[] = {
+	{"pcp_nonce_strict", CONF_BOOL, FIELD(struct conf, pcp_nonce_strict), .def = "false"},
+	{0},
+};
+
 static const struct conf_key control_keys[] = {
 	{"socket", CONF_TEXT, FIELD(struct conf, socket_path), .def = "/run/portier/control.sock",
 		.takes = "an absolute path of at most 107 characters", .parse = conf_parse_socket},
@@ -219,6 +224,7 @@ const struct conf_key conf_peer_keys[] = {
 		.takes = "an address and a port, as 203.0.113.9:51820 or [2001:db8::9]:51820",
 		.parse = conf_parse_endpoint},
 	{"forwarding", CONF_BOOL, FIELD(struct conf_peer, forwarding), .def = "false"},
+	{"portmap", CONF_BOOL, FIELD(struct conf_peer, portmap), .def = "false"},
 	{"max_leases", CONF_INT, FIELD(struct conf_peer, max_leases), .min = 0, .max = 65535,
 		.def = "leases.max_per_peer", .preset = true},
 	{"filter", CONF_CHOICE, FIELD(struct conf_peer, filter), .choices = filter_choices,
@@ -264,6 +270,7 @@ const struct conf_key conf_root_keys[] = {
 	{"public", CONF_GROUP, .sub = public_keys},
 	{"nat", CONF_GROUP, .sub = nat_keys},
 	{"leases", CONF_GROUP, .sub = leases_keys},
+	{"portmap", CONF_GROUP, .sub = portmap_keys},
 	{"control", CONF_GROUP, .sub = control_keys},
 	{"testing", CONF_GROUP, .sub = testing_keys},
 	{"peers", CONF_CUSTOM, .takes = "a list of groups, ( { ... }, { ... } )",

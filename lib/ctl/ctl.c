@@ -115,6 +115,7 @@ static int load_peer(
 		.address6 = from->address6,
 		.endpoint = from->endpoint,
 		.forwarding = from->forwarding,
+		.portmap = from->portmap,
 		.max_leases = from->max_leases,
 		.persistent_keepalive_s = from->persistent_keepalive_s,
 	}; /* wiped */

@@ -19,6 +19,7 @@ static const struct rpc_param add_params[] = {
 	{"endpoint", RPC_TEXT, false, ENDPOINT_WORDS},
 	{"preshared_key", RPC_TEXT, false, KEY_WORDS},
 	{"forwarding", RPC_BOOL, false, NULL},
+	{"portmap", RPC_BOOL, false, NULL},
 	{"max_leases", RPC_INTEGER, false, NULL},
 	{"persistent_keepalive_s", RPC_INTEGER, false, "0 (off) to 65535"},
 };
@@ -32,6 +33,7 @@ static const struct rpc_param set_params[] = {
 	{"endpoint", RPC_TEXT, false, ENDPOINT_WORDS},
 	{"preshared_key", RPC_TEXT, false, KEY_WORDS},
 	{"forwarding", RPC_BOOL, false, NULL},
+	{"portmap", RPC_BOOL, false, NULL},
 	{"max_leases", RPC_INTEGER, false, NULL},
 	{"persistent_keepalive_s", RPC_INTEGER, false, "0 (off) to 65535"},
 };
@@ -129,6 +131,7 @@ static int get_conf(const json_t *params, struct peer_conf *conf, struct rpc_fau
 {
 	const char *name = text_of(params, "name");
 	const json_t *forwarding = json_object_get(params, "forwarding");
+	const json_t *portmap = json_object_get(params, "portmap");
 	uint32_t keepalive_s = conf->persistent_keepalive_s;
 	char excerpt[RPC_EXCERPT_CHARS];
 
@@ -148,6 +151,8 @@ static int get_conf(const json_t *params, struct peer_conf *conf, struct rpc_fau
 		snprintf(conf->name, sizeof(conf->name), "%s", name);
 	if (forwarding != NULL)
 		conf->forwarding = json_is_true(forwarding);
+	if (portmap != NULL)
+		conf->portmap = json_is_true(portmap);
 	conf->persistent_keepalive_s = (uint16_t)keepalive_s;
 	return 0;
 }

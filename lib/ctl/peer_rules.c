@@ -81,6 +81,8 @@ static int check_address(
 			"IPv4 as address4, IPv6 as address6", "%s %s is of the other family", field,
 			text);
 	use = ip_is_martian(a) ? "no host's" : gateway_use(c, a);
+	if (use == NULL && ip_is_gateway_guess(a))
+		use = "where clients of NAT-PMP guess the gateway to be";
 	if (use == NULL)
 		return 0;
 	return rpc_fault_set(fault, RPC_REFUSED, text, accepts, "%s %s is %s; accepted: %s", field,

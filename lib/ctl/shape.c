@@ -72,12 +72,12 @@ json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx)
 	/* Where it is heard; else where it is said to be. */
 	if (status.endpoint.port == 0)
 		status.endpoint = conf->endpoint;
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:i, s:i, s:i, s:b, s:o, s:o, s:o,"
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:i, s:i, s:i, s:b, s:o, s:o, s:o,"
 			 " s:{s:I, s:I, s:I, s:I}}",
 		"name", conf->name, "public_key", key_build(conf->public_key), "address4",
 		ctl_address_build(&conf->address4), "address6", ctl_address_build(&conf->address6),
 		"endpoint", endpoint_build(&status.endpoint), "forwarding", conf->forwarding,
-		"max_leases", (int)conf->max_leases, "leases",
+		"portmap", conf->portmap, "max_leases", (int)conf->max_leases, "leases",
 		(int)lease_count(c->p.leases, peer_idx), "persistent_keepalive_s",
 		(int)conf->persistent_keepalive_s, "has_preshared_key",
 		memcmp(conf->preshared_key, zero, sizeof(zero)) != 0, "home",

@@ -42,7 +42,8 @@ struct peer_conf {
 	uint8_t preshared_key[CRYPTO_KEY_BYTES]; /* zero: none. Wiped with the peer. */
 	struct ip_addr address4, address6;	 /* inner; at least one */
 	struct ip_endpoint endpoint;		 /* configured; port 0: none */
-	bool forwarding;
+	bool forwarding;			 /* may have leases */
+	bool portmap;				 /* may ask for them by NAT-PMP and PCP */
 	uint32_t max_leases;
 	uint16_t persistent_keepalive_s;
 };

@@ -52,6 +52,7 @@ static void peer_life(void **state)
 	assert_string_equal(text(peer, "address6"), "fd00::2");
 	assert_string_equal(text(peer, "endpoint"), "192.0.2.9:51820");
 	assert_true(json_is_false(json_object_get(peer, "forwarding")));
+	assert_true(json_is_false(json_object_get(peer, "portmap")));
 	assert_true(json_is_null(json_object_get(peer, "last_handshake_age_s")));
 	assert_true(json_is_null(json_object_get(peer, "home")));
 	assert_int_equal(number(peer, "max_leases"), 3);
@@ -63,6 +64,10 @@ static void peer_life(void **state)
 	assert_string_equal(text(peer, "name"), "a.l_i-c@x");
 	assert_string_equal(text(peer, "address6"), "fd00::2");
 	assert_int_equal(number(peer, "leases_closed"), 0);
+	json_decref(peer);
+	peer = call(&c, "peer.set", "{'peer':'a.l_i-c@x','portmap':true}");
+	assert_true(json_is_true(json_object_get(peer, "portmap")));
+	assert_true(json_is_true(json_object_get(peer, "forwarding")));
 	json_decref(peer);
 	peer = call(&c, "peer.set", "{'peer':'a.l_i-c@x','address6':'','name':''}");
 	assert_true(json_is_null(json_object_get(peer, "address6")));
@@ -93,6 +98,8 @@ static void peer_refusals(void **state)
 		{"'address4':'192.0.2.1'", RPC_REFUSED, "own on a port"},
 		{"'address4':'127.0.0.1'", RPC_REFUSED, "127.0.0.1"},
 		{"'address4':'10.0.0.2'", RPC_IN_USE, "address"},
+		{"'address4':'10.0.7.1'", RPC_REFUSED, "guess the gateway"},
+		{"'address4':'10.0.0.9','portmap':'on'", RPC_INVALID_PARAMS, "portmap"},
 		{"'address4':'10.0.0.9','name':'alice'", RPC_IN_USE, "name"},
 		{"'address4':'10.0.0.9','name':'a b'", RPC_INVALID_PARAMS, "a b"},
 		{"'address4':'10.0.0.9','name':'x/y'", RPC_INVALID_PARAMS, "x/y"},

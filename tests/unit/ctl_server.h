@@ -448,13 +448,15 @@ static inline const char *key_text(unsigned n)
 	return crypto_key_format(key, text);
 }
 
+/* 10.0.0.n, as long as that is one; further ones leave out the .1 of their network. */
 static inline void add_peer(struct client *c, const char *name, unsigned n)
 {
+	unsigned host = n < 250 ? n : n % 250 + 2;
 	char params[512];
 
 	snprintf(params, sizeof(params),
 		"{'public_key':'%s','name':'%s','address4':'10.0.%u.%u','forwarding':true}",
-		key_text(n), name, n >> 8, n & 0xff);
+		key_text(n), name, n / 250, host);
 	json_decref(call(c, "peer.add", params));
 }
 

@@ -160,8 +160,8 @@ static void test_get_is_paged(void **state)
 	for (unsigned i = 0; i < 1000; i++) {
 		char params[256];
 
-		snprintf(params, sizeof(params), "{'public_key':'%s','address4':'10.1.%u.%u'}",
-			key_text(i + 1), i >> 8, i & 0xff);
+		snprintf(params, sizeof(params), "{'public_key':'%s','address4':'10.%u.%u.2'}",
+			key_text(i + 1), 1 + (i >> 8), i & 0xff);
 		json_decref(call(&adder, "peer.add", params));
 	}
 	client_close(&adder);

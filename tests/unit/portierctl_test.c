@@ -295,6 +295,9 @@ static void lease_verbs(void **state)
 	assert_string_equal(out, "no leases\n");
 	expect_err("lease open --peer bob --to-port 80", 1, "bob");
 	expect_err("lease open --peer alice", 1, "to_port");
+	expect("peer set alice --portmap on", 0);
+	assert_out("portmap");
+	expect_err("peer set alice --portmap yes", 2, "on or off");
 	expect("peer set alice --forwarding off", 0);
 	expect_err("lease open --peer alice --to-port 80", 1,
 		"peer alice has forwarding off; turn it on with: portierctl peer set alice "
