@@ -81,7 +81,7 @@ static bool read_quote_v4(const uint8_t *pkt, unsigned len, struct nat_icmp_erro
 	e->inner_proto = inner[9];
 	e->inner_l4_at = (uint16_t)(e->inner_at + header_len);
 	e->inner_end = (uint16_t)(e->inner_at + (total_len < len ? total_len : len));
-	if ((load_be16(inner + 6) & IPV4_OFFSET) == 0)
+	if ((load_be16(inner + IPV4_FRAGMENT_AT) & IPV4_OFFSET) == 0)
 		read_ports(pkt, 4, e);
 	return true;
 }

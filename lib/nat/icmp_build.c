@@ -26,7 +26,7 @@ static bool is_reportable(const uint8_t *pkt, enum nat_verdict verdict, struct n
 	if (ip_is_martian(src) || ip_is_martian(dst))
 		return false;
 	if (v.version == 4) {
-		if ((load_be16(pkt + 6) & IPV4_OFFSET) != 0)
+		if ((load_be16(pkt + IPV4_FRAGMENT_AT) & IPV4_OFFSET) != 0)
 			return false;
 		return v.proto != NAT_PROTO_ICMP || !is_error_or_redirect(4, pkt[v.l4_offset]);
 	}
@@ -78,7 +78,7 @@ static void write_v4_header(
 	out[0] = 0x45;
 	out[1] = TOS_NET_CONTROL;
 	store_be16(out + 2, (uint16_t)len);
-	store_be16(out + 6, IPV4_DF);
+	store_be16(out + IPV4_FRAGMENT_AT, IPV4_DF);
 	out[8] = ERROR_HOPS;
 	out[9] = NAT_PROTO_ICMP;
 	memcpy(out + IPV4_SRC_AT, ip_v4_bytes(src), 4);

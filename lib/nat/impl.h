@@ -4,14 +4,16 @@
 
 #include "nat/nat.h"
 
-#define IPV4_HEADER_BYTES 20
-#define IPV4_ID_AT	  4
-#define IPV4_CHECKSUM_AT  10
-#define IPV4_SRC_AT	  12
-#define IPV4_DST_AT	  16
-#define IPV4_DF		  0x4000
-#define IPV4_MF		  0x2000
-#define IPV4_OFFSET	  0x1fff
+#define IPV4_HEADER_BYTES     20
+#define IPV4_HEADER_MAX_BYTES 60
+#define IPV4_ID_AT	      4
+#define IPV4_FRAGMENT_AT      6
+#define IPV4_CHECKSUM_AT      10
+#define IPV4_SRC_AT	      12
+#define IPV4_DST_AT	      16
+#define IPV4_DF		      0x4000
+#define IPV4_MF		      0x2000
+#define IPV4_OFFSET	      0x1fff
 
 #define IPV6_HEADER_BYTES   40
 #define IPV6_SRC_AT	    8
@@ -60,6 +62,11 @@ static inline bool nat_icmp_is_echo(uint8_t version, uint8_t type)
 	return version == 4 ? type == ICMP_ECHO_REQUEST || type == ICMP_ECHO_REPLY
 			    : type == ICMPV6_ECHO_REQUEST || type == ICMPV6_ECHO_REPLY;
 }
+
+/* ICMP of the packet's own family, of at least 8 bytes; the rest of the view is filled. OK: an
+ * echo.
+ */
+enum nat_verdict nat_parse_icmp(const uint8_t *pkt, struct nat_view *v);
 
 /* Walk from v->l4_offset to the upper-layer header of an IPv6 packet, within v->total_len and over
  * at most 8 headers; v->proto and v->l4_offset move along. NAT_OK: it is at l4_offset and may be

@@ -69,8 +69,7 @@ static inline bool is_l4_whole(uint8_t proto, const uint8_t *l4, unsigned len)
 	return true;
 }
 
-/* ICMP of the packet's own family, of at least 8 bytes; the rest of the view is filled. */
-static enum nat_verdict parse_icmp(const uint8_t *pkt, struct nat_view *v)
+enum nat_verdict nat_parse_icmp(const uint8_t *pkt, struct nat_view *v)
 {
 	const uint8_t *icmp = pkt + v->l4_offset;
 
@@ -107,7 +106,7 @@ static inline __attribute__((always_inline)) enum nat_verdict fill_v4(
 	out->dst_port = verdict == NAT_OK ? load_be16(pkt + header_len + 2) : 0;
 	out->proto = pkt[9];
 	out->has_l4 = verdict == NAT_OK;
-	out->dont_fragment = load_be16(pkt + 6) & IPV4_DF;
+	out->dont_fragment = load_be16(pkt + IPV4_FRAGMENT_AT) & IPV4_DF;
 	out->hop_limit = pkt[8];
 	return verdict;
 }
@@ -116,7 +115,8 @@ static inline __attribute__((always_inline)) enum nat_verdict fill_v4(
 static __attribute__((noinline)) enum nat_verdict parse_v4_rest(
 	const uint8_t *pkt, unsigned header_len, struct nat_view *out)
 {
-	unsigned len = load_be16(pkt + 2) - header_len, fragment = load_be16(pkt + 6);
+	unsigned len = load_be16(pkt + 2) - header_len,
+		 fragment = load_be16(pkt + IPV4_FRAGMENT_AT);
 	enum nat_verdict verdict;
 
 	if (fragment & (IPV4_MF | IPV4_OFFSET)) {
@@ -129,14 +129,14 @@ static __attribute__((noinline)) enum nat_verdict parse_v4_rest(
 	if (len < ICMP_HEADER_BYTES)
 		return NAT_MALFORMED;
 	fill_v4(pkt, header_len, NAT_OTHER_PROTO, out);
-	return parse_icmp(pkt, out);
+	return nat_parse_icmp(pkt, out);
 }
 
 /* header_len is at most len. Inlined twice: the compiler keeps only the 20-byte sum in one. */
 static inline __attribute__((always_inline)) enum nat_verdict parse_v4(
 	const uint8_t *pkt, size_t len, unsigned header_len, struct nat_view *out)
 {
-	unsigned total_len = load_be16(pkt + 2), fragment = load_be16(pkt + 6);
+	unsigned total_len = load_be16(pkt + 2), fragment = load_be16(pkt + IPV4_FRAGMENT_AT);
 
 	if (UNLIKELY(total_len < header_len || total_len > len ||
 		     !is_v4_header_sum_ok(pkt, header_len)))
@@ -238,7 +238,7 @@ static enum nat_verdict parse_l4_v6(const uint8_t *pkt, struct nat_view *v)
 		v->has_l4 = true;
 		return NAT_OK;
 	case NAT_PROTO_ICMPV6:
-		return len < ICMP_HEADER_BYTES ? NAT_MALFORMED : parse_icmp(pkt, v);
+		return len < ICMP_HEADER_BYTES ? NAT_MALFORMED : nat_parse_icmp(pkt, v);
 	default:
 		return NAT_OTHER_PROTO;
 	}

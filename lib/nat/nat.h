@@ -19,6 +19,7 @@ enum nat_verdict {
 	NAT_OK,		   /* unfragmented TCP, UDP or ICMP echo of the packet's own family */
 	NAT_FRAGMENT,	   /* well formed, a fragment: ports are not to be trusted */
 	NAT_OTHER_PROTO,   /* well formed, neither TCP, UDP nor ICMP echo: no ports */
+	NAT_TINY_FRAGMENT, /* only of nat_fragment_parse: it hides or overwrites a header */
 };
 
 #define NAT_PROTO_ICMP	 1
@@ -29,14 +30,14 @@ enum nat_verdict {
 /* Where things are in a packet. Offsets count from the first byte of the IP header. */
 struct nat_view {
 	uint8_t version;   /* 4 or 6 */
-	uint8_t icmp_type; /* of an unfragmented ICMP or ICMPv6 packet, else 0 */
+	uint8_t icmp_type; /* of an ICMP or ICMPv6 packet, when its header is here; else 0 */
 	uint16_t l4_offset;
 	uint16_t total_len; /* IP total length: may be less than the bytes given (padding) */
 	/* Host order; 0 unless has_l4. An echo's identifier stands in both: seen from either end it
 	 * is the port of the one who asked. */
 	uint16_t src_port, dst_port;
 	uint8_t proto;	    /* of the payload */
-	bool has_l4;	    /* the whole TCP, UDP or ICMP echo header is here: NAT_OK */
+	bool has_l4;	    /* the whole TCP, UDP or ICMP echo header is here */
 	bool dont_fragment; /* IPv4 DF; always true for IPv6 */
 	uint8_t hop_limit;  /* TTL */
 };

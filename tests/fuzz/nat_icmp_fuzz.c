@@ -1,9 +1,11 @@
 /* nat_icmp_fuzz.c - one packet of foreign bytes as an ICMP error to translate, and as one to
  * report.
  *
- * So that mutations get past the ICMP checksum, a wrong one is set right.
+ * So that mutations get past the checksums of both headers and of ICMP, wrong ones are set right.
  */
 #include "nat/icmp.h"
+
+#include "nat_sums.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -33,9 +35,10 @@ static void translate_and_check(uint8_t *pkt, size_t size)
 
 	if (nat_parse(pkt, size, &v) != NAT_OTHER_PROTO)
 		return;
-	if (nat_icmp_error_parse(pkt, &v, &e) == NAT_MALFORMED &&
-		nat_icmp_sum_ok(pkt, &v) == false && v.total_len - v.l4_offset >= 8)
+	if (nat_icmp_error_parse(pkt, &v, &e) == NAT_MALFORMED && v.total_len - v.l4_offset >= 8) {
+		set_v4_sum(pkt + v.l4_offset + 8, v.total_len - v.l4_offset - 8u);
 		store_be16(pkt + v.l4_offset + 2, nat_l4_checksum(pkt, &v));
+	}
 	if (nat_icmp_error_parse(pkt, &v, &e) != NAT_OK)
 		return;
 	check_places(&v, &e);
@@ -87,6 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (size > 0)
 		memcpy(pkt, data, size);
+	set_v4_sum(pkt, size);
 	for (enum nat_icmp_kind kind = NAT_ICMP_NONE; kind <= NAT_ICMP_PORT_UNREACHABLE; kind++)
 		report_and_check(pkt, size, kind);
 	translate_and_check(pkt, size);
