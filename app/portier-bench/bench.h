@@ -58,6 +58,7 @@ int bench_rekey(const struct bench_options *o, struct report *r);
 int bench_churn(const struct bench_options *o, struct report *r);
 int bench_latency(const struct bench_options *o, struct report *r);
 int bench_ndr(const struct bench_options *o, struct report *r);
+int bench_memif(const struct bench_options *o, struct report *r);
 int bench_memory(const struct bench_options *o, struct report *r);
 
 /* A number that looks random, one to one. */

@@ -456,11 +456,7 @@ void lab_settle(struct lab *lab)
 
 	duties_look(lab, rig_now_ns());
 	do {
-		is_busy = false;
-		for (unsigned i = 0; i < rig->params.n_workers; i++) {
-			is_busy |= path_worker_turn(rig->workers[i]) != 0;
-			grace_reader_quiescent(rig->grace, i);
-		}
+		is_busy = rig_work(rig) != 0;
 		is_busy |= rig_upkeep(rig) != 0;
 		is_busy |= is_moving(lab);
 		lab_drain(lab);

@@ -37,6 +37,7 @@ static const struct bench benches[] = {
 		bench_churn},
 	{"latency", "time in the gateway at 10, 50 and 90 % load", BENCH_QUICK_MB, bench_latency},
 	{"ndr", "highest rate without loss, and with 0.5 % (RFC 2544)", BENCH_QUICK_MB, bench_ndr},
+	{"memif", "a portier process of its own, over shared memory", BENCH_QUICK_MB, bench_memif},
 	{"memory", "bytes a peer, a keypair, a lease", 2048, bench_memory},
 };
 

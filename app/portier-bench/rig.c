@@ -1,3 +1,4 @@
+#include "remote.h"
 #include "rig.h"
 
 #include <errno.h>
@@ -130,6 +131,17 @@ static struct rte_ring *ring_create(const char *way, unsigned port, unsigned que
 		name, RIG_RING_SLOTS, (int)rte_socket_id(), RING_F_SP_ENQ | RING_F_SC_DEQ);
 }
 
+static bool rings_up(struct rig *rig, unsigned idx)
+{
+	for (unsigned q = 0; q < rig->params.n_workers; q++) {
+		rig->rx[idx][q] = ring_create("rx", idx, q);
+		rig->tx[idx][q] = ring_create("tx", idx, q);
+		if (!rig->rx[idx][q] || !rig->tx[idx][q])
+			return false;
+	}
+	return true;
+}
+
 static int port_up(struct rig *rig, unsigned idx)
 {
 	struct port *port = &rig->ports[idx];
@@ -137,12 +149,8 @@ static int port_up(struct rig *rig, unsigned idx)
 	unsigned n = rig->params.n_workers;
 	int eth_id, rc;
 
-	for (unsigned q = 0; q < n; q++) {
-		rig->rx[idx][q] = ring_create("rx", idx, q);
-		rig->tx[idx][q] = ring_create("tx", idx, q);
-		if (!rig->rx[idx][q] || !rig->tx[idx][q])
-			return -ENOMEM;
-	}
+	if (!rings_up(rig, idx))
+		return -ENOMEM;
 	snprintf(port->name, sizeof(port->name), "%s", rig->conf->ports[idx].name);
 	eth_id = rte_eth_from_rings(port->name, rig->rx[idx], n, rig->tx[idx], n, rte_socket_id());
 	if (eth_id < 0)
@@ -409,6 +417,18 @@ static struct rte_mempool *mempool_create(void)
 	return pool;
 }
 
+/* The addresses of its ports are ours to say: the locally administered ones of their numbers. */
+static int remote_up(struct rig *rig, char fault[static RIG_FAULT_CHARS])
+{
+	for (unsigned i = 0; i < RIG_N_PORTS; i++) {
+		rig->ports[i].mac = (struct rte_ether_addr){{0x02, 0, 0, 0, 0, (uint8_t)(i + 1)}};
+		if (!rings_up(rig, i))
+			return refuse(fault, "out of memory for rings");
+	}
+	rig->remote = remote_start(rig, fault);
+	return rig->remote ? 0 : -1;
+}
+
 int rig_up(struct rig *rig, const struct rig_params *params, char fault[static RIG_FAULT_CHARS])
 {
 	struct crypto_x25519_key *key;
@@ -426,6 +446,8 @@ int rig_up(struct rig *rig, const struct rig_params *params, char fault[static R
 	rig->mempool = mempool_create();
 	if (!rig->mempool)
 		return refuse(fault, "out of memory for %u packet buffers", N_MBUFS);
+	if (params->is_remote)
+		return remote_up(rig, fault);
 	for (unsigned i = 0; i < RIG_N_PORTS; i++) {
 		int rc = port_up(rig, i);
 
@@ -471,6 +493,7 @@ static void mailboxes_down(struct rig *rig)
 
 void rig_down(struct rig *rig)
 {
+	remote_stop(rig->remote);
 	if (rig->path)
 		for (unsigned i = 0; i < rig->params.n_workers; i++)
 			grace_reader_offline(rig->grace, i);

@@ -43,7 +43,10 @@ struct rig_params {
 	uint32_t max_peers, max_leases;
 	enum aead_backend aead; /* AUTO: chosen by self-test */
 	bool has_handshake_thread;
+	bool is_remote; /* a process of its own (remote.h), with one worker */
 };
+
+struct remote;
 
 struct rig {
 	struct rig_params params;
@@ -69,6 +72,7 @@ struct rig {
 	bool has_control_thread; /* rig_upkeep leaves control's part to it */
 	struct path *path;
 	struct path_worker *workers[RIG_WORKERS_MAX];
+	struct remote *remote; /* then only rings, buffers and configuration are here */
 };
 
 /* The addresses of the bench, host order. */
@@ -114,6 +118,10 @@ static inline void rig_turn(struct rig *rig, unsigned worker)
 	path_worker_turn(rig->workers[worker]);
 	grace_reader_quiescent(rig->grace, worker);
 }
+
+/* The same for all of them; with a remote gateway, carry frames to and from it. Returns how many
+ * packets moved. */
+unsigned rig_work(struct rig *rig);
 
 /* The caller's workers, and its handshake thread by hand, look at no table until they resume: no
  * grace period waits for them. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "remote.h"
 #include "rig.h"
 
 #define MAIL_BURST 64
@@ -43,6 +44,8 @@ unsigned rig_upkeep(struct rig *rig)
 	struct timespec wall;
 	unsigned n_done = 0;
 
+	if (rig->remote)
+		return 0;
 	if (!rig->has_control_thread)
 		rig_control_turn(rig);
 	if (!rig->is_handshake_running) {
@@ -52,6 +55,19 @@ unsigned rig_upkeep(struct rig *rig)
 		grace_reader_quiescent(rig->grace, rig->params.n_workers);
 	}
 	return n_done;
+}
+
+unsigned rig_work(struct rig *rig)
+{
+	unsigned n_moved = 0;
+
+	if (rig->remote)
+		return remote_pump(rig->remote);
+	for (unsigned i = 0; i < rig->params.n_workers; i++) {
+		n_moved += path_worker_turn(rig->workers[i]);
+		grace_reader_quiescent(rig->grace, i);
+	}
+	return n_moved;
 }
 
 /* Readers that are the caller's: workers, then the handshake thread unless it is a real one. */
@@ -83,6 +99,8 @@ int rig_peer_add(struct rig *rig, uint32_t peer_idx, const uint8_t public_key[CR
 	uint32_t got;
 	int rc;
 
+	if (rig->remote)
+		return remote_peer_add(rig->remote, peer_idx, public_key);
 	snprintf(conf.name, sizeof(conf.name), "peer-%" PRIu32, peer_idx);
 	memcpy(conf.public_key, public_key, sizeof(conf.public_key));
 	rc = peer_add(rig->peers, &conf, &got, &culprit);
@@ -101,8 +119,11 @@ int rig_lease_open(struct rig *rig, uint32_t peer_idx, uint16_t inner_port, stru
 		.inner_port = inner_port,
 	};
 	const struct lease *lease;
-	int rc = lease_grant(rig->leases, &req, rig_now_ns(), &lease);
+	int rc;
 
+	if (rig->remote)
+		return remote_lease_open(rig->remote, peer_idx, inner_port, out);
+	rc = lease_grant(rig->leases, &req, rig_now_ns(), &lease);
 	if (rc < 0)
 		return rc;
 	rc = doors_open(rig->doors, lease);
@@ -115,6 +136,8 @@ int rig_lease_open(struct rig *rig, uint32_t peer_idx, uint16_t inner_port, stru
 
 bool rig_is_balanced(const struct rig *rig)
 {
+	if (rig->remote)
+		return remote_is_balanced(rig->remote);
 	for (unsigned i = 0; i < rig->params.n_workers; i++) {
 		const struct stats_worker *s = path_stats(rig->path, i);
 		const uint64_t *c = s->counter;
@@ -138,6 +161,10 @@ uint64_t rig_dropped(const struct rig *rig)
 
 void rig_drops_print(const struct rig *rig)
 {
+	if (rig->remote) {
+		remote_drops_print(rig->remote);
+		return;
+	}
 	for (unsigned i = 0; i < rig->params.n_workers; i++) {
 		const struct stats_worker *s = path_stats(rig->path, i);
 

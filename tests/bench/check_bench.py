@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 NAMES = ("aead", "in", "out", "both", "leases", "peers", "handover", "handshake", "rekey", "churn",
-         "latency", "ndr", "memory")
+         "latency", "ndr", "memif", "memory")
 HEAD = {"bench": str, "version": str, "date": str, "cpu": str, "tsc_hz": int, "quick": bool,
         "burst": int, "repeats": int, "seed": int, "rows": list}
 ROW = {"size": str, "bytes": int, "cycles_per_pkt": float, "mpps": float, "gbps": float,
@@ -36,7 +36,7 @@ OTHER_ROWS = {
     "memory": {"what": str, "n": int, "bytes_each": float},
 }
 # Benchmarks whose rows are packets through the gateway, and stand beside the raw AEAD.
-PACKETS = {"in", "out", "both", "leases", "peers", "handover"}
+PACKETS = {"in", "out", "both", "leases", "peers", "handover", "memif"}
 # What every row has beside, and the values that it must take somewhere.
 WANTED = {
     "aead": {"backend": None, "size": {"64", "256", "512", "1024", "1420", "imix"}},
@@ -51,6 +51,8 @@ WANTED = {
     "churn": {"lost": {0}},
     "latency": {"load_pct": {10, 50, 90}, "way": {"in", "out"}},
     "ndr": {"way": {"in", "out"}, "lost": {0}},
+    "memif": {"size": {"64", "512", "1420", "imix"}, "way": {"in", "out"}, "peers": {2},
+              "leases": {8}},
     "memory": {"what": None},
 }
 
