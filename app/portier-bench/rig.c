@@ -288,7 +288,7 @@ static int tables_up(struct rig *rig)
 		.socket_id = SOCKET_ID_ANY});
 	rig->keypairs = keypairs_create(params->n_workers, params->max_peers);
 	rig->leases = leases_create(rig->conf);
-	rig->doors = doors_create(params->max_leases, rig->grace, SOCKET_ID_ANY);
+	rig->doors = doors_create(params->max_leases, params->max_peers, rig->grace, SOCKET_ID_ANY);
 	rig->neigh = neighbours_create(rig);
 	if (!rig->peers || !rig->keypairs || !rig->leases || !rig->doors || !rig->neigh ||
 		mailboxes_up(rig) < 0)

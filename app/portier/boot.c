@@ -275,7 +275,7 @@ static int tables_up(struct boot *b, char *fault)
 		return refuse(fault, "tunnel.max_peers: %u peers do not fit into memory",
 			conf->max_peers);
 	b->leases = leases_create(conf);
-	b->doors = doors_create(conf->max_leases, b->grace, socket_id);
+	b->doors = doors_create(conf->max_leases, conf->max_peers, b->grace, socket_id);
 	if (!b->leases || !b->doors)
 		return refuse(
 			fault, "leases.max: %u leases do not fit into memory", conf->max_leases);

@@ -22,12 +22,13 @@ struct note {
 
 struct doors {
 	struct grace *grace;
-	struct table *by_public; /* struct door_public_key -> struct door */
-	struct table *by_inner;	 /* struct door_inner_key -> struct door */
-	struct table *by_lease;	 /* lease id -> struct door; control only */
-	struct door *records;	 /* n_records */
-	struct note *notes;	 /* n_records */
-	uint32_t n_records;
+	struct table *by_public;     /* struct door_public_key -> struct door */
+	struct table *by_inner;	     /* struct door_inner_key -> struct door */
+	struct table *by_lease;	     /* lease id -> struct door; control only */
+	struct door *records;	     /* n_records */
+	struct note *notes;	     /* n_records */
+	_Atomic uint32_t *n_of_peer; /* open doors; max_peers. W: control, R: all */
+	uint32_t n_records, max_peers;
 	uint32_t max_open, n_open;
 	uint32_t n_fresh; /* records from here on were never used */
 	uint32_t free_head;
@@ -61,7 +62,7 @@ static void keys_build(const struct door *door, uint8_t proto, struct door_publi
 
 /* --- create and destroy --- */
 
-struct doors *doors_create(uint32_t max_leases, struct grace *g, int socket_id)
+struct doors *doors_create(uint32_t max_leases, uint32_t max_peers, struct grace *g, int socket_id)
 {
 	/* Closed doors keep their record and keys for a grace period: room for an eighth more. */
 	uint32_t n = max_leases + max_leases / 8 + 8;
@@ -71,16 +72,19 @@ struct doors *doors_create(uint32_t max_leases, struct grace *g, int socket_id)
 		return NULL;
 	d->grace = g;
 	d->n_records = n;
+	d->max_peers = max_peers;
 	d->max_open = max_leases;
 	d->free_head = RECORD_NONE;
 	d->notes = sparse_alloc(n, sizeof(*d->notes), -1);
+	d->n_of_peer = sparse_alloc(max_peers, sizeof(*d->n_of_peer), socket_id);
 	d->records = sparse_alloc(n, sizeof(*d->records), socket_id);
 	d->by_public = table_create("doors_public", max_leases * N_PROTOS,
 		sizeof(struct door_public_key), socket_id, g);
 	d->by_inner = table_create(
 		"doors_inner", max_leases * N_PROTOS, sizeof(struct door_inner_key), socket_id, g);
 	d->by_lease = table_create("doors_lease", max_leases, sizeof(uint64_t), socket_id, g);
-	if (!d->notes || !d->records || !d->by_public || !d->by_inner || !d->by_lease) {
+	if (!d->notes || !d->n_of_peer || !d->records || !d->by_public || !d->by_inner ||
+		!d->by_lease) {
 		doors_destroy(d);
 		return NULL;
 	}
@@ -99,6 +103,7 @@ void doors_destroy(struct doors *d)
 	table_destroy(d->by_public);
 	table_destroy(d->by_inner);
 	table_destroy(d->by_lease);
+	sparse_free(d->n_of_peer, d->max_peers, sizeof(*d->n_of_peer));
 	sparse_free(d->records, d->n_records, sizeof(*d->records));
 	sparse_free(d->notes, d->n_records, sizeof(*d->notes));
 	free(d);
@@ -295,6 +300,8 @@ static int open_new(struct doors *d, const struct lease *lease)
 		return rc;
 	}
 	d->n_open++;
+	/* Before it opens: who sees it open can see that there is one. */
+	atomic_fetch_add_explicit(&d->n_of_peer[door->peer_idx], 1, memory_order_relaxed);
 	/* The keys lead to a record that is shut until now: all of them open at one moment. */
 	atomic_fetch_add_explicit(&door->generation, 1, memory_order_release);
 	return 0;
@@ -319,6 +326,7 @@ int doors_close(struct doors *d, uint64_t lease_id)
 	keys_del(d, door, note_of(d, door)->protos);
 	table_del(d->by_lease, &lease_id);
 	d->n_open--;
+	atomic_fetch_sub_explicit(&d->n_of_peer[door->peer_idx], 1, memory_order_relaxed);
 	record_retire(d, door);
 	return 0;
 }
@@ -347,6 +355,11 @@ uint32_t doors_count(const struct doors *d)
 }
 
 /* --- workers --- */
+
+bool doors_peer_has(const struct doors *d, uint32_t peer_idx)
+{
+	return atomic_load_explicit(&d->n_of_peer[peer_idx], memory_order_acquire) > 0;
+}
 
 /* A key may lead to a record that is shut: just being opened, or just closed. */
 static uint64_t open_only(uint64_t hits, uint32_t n, struct door **out)

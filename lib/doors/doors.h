@@ -71,8 +71,8 @@ static_assert(sizeof(struct door_inner_key) == 16, "key has no padding");
 
 struct doors;
 
-/* max_leases: as in lease_conf. NULL when memory is out. */
-struct doors *doors_create(uint32_t max_leases, struct grace *g, int socket_id);
+/* max_leases: as in lease_conf; max_peers: as in peer_params. NULL when memory is out. */
+struct doors *doors_create(uint32_t max_leases, uint32_t max_peers, struct grace *g, int socket_id);
 /* No reader runs any more; before grace_destroy. NULL is fine. */
 void doors_destroy(struct doors *d);
 
@@ -97,6 +97,10 @@ uint64_t doors_lookup_public_bulk(
 	const struct doors *d, const struct door_public_key **keys, uint32_t n, struct door **out);
 uint64_t doors_lookup_inner_bulk(
 	const struct doors *d, const struct door_inner_key **keys, uint32_t n, struct door **out);
+
+/* Has this peer any open door? One load: who has none needs no look-up. As current as a look-up.
+ * Any thread. */
+bool doors_peer_has(const struct doors *d, uint32_t peer_idx);
 
 /* Is this still the door that was looked up with this generation, and open? */
 static inline bool door_is(const struct door *door, uint32_t generation)

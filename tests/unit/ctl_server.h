@@ -214,7 +214,7 @@ static inline struct server *server_create(void)
 	s->from = mbox_create("from_handshake", 64, false, -1);
 	peers_connect(s->peers, s->to, s->from);
 	s->leases = make_leases(&s->conf);
-	s->doors = doors_create(MAX_LEASES, s->grace, -1);
+	s->doors = doors_create(MAX_LEASES, MAX_PEERS, s->grace, -1);
 	assert_true(s->base && s->grace && s->peers && s->to && s->from && s->leases && s->doors);
 	for (unsigned i = 0; i < N_WORKERS; i++) {
 		s->workers[i] = &s->stats[i];

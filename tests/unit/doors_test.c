@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #define MAX_LEASES 16
+#define MAX_PEERS  256
 
 struct world {
 	struct grace *grace;
@@ -30,7 +31,7 @@ static int setup(void **state)
 	assert_non_null(w);
 	w->grace = grace_create(2);
 	assert_non_null(w->grace);
-	w->doors = doors_create(MAX_LEASES, w->grace, -1);
+	w->doors = doors_create(MAX_LEASES, MAX_PEERS, w->grace, -1);
 	assert_non_null(w->doors);
 	*state = w;
 	return 0;
@@ -46,12 +47,17 @@ static int teardown(void **state)
 	return 0;
 }
 
+static uint32_t peer_of(uint64_t lease_id)
+{
+	return (uint32_t)((lease_id + 100) % MAX_PEERS);
+}
+
 static struct lease lease_of(uint64_t id, uint16_t public_port, uint8_t protos)
 {
 	struct lease l = {
 		.id = id,
 		.state = LEASE_ACTIVE,
-		.peer_idx = (uint32_t)id + 100,
+		.peer_idx = peer_of(id),
 		.protos = protos,
 		.public_port = public_port,
 		.inner_port = (uint16_t)(public_port + 1),
@@ -108,7 +114,10 @@ static void test_both_sides_lead_to_one_record(void **state)
 	assert_memory_equal(door->public_v4, ip_v4_bytes(&l.public_addr), 4);
 	assert_memory_equal(door->inner_v4, ip_v4_bytes(&l.inner_addr), 4);
 	assert_true(door_is(door, 1));
+	assert_true(doors_peer_has(w->doors, 101));
+	assert_false(doors_peer_has(w->doors, 102));
 	assert_int_equal(doors_close(w->doors, 1), 0);
+	assert_false(doors_peer_has(w->doors, 101));
 	assert_int_equal(doors_close(w->doors, 1), -ENOENT);
 	assert_int_equal(doors_count(w->doors), 0);
 	assert_null(lookup_public(w, &l, IPPROTO_TCP));
@@ -209,6 +218,7 @@ static void test_capacity(void **state)
 	}
 	l = lease_of(99, 50000, LEASE_PROTO_BOTH);
 	assert_int_equal(doors_open(w->doors, &l), -ENOSPC);
+	assert_false(doors_peer_has(w->doors, l.peer_idx));
 	assert_null(lookup_public(w, &l, IPPROTO_TCP));
 	assert_int_equal(doors_count(w->doors), MAX_LEASES);
 	assert_int_equal(doors_close(w->doors, 1), 0);

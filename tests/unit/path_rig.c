@@ -198,7 +198,7 @@ static void tables_up(struct rig *r)
 	assert_non_null(r->peers);
 	r->keypairs = keypairs_create(n_workers, RIG_MAX_PEERS);
 	assert_non_null(r->keypairs);
-	r->doors = doors_create(RIG_MAX_PEERS, r->grace, 0);
+	r->doors = doors_create(RIG_MAX_PEERS, RIG_MAX_PEERS, r->grace, 0);
 	assert_non_null(r->doors);
 	r->peer_msgs_out = mbox_create("peer_msgs_out", 64, true, 0);
 	r->peer_msgs_in = mbox_create("peer_msgs_in", 64, true, 0);
