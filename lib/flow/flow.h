@@ -27,17 +27,11 @@
 #include "base/ip.h"
 #include "base/time.h"
 #include "flow/blocks.h"
+#include "flow/limits.h"
 #include "flow/tcp.h"
 
 #define FLOW_BURST_MAX	  64
 #define FLOW_SESSIONS_MAX (1u << 26)
-
-/* What may come in to a peer's mappings (RFC 4787, section 5), of flows that begin from now on. */
-enum flow_filter {
-	FLOW_STRICT = 0, /* what comes from an address and port that was sent to */
-	FLOW_MODERATE, /* from an address that was sent to, since the filter is no longer strict */
-	FLOW_OPEN,     /* from anywhere */
-};
 
 struct flow_conf {
 	uint32_t max_peers;
@@ -53,14 +47,6 @@ struct flow_conf {
 	void *(*alloc)(size_t bytes, int socket_id);
 	void (*free)(void *p);
 	int socket_id;
-};
-
-/* What a peer may: read at each beginning, may change between any two. */
-struct flow_limits {
-	enum flow_filter filter;
-	uint32_t max_sessions;
-	uint16_t max_blocks;	   /* of ports */
-	uint32_t new_per_s, burst; /* token bucket of new sessions; new_per_s 0: no limit */
 };
 
 /* By what a packet finds its session; addresses and ports in host order. ICMP echo: the identifier
