@@ -23,19 +23,6 @@ static bool equal_bits(const struct ip_addr *a, const struct ip_addr *b, unsigne
 	return rest == 0 || ((a->bytes[whole] ^ b->bytes[whole]) >> (8 - rest)) == 0;
 }
 
-static struct ip_addr clear_host_bits(struct ip_addr a, unsigned len_bits)
-{
-	unsigned whole = len_bits / 8, rest = len_bits % 8;
-
-	if (rest != 0) {
-		a.bytes[whole] &= (uint8_t)(0xff00u >> rest);
-		whole++;
-	}
-	for (unsigned i = whole; i < sizeof(a.bytes); i++)
-		a.bytes[i] = 0;
-	return a;
-}
-
 bool ip_prefix_contains(const struct ip_prefix *p, const struct ip_addr *a)
 {
 	return is_v4_prefix(p) == ip_is_v4(a) && equal_bits(&p->addr, a, p->len_bits);
@@ -48,9 +35,20 @@ bool ip_prefix_overlaps(const struct ip_prefix *a, const struct ip_prefix *b)
 	return is_v4_prefix(a) == is_v4_prefix(b) && equal_bits(&a->addr, &b->addr, shorter);
 }
 
+struct ip_addr ip_addr_masked(const struct ip_addr *a, unsigned len_bits)
+{
+	struct ip_addr masked = {{0}};
+	unsigned whole = len_bits / 8, rest = len_bits % 8;
+
+	memcpy(masked.bytes, a->bytes, whole);
+	if (rest != 0)
+		masked.bytes[whole] = a->bytes[whole] & (uint8_t)(0xff00u >> rest);
+	return masked;
+}
+
 struct ip_prefix ip_ifaddr_prefix(const struct ip_ifaddr *i)
 {
-	return (struct ip_prefix){clear_host_bits(i->addr, i->len_bits), i->len_bits};
+	return (struct ip_prefix){ip_addr_masked(&i->addr, i->len_bits), i->len_bits};
 }
 
 bool ip_is_martian(const struct ip_addr *a)
@@ -142,7 +140,7 @@ int ip_prefix_parse(const char *text, struct ip_prefix *out)
 	} else if (parse_with_len(text, slash, &p.addr, &p.len_bits) != 0) {
 		return -EINVAL;
 	}
-	network = clear_host_bits(p.addr, p.len_bits);
+	network = ip_addr_masked(&p.addr, p.len_bits);
 	if (!ip_equal(&network, &p.addr))
 		return -EINVAL;
 	*out = p;

@@ -82,6 +82,13 @@ static inline const uint8_t *ip_v4_bytes(const struct ip_addr *a)
 /* The families stay apart: ::/0 holds no IPv4 address. */
 bool ip_prefix_contains(const struct ip_prefix *p, const struct ip_addr *a);
 bool ip_prefix_overlaps(const struct ip_prefix *a, const struct ip_prefix *b);
+static inline bool ip_prefix_equal(const struct ip_prefix *a, const struct ip_prefix *b)
+{
+	return a->len_bits == b->len_bits && ip_equal(&a->addr, &b->addr);
+}
+
+/* The first len_bits (at most 128, counted as in ip_prefix) of an address, the rest zero. */
+struct ip_addr ip_addr_masked(const struct ip_addr *a, unsigned len_bits);
 /* The link prefix of an interface address, host bits cleared. */
 struct ip_prefix ip_ifaddr_prefix(const struct ip_ifaddr *i);
 /* Loopback, multicast, unspecified, broadcast, 240/4, 0/8: never a host's source address. */

@@ -68,6 +68,7 @@ static bool peer_set_take(struct handshake *h, const struct peer_msg *msg)
 	if (!o)
 		return false;
 	o->persistent_keepalive_ns = msg->persistent_keepalive_ns;
+	o->forgets_flows = msg->forgets_flows;
 	if (msg->sets_endpoint)
 		o->path = shake->path;
 	return order_push(h, home, o);

@@ -36,8 +36,31 @@ uint32_t peer_find_key(const struct peers *p, const uint8_t public_key[static CR
 	return value_to_idx(table_lookup(p->by_key, public_key));
 }
 
+/* Longest first; only lengths that some route has. */
+static void *route_find(const struct peers *p, const struct ip_addr *inner)
+{
+	for (unsigned w = sizeof(p->route_lens) / sizeof(p->route_lens[0]); w-- > 0;) {
+		uint64_t lens = atomic_load_explicit(&p->route_lens[w], memory_order_acquire);
+
+		while (lens) {
+			unsigned bit = 63u - (unsigned)__builtin_clzll(lens);
+			unsigned len_bits = PEER_ROUTE_BITS_MIN + 64 * w + bit;
+			struct route_key key = {
+				ip_addr_masked(inner, len_bits), (uint8_t)len_bits, {0}};
+			void *found = table_lookup(p->by_route, &key);
+
+			if (found)
+				return found;
+			lens &= ~(UINT64_C(1) << bit);
+		}
+	}
+	return NULL;
+}
+
 uint32_t peer_find_inner(const struct peers *p, const struct ip_addr *inner)
 {
+	void *found;
+
 	if (ip_is_v4(inner)) {
 		unsigned net = load_be16(ip_v4_bytes(inner));
 
@@ -45,7 +68,20 @@ uint32_t peer_find_inner(const struct peers *p, const struct ip_addr *inner)
 			    (UINT64_C(1) << net % 64)))
 			return PEER_NONE;
 	}
-	return value_to_idx(table_lookup(p->by_inner, inner));
+	found = table_lookup(p->by_inner, inner);
+	if (!found && !ip_is_v4(inner))
+		found = route_find(p, inner);
+	return value_to_idx(found);
+}
+
+uint32_t peer_public(const struct peers *p, uint32_t peer_idx)
+{
+	return atomic_load_explicit(&p->publics[peer_idx], memory_order_relaxed);
+}
+
+void peer_public_set(struct peers *p, uint32_t peer_idx, uint32_t public_v4)
+{
+	atomic_store_explicit(&p->publics[peer_idx], public_v4, memory_order_relaxed);
 }
 
 uint32_t peer_next(const struct peers *p, uint32_t *cursor)

@@ -47,7 +47,7 @@ enum peer_order_kind {
 	 * path if there is one (the response). To the home worker. */
 	PEER_ORDER_INSTALL,
 	/* Set the persistent keepalive; with path.remote.port not 0, that is the peer's new
-	 * endpoint. To the home worker. */
+	 * endpoint; with forgets_flows, end what the peer began. To the home worker. */
 	PEER_ORDER_SET,
 	/* Forget the peer: clear the session (each slot goes back with peer_event_retired), free
 	 * what is held, leave the timer wheel, zero its struct peer_hot; then give msg back with
@@ -66,6 +66,7 @@ struct peer_order {
 	struct peer_path path; /* SEND, SEND_PEER, INSTALL, SET; local is none when we do not know
 				* it: the worker chooses address and port by its routes */
 	uint64_t persistent_keepalive_ns; /* SET */
+	bool forgets_flows;		  /* SET: its inner addresses are others now */
 
 	/* INSTALL. Names as in struct noise_keypair. */
 	uint64_t created_ns;

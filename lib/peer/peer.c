@@ -1,5 +1,4 @@
 /* peer.c - a peer's life: added, changed, deleted, its number used again. */
-#include "base/bytes.h"
 #include "crypto/crypto.h"
 #include "peer/impl.h"
 #include "peer/sparse.h"
@@ -27,14 +26,17 @@ struct peers *peers_create(const struct peer_params *params)
 	p->by_key = table_create("peers_key", max, CRYPTO_KEY_BYTES, socket_id, p->grace);
 	p->by_inner =
 		table_create("peers_inner", 2 * max, sizeof(struct ip_addr), socket_id, p->grace);
+	p->by_route = table_create("peers_route", max + PEER_ROUTES_MAX, sizeof(struct route_key),
+		socket_id, p->grace);
 	p->by_name = table_create("peers_name", max, PEER_NAME_CHARS, socket_id, p->grace);
 	p->slots = sparse_alloc(max, sizeof(*p->slots), socket_id);
 	p->views = sparse_alloc(max, sizeof(*p->views), socket_id);
+	p->publics = sparse_alloc(max, sizeof(*p->publics), socket_id);
 	p->homes = sparse_alloc(max, sizeof(*p->homes), socket_id);
 	p->hot = sparse_alloc(max, sizeof(*p->hot), socket_id);
 	p->shake = sparse_alloc(max, sizeof(*p->shake), socket_id);
-	if (!p->by_key || !p->by_inner || !p->by_name || !p->slots || !p->views || !p->homes ||
-		!p->hot || !p->shake) {
+	if (!p->by_key || !p->by_inner || !p->by_route || !p->by_name || !p->slots || !p->views ||
+		!p->publics || !p->homes || !p->hot || !p->shake) {
 		peers_destroy(p);
 		return NULL;
 	}
@@ -74,9 +76,11 @@ void peers_destroy(struct peers *p)
 	}
 	table_destroy(p->by_key);
 	table_destroy(p->by_inner);
+	table_destroy(p->by_route);
 	table_destroy(p->by_name);
 	sparse_free(p->slots, p->max_peers, sizeof(*p->slots));
 	sparse_free(p->views, p->max_peers, sizeof(*p->views));
+	sparse_free(p->publics, p->max_peers, sizeof(*p->publics));
 	sparse_free(p->homes, p->max_peers, sizeof(*p->homes));
 	sparse_free(p->hot, p->max_peers, sizeof(*p->hot));
 	sparse_free(p->shake, p->max_peers, sizeof(*p->shake));
@@ -121,6 +125,9 @@ static struct view *view_create(const struct peer_conf *conf)
 	if (v) {
 		v->seen.address4 = conf->address4;
 		v->seen.address6 = conf->address6;
+		v->seen.limits = conf->limits;
+		memcpy(v->seen.routes, conf->routes, sizeof(conf->routes));
+		v->seen.n_routes = conf->n_routes;
 		v->seen.persistent_keepalive_ns = keepalive_ns(conf);
 	}
 	return v;
@@ -134,6 +141,22 @@ static struct view *view_swap(struct peers *p, uint32_t i, struct view *v)
 }
 
 /* --- what control is told: sound, and nobody else's --- */
+
+static bool are_routes(const struct peer_conf *conf)
+{
+	if (conf->n_routes > PEER_ROUTES_MAX)
+		return false;
+	for (unsigned i = 0; i < conf->n_routes; i++) {
+		const struct ip_prefix *r = &conf->routes[i];
+
+		if (r->len_bits < PEER_ROUTE_BITS_MIN || r->len_bits > 128 || ip_is_v4(&r->addr))
+			return false;
+		for (unsigned j = 0; j < i; j++)
+			if (ip_prefix_equal(r, &conf->routes[j]))
+				return false;
+	}
+	return true;
+}
 
 static int conf_check(const struct peer_conf *conf, const char **culprit)
 {
@@ -151,6 +174,8 @@ static int conf_check(const struct peer_conf *conf, const char **culprit)
 		what = "address";
 	else if (ip_is_v4(&conf->address6))
 		what = "IPv6 address";
+	else if (!are_routes(conf))
+		what = "route";
 	if (!what)
 		return 0;
 	*culprit = what;
@@ -164,82 +189,6 @@ static void conf_copy(struct peer_conf *to, const struct peer_conf *from)
 
 	*to = *from;
 	memset(to->name + len, 0, sizeof(to->name) - len);
-}
-
-/* A key of conf in one of the tables. len 0: conf has none. */
-struct entry {
-	struct table *table;
-	const void *key;
-	size_t len;
-	const char *what;
-};
-
-#define N_ENTRIES 4
-
-static void entries_of(
-	const struct peers *p, const struct peer_conf *conf, struct entry out[static N_ENTRIES])
-{
-	out[0] = (struct entry){p->by_key, conf->public_key, CRYPTO_KEY_BYTES, "public key"};
-	out[1] =
-		(struct entry){p->by_name, conf->name, conf->name[0] ? PEER_NAME_CHARS : 0, "name"};
-	out[2] = (struct entry){p->by_inner, &conf->address4,
-		ip_is_none(&conf->address4) ? 0 : sizeof(conf->address4), "address"};
-	out[3] = (struct entry){p->by_inner, &conf->address6,
-		ip_is_none(&conf->address6) ? 0 : sizeof(conf->address6), "IPv6 address"};
-}
-
-static bool entry_equal(const struct entry *a, const struct entry *b)
-{
-	return a->len == b->len && memcmp(a->key, b->key, a->len) == 0;
-}
-
-static int entries_check(const struct entry entries[static N_ENTRIES], const char **culprit)
-{
-	for (unsigned k = 0; k < N_ENTRIES; k++) {
-		if (entries[k].len > 0 && table_lookup(entries[k].table, entries[k].key)) {
-			*culprit = entries[k].what;
-			return -EEXIST;
-		}
-	}
-	return 0;
-}
-
-/* Delete what is in del and not in keep (NULL: nothing is kept). */
-static void entries_del(
-	const struct entry del[static N_ENTRIES], const struct entry *keep, unsigned n)
-{
-	for (unsigned k = 0; k < n; k++)
-		if (del[k].len > 0 && !(keep && entry_equal(&del[k], &keep[k])))
-			table_del(del[k].table, del[k].key);
-}
-
-/* Before the address is in the table: who finds the bit clear does not look there. */
-static void inner_net_mark(struct peers *p, const struct ip_addr *inner)
-{
-	unsigned net = load_be16(ip_v4_bytes(inner));
-
-	if (ip_is_v4(inner))
-		atomic_fetch_or_explicit(
-			&p->inner_nets[net / 64], UINT64_C(1) << net % 64, memory_order_release);
-}
-
-/* Add what is in add and not in had (NULL: there was nothing): all or none. */
-static int entries_add(const struct entry add[static N_ENTRIES], const struct entry *had,
-	uint32_t peer_idx, const char **culprit)
-{
-	for (unsigned k = 0; k < N_ENTRIES; k++) {
-		int rc;
-
-		if (add[k].len == 0 || (had && entry_equal(&add[k], &had[k])))
-			continue;
-		rc = table_add(add[k].table, add[k].key, idx_to_value(peer_idx));
-		if (rc != 0) {
-			*culprit = add[k].what;
-			entries_del(add, had, k);
-			return rc;
-		}
-	}
-	return 0;
 }
 
 /* --- messages to the handshake thread --- */
@@ -296,12 +245,13 @@ static void number_graced(void *arg)
 static void number_retire(struct peers *p, uint32_t i, bool is_announced)
 {
 	struct slot *slot = &p->slots[i];
-	struct entry entries[N_ENTRIES];
+	struct claims claims;
 
 	slot->state = SLOT_DYING;
 	slot->retired = &view_swap(p, i, NULL)->seen;
-	entries_of(p, &slot->conf, entries);
-	entries_del(entries, NULL, N_ENTRIES);
+	claims_of(p, &slot->conf, &claims);
+	claims_del(p, &claims, NULL);
+	peer_public_set(p, i, 0);
 	crypto_wipe(&slot->conf, sizeof(slot->conf));
 	slot->del = (struct peer_msg){
 		.kind = is_announced ? PEER_MSG_DEL : PEER_MSG_NONE, .peer_idx = i};
@@ -342,7 +292,7 @@ static void hot_init(struct peer_hot *hot, uint32_t peer_idx, const struct peer_
 int peer_add(
 	struct peers *p, const struct peer_conf *given, uint32_t *out_idx, const char **culprit)
 {
-	struct entry entries[N_ENTRIES];
+	struct claims claims;
 	struct peer_conf conf; /* wiped */
 	struct peer_msg *msg = NULL;
 	struct view *view = NULL;
@@ -354,11 +304,12 @@ int peer_add(
 	if (rc != 0)
 		return rc;
 	conf_copy(&conf, given);
-	entries_of(p, &conf, entries);
-	rc = entries_check(entries, culprit);
+	claims_of(p, &conf, &claims);
+	rc = claims_check(&claims, culprit);
 	if (rc != 0)
 		goto out;
 	rc = -ENOSPC;
+	*culprit = "number";
 	i = idx_get(p);
 	if (i == IDX_NONE)
 		goto out;
@@ -370,8 +321,7 @@ int peer_add(
 	if (!view || !msg)
 		goto out_idx;
 	hot_init(&p->hot[i], i, &conf);
-	inner_net_mark(p, &conf.address4);
-	rc = entries_add(entries, NULL, i, culprit);
+	rc = claims_add(p, &claims, NULL, i, culprit);
 	if (rc != 0)
 		goto out_idx;
 
@@ -400,18 +350,31 @@ out:
 	return rc;
 }
 
+/* What the peer began came from addresses that are not its own any more. */
+static bool moves(const struct peer_conf *old, const struct peer_conf *new)
+{
+	if (!ip_equal(&old->address4, &new->address4) ||
+		!ip_equal(&old->address6, &new->address6) || old->n_routes != new->n_routes)
+		return true;
+	for (unsigned i = 0; i < old->n_routes; i++)
+		if (!ip_prefix_equal(&old->routes[i], &new->routes[i]))
+			return true;
+	return false;
+}
+
 /* Does the handshake thread or the home worker have to hear of it? */
 static bool needs_msg(const struct peer_conf *old, const struct peer_conf *new)
 {
 	return !crypto_equal(old->preshared_key, new->preshared_key, CRYPTO_KEY_BYTES) ||
 	       old->persistent_keepalive_s != new->persistent_keepalive_s ||
-	       (new->endpoint.port != 0 && !ip_endpoint_equal(&old->endpoint, &new->endpoint));
+	       (new->endpoint.port != 0 && !ip_endpoint_equal(&old->endpoint, &new->endpoint)) ||
+	       moves(old, new);
 }
 
 int peer_set(struct peers *p, uint32_t peer_idx, const struct peer_conf *conf, const char **culprit)
 {
 	struct slot *slot = live_slot(p, peer_idx);
-	struct entry old_entries[N_ENTRIES], new_entries[N_ENTRIES];
+	struct claims old_claims, new_claims;
 	struct peer_conf new; /* wiped */
 	struct peer_msg *msg = NULL;
 	struct view *view, *old_view;
@@ -424,8 +387,8 @@ int peer_set(struct peers *p, uint32_t peer_idx, const struct peer_conf *conf, c
 		return rc;
 	conf_copy(&new, conf);
 	memcpy(new.public_key, slot->conf.public_key, sizeof(new.public_key));
-	entries_of(p, &slot->conf, old_entries);
-	entries_of(p, &new, new_entries);
+	claims_of(p, &slot->conf, &old_claims);
+	claims_of(p, &new, &new_claims);
 
 	rc = -ENOMEM;
 	view = view_create(&new);
@@ -437,24 +400,24 @@ int peer_set(struct peers *p, uint32_t peer_idx, const struct peer_conf *conf, c
 			goto out_view;
 		msg->sets_endpoint = new.endpoint.port != 0 &&
 				     !ip_endpoint_equal(&slot->conf.endpoint, &new.endpoint);
+		msg->forgets_flows = moves(&slot->conf, &new);
 	}
 	/* New addresses lead to this peer before the old ones cease to. */
-	inner_net_mark(p, &conf->address4);
-	rc = entries_add(new_entries, old_entries, peer_idx, culprit);
+	rc = claims_add(p, &new_claims, &old_claims, peer_idx, culprit);
 	if (rc != 0)
 		goto out_msg;
 	rc = -EAGAIN;
 	if (msg && !mbox_push(p->to_handshake, msg))
-		goto out_entries;
+		goto out_claims;
 
 	old_view = view_swap(p, peer_idx, view);
 	grace_defer_work(p->grace, &old_view->retire, free, old_view);
-	entries_del(old_entries, new_entries, N_ENTRIES);
+	claims_del(p, &old_claims, &new_claims);
 	slot->conf = new;
 	rc = 0;
 	goto out;
-out_entries:
-	entries_del(new_entries, old_entries, N_ENTRIES);
+out_claims:
+	claims_del(p, &new_claims, &old_claims);
 out_msg:
 	if (msg)
 		peer_msg_free(msg);

@@ -5,6 +5,7 @@
  *
  *   conf     W: control                     names, keys, limits
  *   view     W: control, R: all             addresses and switches, immutable once published
+ *   public   W: control, R: all             the address that its ordinary traffic leaves by
  *   home     W: handshake, R: all           the worker that owns the peer's packets
  *   hot      W: home worker, R: control     session, endpoint, counters
  *   shake    W: handshake                   Noise state, cookies, retries
@@ -25,15 +26,18 @@
 
 #include "base/ip.h"
 #include "cookie/cookie.h"
+#include "flow/limits.h"
 #include "mbox/mbox.h"
 #include "noise/noise.h"
 #include "noise/session.h"
 #include "table/table.h"
 
-#define PEER_NONE	UINT32_MAX
-#define PEER_HOME_NONE	UINT8_MAX
-#define PEER_NAME_CHARS 32
-#define PEER_HOLD_MAX	8 /* packets that wait for a handshake, per peer */
+#define PEER_NONE	    UINT32_MAX
+#define PEER_HOME_NONE	    UINT8_MAX
+#define PEER_NAME_CHARS	    32
+#define PEER_HOLD_MAX	    8 /* packets that wait for a handshake, per peer */
+#define PEER_ROUTES_MAX	    4
+#define PEER_ROUTE_BITS_MIN 48
 
 /* What control was told. Control thread only. */
 struct peer_conf {
@@ -45,12 +49,18 @@ struct peer_conf {
 	bool forwarding;			 /* may have leases */
 	bool portmap;				 /* may ask for them by NAT-PMP and PCP */
 	uint32_t max_leases;
+	struct flow_limits limits;
+	struct ip_prefix routes[PEER_ROUTES_MAX]; /* IPv6, beside address6; each once */
+	uint8_t n_routes;
 	uint16_t persistent_keepalive_s;
 };
 
 /* What workers read of a peer. Immutable; replaced whole. */
 struct peer_view {
 	struct ip_addr address4, address6; /* none where absent */
+	struct flow_limits limits;
+	struct ip_prefix routes[PEER_ROUTES_MAX];
+	uint8_t n_routes;
 	uint64_t persistent_keepalive_ns;
 };
 
@@ -129,7 +139,7 @@ void peers_destroy(struct peers *p);
 enum peer_msg_kind {
 	PEER_MSG_NONE = 0,
 	PEER_MSG_ADD, /* a new peer */
-	PEER_MSG_SET, /* changed preshared key, keepalive or endpoint */
+	PEER_MSG_SET, /* changed preshared key, keepalive, endpoint, or inner addresses */
 	PEER_MSG_DEL, /* forget everything */
 };
 
@@ -142,6 +152,7 @@ struct peer_msg {
 	bool sets_endpoint;
 	struct ip_endpoint endpoint;
 	uint64_t persistent_keepalive_ns;
+	bool forgets_flows; /* SET: addresses or routes are others now */
 };
 
 /* Wipe a message and free it, unless it is a DEL, which belongs to its peer. Control; at the end
@@ -152,10 +163,12 @@ void peer_msg_free(struct peer_msg *msg);
 void peers_connect(struct peers *p, struct mbox *to_handshake, struct mbox *from_handshake);
 
 /* Add a peer. *out_idx on success.
- * 0; -EEXIST public key, name or inner address is another peer's; -EINVAL public key all zero, name
- * without its NUL, no address, or one in the other family's place; -ENOSPC max_peers reached (a
- * deleted peer counts until all threads have let go); -ENOMEM; -EAGAIN the handshake thread is
- * behind. With -EEXIST and -EINVAL *culprit is static text that names which. */
+ * 0; -EEXIST public key, name, inner address or route is another peer's; -EINVAL public key all
+ * zero, name without its NUL, no address, one in the other family's place, or a route that is no
+ * IPv6 prefix of PEER_ROUTE_BITS_MIN bits and more, or is given twice; -ENOSPC max_peers reached (a
+ * deleted peer counts until all threads have let go), or there are more routes than max_peers;
+ * -ENOMEM; -EAGAIN the handshake thread is behind. With -EEXIST, -EINVAL and -ENOSPC *culprit is
+ * static text that names which. Routes of different lengths may meet: the longer one leads. */
 int peer_add(
 	struct peers *p, const struct peer_conf *conf, uint32_t *out_idx, const char **culprit);
 /* Replace what was said of a peer; the public key stays. Errors as peer_add. The caller has closed
@@ -167,6 +180,9 @@ int peer_set(
 int peer_del(struct peers *p, uint32_t peer_idx);
 /* Drain messages that came back. From the control loop. */
 void peers_poll(struct peers *p);
+
+/* Of a live peer; gone with it. Workers see it a little later. */
+void peer_public_set(struct peers *p, uint32_t peer_idx, uint32_t public_v4);
 
 /* NULL when there is none (deleted ones included). */
 const struct peer_conf *peer_conf_get(const struct peers *p, uint32_t peer_idx);
@@ -190,8 +206,10 @@ void peer_status_get(const struct peers *p, uint32_t peer_idx, struct peer_statu
 
 /* NULL: no such peer (any more). Valid until the reader's next quiescent point. */
 const struct peer_view *peer_view(const struct peers *p, uint32_t peer_idx);
-/* The peer whose inner address this is; PEER_NONE. */
+/* The peer whose inner address this is, or, for want of one, the longest route; PEER_NONE. */
 uint32_t peer_find_inner(const struct peers *p, const struct ip_addr *inner);
+/* The IPv4 address that the peer's ordinary traffic leaves by, host order; 0: none. */
+uint32_t peer_public(const struct peers *p, uint32_t peer_idx);
 uint8_t peer_home(const struct peers *p, uint32_t peer_idx);
 
 /* --- home worker --- */

@@ -135,6 +135,9 @@ static void interface_addresses_keep_host_bits(void **state)
 	assert_int_equal(ip_ifaddr_parse("2001:db8::1/64", &i), 0);
 	p = ip_ifaddr_prefix(&i);
 	assert_string_equal(ip_prefix_format(&p, text), "2001:db8::/64");
+	assert_true(ip_prefix_equal(&p, &(struct ip_prefix){ip_addr_masked(&i.addr, 64), 64}));
+	assert_false(ip_prefix_equal(&p, &(struct ip_prefix){p.addr, 65}));
+	assert_false(ip_prefix_equal(&p, &(struct ip_prefix){i.addr, 64}));
 	for (size_t k = 0; k < N_OF(bad); k++)
 		assert_int_equal(ip_ifaddr_parse(bad[k], &i), -EINVAL);
 }

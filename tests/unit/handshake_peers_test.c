@@ -18,6 +18,7 @@ static void test_set_changes_key_and_endpoint(void **state)
 	turns(w);
 	o = expect_order(w, 1, PEER_ORDER_SET, p.peer_idx);
 	assert_int_equal(o->persistent_keepalive_ns, 9 * NS_IN_S);
+	assert_false(o->forgets_flows);
 	assert_true(ip_endpoint_equal(&o->path.remote, &p.conf.endpoint));
 	assert_true(ip_is_none(&o->path.local));
 	order_done(o);
@@ -28,6 +29,30 @@ static void test_set_changes_key_and_endpoint(void **state)
 	order_done(o);
 	/* Opens only if both ends took the new preshared key. */
 	party_handshake(w, &p);
+	party_fini(&p);
+}
+
+static void test_set_of_an_address_reaches_the_home(void **state)
+{
+	struct world *w = *state;
+	const char *culprit;
+	struct peer_order *o;
+	struct party p;
+
+	party_add(w, &p, 1);
+	p.conf.address4 = ip_from_v4((const uint8_t[]){10, 9, 9, 9});
+	assert_int_equal(peer_set(w->peers, p.peer_idx, &p.conf, &culprit), 0);
+	turns(w);
+	/* Without a home there is nothing to forget. */
+	assert_null(next_order(w, 1));
+	party_handshake(w, &p);
+	p.conf.address4 = ip_from_v4((const uint8_t[]){10, 9, 9, 8});
+	assert_int_equal(peer_set(w->peers, p.peer_idx, &p.conf, &culprit), 0);
+	turns(w);
+	o = expect_order(w, 1, PEER_ORDER_SET, p.peer_idx);
+	assert_true(o->forgets_flows);
+	assert_int_equal(o->path.remote.port, 0);
+	order_done(o);
 	party_fini(&p);
 }
 
@@ -379,6 +404,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		HS_TEST(test_set_changes_key_and_endpoint),
+		HS_TEST(test_set_of_an_address_reaches_the_home),
 		HS_TEST(test_del_wipes_and_recycles),
 		HS_TEST(test_del_without_home),
 		HS_TEST(test_slots_run_out),

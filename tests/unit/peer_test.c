@@ -319,7 +319,17 @@ static void test_set(void **state)
 	assert_int_equal(peer_find_inner(w->peers, &conf.address6), idx);
 	assert_int_equal(peer_find(w->peers, "nine"), idx);
 	assert_int_equal(peer_find(w->peers, "peer1"), PEER_NONE);
-	/* Nothing in it concerns the handshake thread. */
+	/* What it began came from addresses that it has no longer: its home worker hears so. */
+	msg = take(w);
+	assert_int_equal(msg->kind, PEER_MSG_SET);
+	assert_true(msg->forgets_flows);
+	give_back(w, msg);
+	/* A limit is read from the view: nobody has to be told. */
+	conf.limits.filter = FLOW_OPEN;
+	conf.limits.max_sessions = 77;
+	assert_int_equal(peer_set(w->peers, idx, &conf, &culprit), 0);
+	assert_int_equal(peer_view(w->peers, idx)->limits.filter, FLOW_OPEN);
+	assert_int_equal(peer_view(w->peers, idx)->limits.max_sessions, 77);
 	assert_null(take(w));
 
 	/* Whatever fails leaves all as it was. */
@@ -365,12 +375,14 @@ static void test_set(void **state)
 	assert_int_equal(msg->kind, PEER_MSG_SET);
 	assert_int_equal(msg->persistent_keepalive_ns, 7 * NS_IN_S);
 	assert_false(msg->sets_endpoint);
+	assert_true(msg->forgets_flows);
 	assert_memory_equal(msg->preshared_key, conf.preshared_key, 32);
 	give_back(w, msg);
 	assert_int_equal(ip_endpoint_parse("192.0.2.1:7", &conf.endpoint), 0);
 	assert_int_equal(peer_set(w->peers, idx, &conf, &culprit), 0);
 	msg = take(w);
 	assert_true(msg->sets_endpoint);
+	assert_false(msg->forgets_flows);
 	give_back(w, msg);
 	assert_int_equal(peer_set(w->peers, idx, &conf, &culprit), 0);
 	assert_null(take(w));
