@@ -10,8 +10,8 @@ readonly DEFAULT_PAGES=512 # of 2 MiB: 1 GiB a node
 readonly PACKAGES=(
 	gcc clang meson ninja-build pkg-config git ca-certificates
 	libdpdk-dev libipsec-mb-dev libssl-dev libsodium-dev libb2-dev libconfig-dev libnuma-dev
-	libevent-dev libjansson-dev libcmocka-dev
-	cmake python3 clang-format shellcheck
+	libevent-dev libjansson-dev libmicrohttpd-dev libcmocka-dev
+	cmake python3 python3-prometheus-client clang-format shellcheck
 	wireguard-go wireguard-tools iproute2 iputils-ping ethtool curl kmod procps util-linux
 )
 

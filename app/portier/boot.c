@@ -20,6 +20,7 @@
 #include "pkt/pkt.h"
 
 #include "control.h"
+#include "telemetry.h"
 
 #define FRAME_SLOTS 1024u
 #define ORDER_SLOTS 4096u
@@ -81,7 +82,8 @@ static int eal_up(struct boot *b, char *fault)
 	argv[argc++] = "portier";
 	argv[argc++] = lcores;
 	argv[argc++] = "--main-lcore=0";
-	argv[argc++] = "--no-telemetry";
+	if (!conf->telemetry)
+		argv[argc++] = "--no-telemetry";
 	argv[argc++] = "--log-level=lib.*:error";
 	argv[argc++] = "--log-level=pmd.*:error";
 	argv[argc++] = "-m";
@@ -406,6 +408,14 @@ static int workers_up(struct boot *b, char *fault)
 	return 0;
 }
 
+static int telemetry(struct boot *b, char *fault)
+{
+	if (b->conf->telemetry && telemetry_up(b) < 0)
+		return refuse(fault, "eal.telemetry: DPDK does not take the commands; set it to "
+				     "false to go without");
+	return 0;
+}
+
 int boot_up(struct boot *b, const struct conf *conf, struct event_base *base,
 	char fault[static BOOT_FAULT_CHARS])
 {
@@ -419,7 +429,7 @@ int boot_up(struct boot *b, const struct conf *conf, struct event_base *base,
 	warn_numa(b);
 	warn_mbufs(b);
 	if (tables_up(b, fault) < 0 || path_up(b, fault) < 0 || handshake_up(b, fault) < 0 ||
-		workers_up(b, fault) < 0 || ctl_up(b, fault) < 0)
+		workers_up(b, fault) < 0 || ctl_up(b, fault) < 0 || telemetry(b, fault) < 0)
 		return -1;
 	return 0;
 }
@@ -452,6 +462,7 @@ static void mailboxes_down(struct boot *b)
 
 void boot_down(struct boot *b)
 {
+	telemetry_down();
 	/* Readers first, so that every grace period ends. */
 	if (b->path)
 		path_stop(b->path);

@@ -85,6 +85,7 @@ struct conf {
 	uint32_t n_lcores;			   /* 1 control + workers */
 	uint32_t lcore_cpus[CONF_WORKERS_MAX + 1]; /* [0] control; one CPU may serve several */
 	bool no_huge;
+	bool telemetry; /* DPDK's own socket, with our commands */
 	uint32_t memory_mb;
 	char eal_args[CONF_EAL_ARGS_MAX][CONF_DEVICE_CHARS]; /* passed on as they are */
 	unsigned n_eal_args;
@@ -150,6 +151,9 @@ struct conf {
 	char socket_group[CONF_NAME_CHARS];
 	char uapi_name[CONF_UAPI_CHARS]; /* what wg(8) calls the gateway; empty: not at all */
 	enum log_level log_level;
+
+	/* metrics */
+	struct ip_endpoint metrics_listen; /* an address of the host's kernel; port 0: off */
 
 	/* testing: not for production, logged as a warning when set */
 	uint32_t home_shift; /* a peer's home is this many workers away from where its

@@ -295,6 +295,12 @@ int conf_parse_endpoint(const struct conf_key *k, const char *text, void *base)
 	return 0;
 }
 
+/* The kernel knows which addresses it has; loopback is one, and so is "any". */
+int conf_parse_metrics_listen(const struct conf_key *k, const char *text, void *base)
+{
+	return ip_endpoint_parse(text, &((struct conf *)base)->metrics_listen);
+}
+
 int conf_parse_public_addr(const struct conf_key *k, const char *text, void *base)
 {
 	struct conf_lease *lease = base;

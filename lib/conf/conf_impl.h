@@ -126,6 +126,7 @@ int conf_parse_lease_ports(const struct conf_key *k, const char *text, void *bas
 int conf_parse_socket(const struct conf_key *k, const char *text, void *base);
 int conf_parse_public_key(const struct conf_key *k, const char *text, void *base);
 int conf_parse_peer_address(const struct conf_key *k, const char *text, void *base);
+int conf_parse_metrics_listen(const struct conf_key *k, const char *text, void *base);
 int conf_parse_endpoint(const struct conf_key *k, const char *text, void *base);
 int conf_parse_public_addr(const struct conf_key *k, const char *text, void *base);
 int conf_parse_source(const struct conf_key *k, const char *text, void *base);

@@ -29,6 +29,7 @@ static const struct conf_key eal_keys[] = {
 		.def = "1024"},
 	{"mbufs", CONF_INT, FIELD(struct conf, n_mbufs), .min = 1024, .max = 16777216,
 		.def = "65536"},
+	{"telemetry", CONF_BOOL, FIELD(struct conf, telemetry), .def = "false"},
 	{"args", CONF_TEXTS, .min = 0, .max = CONF_EAL_ARGS_MAX,
 		.takes = "an EAL option of 1 to 255 printable characters that is not one of -l, "
 			 "-c, -m, --lcores and --no-huge, which other keys set",
@@ -199,6 +200,13 @@ static const struct conf_key control_keys[] = {
 	{0},
 };
 
+static const struct conf_key metrics_keys[] = {
+	{"listen", CONF_TEXT, FIELD(struct conf, metrics_listen),
+		.takes = "an address of this host and a TCP port, as 127.0.0.1:9464 or [::1]:9464",
+		.parse = conf_parse_metrics_listen},
+	{0},
+};
+
 static const struct conf_key testing_keys[] = {
 	{"home_shift", CONF_INT, FIELD(struct conf, home_shift), .min = 0,
 		.max = CONF_WORKERS_MAX - 1, .def = "0"},
@@ -272,6 +280,7 @@ const struct conf_key conf_root_keys[] = {
 	{"leases", CONF_GROUP, .sub = leases_keys},
 	{"portmap", CONF_GROUP, .sub = portmap_keys},
 	{"control", CONF_GROUP, .sub = control_keys},
+	{"metrics", CONF_GROUP, .sub = metrics_keys},
 	{"testing", CONF_GROUP, .sub = testing_keys},
 	{"peers", CONF_CUSTOM, .takes = "a list of groups, ( { ... }, { ... } )",
 		.read = conf_read_peers},

@@ -77,7 +77,9 @@ struct ctl *ctl_create(const struct ctl_params *p, char fault[static CTL_FAULT_C
 		ctl_destroy(c);
 		return NULL;
 	}
-	if (p->conf->uapi_name[0] != '\0' && (c->uapi = ctl_uapi_create(c, fault)) == NULL) {
+	if ((p->conf->uapi_name[0] != '\0' && (c->uapi = ctl_uapi_create(c, fault)) == NULL) ||
+		(p->conf->metrics_listen.port != 0 &&
+			(c->metrics = ctl_metrics_create(c, fault)) == NULL)) {
 		ctl_destroy(c);
 		return NULL;
 	}
@@ -91,6 +93,7 @@ void ctl_destroy(struct ctl *c)
 {
 	if (c == NULL)
 		return;
+	ctl_metrics_destroy(c->metrics);
 	ctl_uapi_destroy(c->uapi);
 	ctl_unlisten(c);
 	while (!TAILQ_EMPTY(&c->clients))

@@ -6,6 +6,7 @@
  *              stats drops workers ports health version
  *            lib/ctl/README.md lists their parameters and results.
  *            The WireGuard tools' own protocol on a second socket, conf->uapi_name (uapi/uapi.h).
+ *            Metrics over HTTP at conf->metrics_listen.
  * Roles:     by the credentials of the far end at connect (SO_PEERCRED, SO_PEERGROUPS): uid 0 and
  *            members of control.socket_group, when that group exists, may write; all others may
  *            read. The socket's mode is 0666, therefore: the file does not decide, the role does.

@@ -51,7 +51,7 @@ static void add_reason(json_t *reasons, const char *fmt, ...)
 	va_end(ap);
 }
 
-static uint64_t count_pool_ports(const struct conf *conf)
+uint64_t ctl_pool_ports_count(const struct conf *conf)
 {
 	uint64_t n = 0, per_address = (uint64_t)conf->lease_port_last - conf->lease_port_first + 1;
 
@@ -67,7 +67,7 @@ static void look_at_tables(struct ctl *c, json_t *reasons)
 {
 	const struct conf *conf = c->p.conf;
 	uint32_t n_leases = lease_count(c->p.leases, UINT32_MAX), n_peers = peers_count(c->p.peers);
-	uint64_t n_ports = count_pool_ports(conf);
+	uint64_t n_ports = ctl_pool_ports_count(conf);
 
 	if (is_nearly_full(n_leases, conf->max_leases))
 		add_reason(reasons, "leases: %u of %u (leases.max)", n_leases, conf->max_leases);

@@ -9,6 +9,7 @@
  *   peer_rules.c, lease_rules.c   what may be changed, and the one way of changing it
  *   health.c   the look at the workers
  *   uapi_server.c, uapi_set.c   the socket of the WireGuard tools, and what they may change
+ *   metrics.c, metrics_http.c   what monitoring reads, and how
  *   shape.c    values to JSON
  *   ctl.c      boot, timers, end
  */
@@ -100,6 +101,9 @@ struct ctl {
 
 	/* uapi_server.c; NULL: off */
 	struct ctl_uapi *uapi;
+
+	/* metrics_http.c; NULL: off */
+	struct ctl_metrics *metrics;
 
 	/* commit.c */
 	TAILQ_HEAD(, ctl_commit) commits;
@@ -202,7 +206,17 @@ void ctl_uapi_sweep(struct ctl_uapi *u, uint64_t now_ns);
 /* Carry out a set request. 0 or -errno; unless 0, -EINVAL or -EOPNOTSUPP some of it may be done. */
 int ctl_uapi_set(struct ctl *c, const struct ctl_role *role, const struct uapi_request *r);
 
+/* --- metrics.c, metrics_http.c */
+/* All metrics, now; *out is the caller's to free. 0; -ENOMEM. */
+int ctl_metrics_build(struct ctl *c, bool is_openmetrics, char **out, size_t *out_len);
+/* Serve conf->metrics_listen. NULL: the sentence is in fault. */
+struct ctl_metrics *ctl_metrics_create(struct ctl *c, char fault[static CTL_FAULT_CHARS]);
+/* NULL is fine. */
+void ctl_metrics_destroy(struct ctl_metrics *m);
+
 /* --- health.c */
+/* Ports that leases can have, on all addresses of the pool. */
+uint64_t ctl_pool_ports_count(const struct conf *conf);
 void ctl_look(struct ctl *c, uint64_t now_ns);
 bool ctl_worker_is_stuck(const struct ctl *c, unsigned worker, uint64_t now_ns);
 json_t *ctl_health_build(struct ctl *c);

@@ -180,6 +180,8 @@ CONF_QPAIRS=${CONF_QPAIRS-$CONF_WORKERS} # queues of each port
 CONF_TIMERS=
 CONF_TUNNEL= # more keys of the group tunnel
 CONF_LEASES= # more keys of the group leases
+CONF_EAL= # more keys of the group eal
+CONF_METRICS= # keys of the group metrics
 CONF_PEERS=
 CONF_POOL=$POOL
 CONF_ENTRY="\"$ENTRY/24\", \"$ENTRY6/64\""
@@ -241,7 +243,8 @@ make_keys()
 gateway_conf()
 {
 	cat >"$RUN/portier.conf" <<CONF
-eal = { lcores = [ $(conf_lcores) ]; huge = false; memory_mb = 256; mbufs = 16384; };
+eal = { lcores = [ $(conf_lcores) ]; huge = false; memory_mb = 256; mbufs = 16384;
+	$CONF_EAL };
 $(conf_ports)
 tunnel = { private_key_file = "$RUN/gateway.key"; max_peers = 1000;
 	inner_addresses = [ "$GATEWAY_INNER", "$GATEWAY_INNER6" ];
@@ -251,6 +254,7 @@ public = { pool = [ "$CONF_POOL" ]; };
 leases = { $CONF_LEASES };
 control = { socket = "$RUN/control.sock"; log_level = "$CONF_LOG_LEVEL";
 	uapi_name = "$CONF_UAPI_NAME"; };
+metrics = { $CONF_METRICS };
 testing = { home_shift = $CONF_HOME_SHIFT; };
 peers = ( $CONF_PEERS );
 CONF
