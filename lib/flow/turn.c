@@ -86,12 +86,13 @@ static unsigned free_rested(struct flows *f, uint64_t now_ns, unsigned budget)
 	return n;
 }
 
+/* In this order, so that one turn carries what is due through all its ends. */
 unsigned flow_turn(struct flows *f, uint64_t now_ns, unsigned budget)
 {
-	unsigned n = free_rested(f, now_ns, budget);
+	unsigned n = turn_wheel(f, now_ns, budget);
 
 	n += end_closing(f, now_ns, budget - n);
-	return n + turn_wheel(f, now_ns, budget - n);
+	return n + free_rested(f, now_ns, budget - n);
 }
 
 void flow_peer_forget(struct flows *f, uint32_t peer_idx, uint64_t now_ns)

@@ -100,7 +100,7 @@ static void test_what_is_not_sound(void **state)
 static void test_a_pool_of_odd_prefixes(void **state)
 {
 	static const char *const prefixes[] = {"203.0.113.64/31", "2001:db8::/64",
-		"198.51.100.0/30", "198.51.100.2/32", "198.51.100.4/32", "255.255.255.255/32",
+		"198.51.100.0/30", "198.51.100.3/32", "198.51.100.4/32", "255.255.255.255/32",
 		"0.0.0.0/32", "203.0.113.64/32"};
 	static const uint32_t addrs[] = {0, 0xc6336400, 0xc6336401, 0xc6336402, 0xc6336403,
 		0xc6336404, 0xcb007140, 0xcb007141, UINT32_MAX};

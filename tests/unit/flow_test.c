@@ -364,6 +364,18 @@ static void test_outside_gets_half_a_quota(void **state)
 	assert_int_equal(receive_packet(&in, 0, NULL), FLOW_OK);
 	key.remote_port = 54;
 	begin_out(&key, 0);
+	/* And so does their end. */
+	world_pass(UDP_NS - NS_IN_S);
+	begin_out(&key, 0);
+	world_pass(NS_IN_S + LATE_NS);
+	assert_int_equal(flow_peer_sessions(world.flows, 1), 1);
+	s = find_out(&key);
+	for (n = 0; n < 5; n++) {
+		in = in_key(s, REMOTE + 2, n);
+		assert_int_equal(receive_packet(&in, 0, NULL), FLOW_OK);
+	}
+	in = in_key(s, REMOTE + 2, n);
+	assert_int_equal(receive_packet(&in, 0, NULL), FLOW_TOO_MANY);
 }
 
 static void test_rate_of_beginnings(void **state)
@@ -492,6 +504,61 @@ static void test_table_full(void **state)
 	begin_out(&key, 0);
 }
 
+/* Where there is room for the session but not for its permit, it does not begin. */
+static void test_no_room_for_the_permit(void **state)
+{
+	struct flow_out_key key = out_key(0, UDP, 1, REMOTE, 53);
+
+	world_end();
+	world_begin(3);
+	world.limits.filter = FLOW_MODERATE;
+	begin_out(&key, 0);
+	key = out_key(0, UDP, 1, REMOTE + 1, 53);
+	assert_int_equal(send_packet(&key, 0, NULL), FLOW_TABLE_FULL);
+	world.limits.filter = FLOW_STRICT;
+	begin_out(&key, 0);
+}
+
+static void zero_bytes(void *out, size_t len)
+{
+	memset(out, 0, len);
+}
+
+/* With a secret of zeros all hashes are alike: what tells keys apart is the records. */
+static void test_like_hashes(void **state)
+{
+	struct flow_session *sessions[100], *s = NULL;
+	struct flow_v6_key v6 = {.proto = UDP};
+
+	flows_destroy(world.flows);
+	world.conf.random = zero_bytes;
+	world.flows = flows_create(&world.conf);
+	for (uint32_t i = 0; i < 100; i++) {
+		struct flow_out_key key = out_key(i % 3, UDP, (uint16_t)(i / 6), REMOTE + i, 53);
+
+		assert_int_equal(flow_begin_out(world.flows, &key, i & 1 ? PUBLIC_A : PUBLIC_B, 0,
+					 &world.limits, world.now_ns, &sessions[i]),
+			FLOW_OK);
+		assert_int_equal(sessions[i]->public_v4, i & 1 ? PUBLIC_A : PUBLIC_B);
+		v6.inner_port = (uint16_t)i;
+		assert_int_equal(
+			flow_begin_v6(world.flows, 0, &v6, 0, &world.limits, world.now_ns, &s),
+			FLOW_OK);
+		assert_int_equal(s->inner_port, i);
+	}
+	for (uint32_t i = 0; i < 100; i++) {
+		struct flow_out_key key = out_key(i % 3, UDP, (uint16_t)(i / 6), REMOTE + i, 53);
+		struct flow_in_key back = in_key(sessions[i], REMOTE + i, 53);
+
+		assert_ptr_equal(find_out(&key), sessions[i]);
+		assert_ptr_equal(find_in(&back), sessions[i]);
+		back.remote_v4 = REMOTE + 1000;
+		assert_null(find_in(&back));
+	}
+	/* Six sessions of one i / 6 are of three peers by two addresses. */
+	assert_int_equal(flows_counts(world.flows)->mappings, 100);
+}
+
 /* --- without translation */
 
 static void test_exempt(void **state)
@@ -603,6 +670,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_blocks_run_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_address_runs_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_table_full, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_room_for_the_permit, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_like_hashes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_exempt, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_v6, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bursts, setup, teardown),

@@ -38,12 +38,12 @@ static struct {
 	uint64_t now_ns;
 } world;
 
-static inline struct blocks *world_blocks(void)
+static inline struct blocks *world_blocks(uint16_t port_last)
 {
 	struct blocks_conf conf = {
 		.n_pool = 1,
 		.port_first = PORT_FIRST,
-		.port_last = PORT_LAST,
+		.port_last = port_last,
 		.block_ports = BLOCK,
 	};
 
@@ -68,7 +68,7 @@ static inline struct flow_conf world_conf(struct blocks *blocks, uint32_t max_se
 
 static inline void world_begin(uint32_t max_sessions)
 {
-	world.blocks = world_blocks();
+	world.blocks = world_blocks(PORT_LAST);
 	world.conf = world_conf(world.blocks, max_sessions);
 	world.flows = flows_create(&world.conf);
 	world.limits = (struct flow_limits){.max_sessions = UINT32_MAX, .max_blocks = 4};
