@@ -290,7 +290,7 @@ static json_t *call(struct remote *r, const char *method, json_t *params)
 
 int remote_peer_add(struct remote *r, uint32_t peer_idx, const uint8_t public_key[CRYPTO_KEY_BYTES])
 {
-	struct ip_addr inner = rig_addr_v4(RIG_INNER_FIRST_V4 + peer_idx);
+	struct ip_addr inner = rig_inner_addr(peer_idx);
 	char key[CRYPTO_KEY_TEXT_CHARS], addr[IP_TEXT_CHARS], name[16];
 	json_t *peer;
 
@@ -317,7 +317,7 @@ int remote_lease_open(struct remote *r, uint32_t peer_idx, uint16_t inner_port, 
 	text = json_string_value(json_object_get(lease, "public_address"));
 	*out = (struct lease){
 		.peer_idx = peer_idx,
-		.inner_addr = rig_addr_v4(RIG_INNER_FIRST_V4 + peer_idx),
+		.inner_addr = rig_inner_addr(peer_idx),
 		.inner_port = inner_port,
 		.public_port = (uint16_t)json_integer_value(json_object_get(lease, "public_port")),
 	};

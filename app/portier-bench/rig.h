@@ -82,7 +82,7 @@ struct rig {
 #define RIG_PUBLIC_ROUTER_V4 0xc63364feu /* 198.51.100.254 */
 #define RIG_POOL_V4	     0xcb007100u /* 203.0.113.0/26 */
 #define RIG_INNER_SELF_V4    0x0a000001u /* 10.0.0.1 */
-#define RIG_INNER_FIRST_V4   0x0a400000u /* 10.64.0.0: peer i adds i */
+#define RIG_INNER_FIRST_V4   0x0a400000u /* 10.64.0.0/10: rig_inner_addr */
 #define RIG_OUTER_FIRST_V4   0x64400000u /* 100.64.0.0: peer i adds i */
 #define RIG_INTERNET_V4	     0xc6120000u /* 198.18.0.0/15 */
 
@@ -92,6 +92,13 @@ static inline struct ip_addr rig_addr_v4(uint32_t v4)
 
 	store_be32(bytes, v4);
 	return ip_from_v4(bytes);
+}
+
+/* The inner address of a peer: none that ends in 0, 1 or 255, which others may take for a router.
+ */
+static inline struct ip_addr rig_inner_addr(uint32_t peer_idx)
+{
+	return rig_addr_v4(RIG_INNER_FIRST_V4 + (peer_idx / 250 << 8) + 2 + peer_idx % 250);
 }
 
 /* DPDK itself, once a process. 0 or -1, with a sentence. */

@@ -91,7 +91,7 @@ void rig_resume(struct rig *rig)
 int rig_peer_add(struct rig *rig, uint32_t peer_idx, const uint8_t public_key[CRYPTO_KEY_BYTES])
 {
 	struct peer_conf conf = {
-		.address4 = rig_addr_v4(RIG_INNER_FIRST_V4 + peer_idx),
+		.address4 = rig_inner_addr(peer_idx),
 		.forwarding = true,
 		.max_leases = rig->params.max_leases,
 	};
@@ -115,7 +115,7 @@ int rig_lease_open(struct rig *rig, uint32_t peer_idx, uint16_t inner_port, stru
 		.peer_idx = peer_idx,
 		.peer_max_leases = rig->params.max_leases,
 		.protos = LEASE_PROTO_UDP,
-		.inner_addr = rig_addr_v4(RIG_INNER_FIRST_V4 + peer_idx),
+		.inner_addr = rig_inner_addr(peer_idx),
 		.inner_port = inner_port,
 	};
 	const struct lease *lease;
