@@ -11,7 +11,7 @@ readonly PACKAGES=(
 	gcc clang meson ninja-build pkg-config git ca-certificates
 	libdpdk-dev libipsec-mb-dev libssl-dev libsodium-dev libb2-dev libconfig-dev libnuma-dev
 	libevent-dev libjansson-dev libmicrohttpd-dev libcmocka-dev
-	cmake python3 python3-prometheus-client clang-format shellcheck
+	cmake python3 python3-prometheus-client clang-format shellcheck lua5.4
 	wireguard-go wireguard-tools iproute2 iputils-ping ethtool curl kmod procps util-linux
 )
 
