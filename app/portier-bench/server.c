@@ -79,6 +79,7 @@ static struct ctl *ctl_start(struct server *s)
 			.eth_port_ids = s->eth_ids,
 			.now_ns = rig_now_ns,
 			.aead_name = aead_backend_name(rig->aead),
+			.wall_ns = rig_now_ns,
 			.started_ns = rig_now_ns(),
 		},
 		fault);

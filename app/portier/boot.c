@@ -221,11 +221,16 @@ static struct lease_table *leases_create(const struct conf *conf)
 		.default_ttl_ns = conf->default_ttl_ns,
 		/* ctl clamps what is asked for; what the configuration opens has no end. */
 		.max_ttl_ns = TIME_NEVER,
+		.max_age_ns = conf->max_age_ns,
+		.reserve_ns = conf->reserve_ns,
 		.quarantine_ns = conf->quarantine_ns,
+		.n_deny = conf->n_deny,
 		.random = crypto_random,
 	};
 
 	memcpy(lc.pool, conf->pool, sizeof(conf->pool[0]) * conf->n_pool);
+	for (unsigned i = 0; i < conf->n_deny; i++)
+		lc.deny[i] = (struct lease_ports){conf->deny[i].first, conf->deny[i].last};
 	return lease_table_create(&lc);
 }
 

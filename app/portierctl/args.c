@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* --- values ------------------------------------------------------------------------------------*/
@@ -94,6 +95,27 @@ static int put_duration(
 	return 0;
 }
 
+/* UTC, so that it means the same wherever it is typed. */
+static int put_time(
+	const struct cli_verb *verb, const struct cli_arg *arg, const char *text, json_t *params)
+{
+	static const char *const forms[] = {"%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dZ"};
+	json_int_t number;
+
+	if (text[0] == '@' && parse_number(text + 1, &number))
+		return json_object_set_new(params, arg->param, json_integer(number));
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		struct tm tm = {0};
+		const char *end = strptime(text, forms[i], &tm);
+
+		if (end != NULL && *end == '\0')
+			return json_object_set_new(
+				params, arg->param, json_integer((json_int_t)timegm(&tm)));
+	}
+	return complain_value(
+		verb, arg, text, "a moment in UTC, as 2026-12-31T18:00Z, or @SECONDS since 1970");
+}
+
 static int put_text(
 	const struct cli_verb *verb, const struct cli_arg *arg, const char *text, json_t *params)
 {
@@ -130,6 +152,8 @@ static int put_value(const struct cli_verb *verb, const struct cli_arg *arg, con
 		return json_object_set_new(params, arg->param, json_integer(number));
 	case CLI_DURATION:
 		return put_duration(verb, arg, text, params);
+	case CLI_TIME:
+		return put_time(verb, arg, text, params);
 	case CLI_SWITCH:
 		if (strcmp(text, "on") != 0 && strcmp(text, "off") != 0)
 			return complain_value(verb, arg, text, "on or off");

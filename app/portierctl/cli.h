@@ -27,6 +27,7 @@ enum cli_kind {
 	CLI_NUMBER,    /* an integer */
 	CLI_SECONDS,   /* an integer of seconds; "off" is 0 */
 	CLI_DURATION,  /* "1h": seconds */
+	CLI_TIME,      /* "2026-12-31T18:00Z" or "@1798740000": seconds since 1970 */
 	CLI_SWITCH,    /* on or off: true or false */
 	CLI_ADDRESSES, /* A[,A6]: address4 and address6 */
 	CLI_KEY_FILE,  /* a file whose content is the key; - is standard input */
@@ -117,6 +118,8 @@ void cli_field(const char *name, const char *fmt, ...) __attribute__((format(pri
 const char *cli_text(const json_t *object, const char *name);
 json_int_t cli_number(const json_t *object, const char *name);
 char *cli_bytes_format(json_int_t bytes, char buf[static CLI_TEXT_CHARS]);
+/* Seconds since 1970 to "2026-12-31T18:00:00Z"; null to none. */
+char *cli_time_format(const json_t *seconds, const char *none, char buf[static CLI_TEXT_CHARS]);
 /* 95.2 to "1m35s"; null to none. */
 char *cli_seconds_format(const json_t *seconds, const char *none, char buf[static CLI_TEXT_CHARS]);
 

@@ -22,7 +22,7 @@ static const char *sources(const json_t *lease, char *buf, size_t size)
 static void print_list(const json_t *result, const json_t *flags)
 {
 	struct cli_table *t =
-		cli_table_create("ID|PEER|PROTO|PUBLIC|TO|>EXPIRES IN|>IN|>OUT|FROM|LABEL");
+		cli_table_create("ID|STATE|PEER|PROTO|PUBLIC|TO|>EXPIRES IN|>IN|>OUT|FROM|LABEL");
 	char text[CLI_TEXT_CHARS], from[512];
 	const json_t *lease;
 	size_t i;
@@ -32,6 +32,7 @@ static void print_list(const json_t *result, const json_t *flags)
 		const json_t *counters = json_object_get(lease, "counters");
 
 		cli_table_addf(t, "%" JSON_INTEGER_FORMAT, cli_number(lease, "id"));
+		cli_table_add(t, cli_text(lease, "state"));
 		cli_table_add(t, cli_text(lease, "peer"));
 		cli_table_add(t, cli_text(lease, "proto"));
 		cli_table_addf(t, "%s:%d", cli_text(lease, "public_address"),
@@ -71,6 +72,8 @@ static void print_one(const json_t *lease, const json_t *flags)
 	cli_field("from", "%s", sources(lease, from, sizeof(from)));
 	cli_field("expires in", "%s",
 		cli_seconds_format(json_object_get(lease, "expires_in_s"), "never", text));
+	cli_field("until", "%s",
+		cli_time_format(json_object_get(lease, "until"), "no last moment", text));
 	cli_field("idle limit", "%s", idle_words(lease, text));
 	cli_field("last used", "%s",
 		cli_seconds_format(json_object_get(lease, "last_used_age_s"), "never", text));
@@ -82,6 +85,26 @@ static void print_one(const json_t *lease, const json_t *flags)
 		cli_bytes_format(cli_number(counters, "out_bytes"), more));
 	cli_field("refused", "%" JSON_INTEGER_FORMAT " packets from elsewhere",
 		cli_number(counters, "refused_pkts"));
+}
+
+static void print_reserved(const json_t *result, const json_t *flags)
+{
+	struct cli_table *t = cli_table_create("STATE|PEER|PUBLIC|TO|>ENDS IN");
+	char text[CLI_TEXT_CHARS];
+	const json_t *held;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "reserved"), i, held)
+	{
+		cli_table_add(t, cli_text(held, "state"));
+		cli_table_add(t, cli_text(held, "peer"));
+		cli_table_addf(t, "%s:%d", cli_text(held, "public_address"),
+			(int)cli_number(held, "public_port"));
+		cli_table_addf(
+			t, "%s:%d", cli_text(held, "to_address"), (int)cli_number(held, "to_port"));
+		cli_table_add(t, cli_seconds_format(json_object_get(held, "ends_in_s"), "-", text));
+	}
+	cli_table_print(t, "no ports are kept");
 }
 
 static void print_closed(const json_t *lease, const json_t *flags)
@@ -99,6 +122,8 @@ static const struct cli_arg open_args[] = {
 	{"--to-address", "A", "to_address", CLI_TEXT, "the peer's own address (it has but one)"},
 	{"--ttl", "DURATION", "ttl_s", CLI_DURATION,
 		"until it expires, as 1h (leases.default_ttl)"},
+	{"--until", "TIME", "until", CLI_TIME,
+		"no renewal goes beyond, as 2026-12-31T18:00Z (no last moment)"},
 	{"--idle", "DURATION", "idle_s", CLI_DURATION, "close when unused for so long (no limit)"},
 	{"--from", "PREFIX", "from", CLI_TEXTS, "who may come in; up to 8 times (anyone)"},
 	{"--label", "TEXT", "label", CLI_TEXT, "for people; up to 63 bytes"},
@@ -132,5 +157,7 @@ const struct cli_verb cli_lease_verbs[] = {
 	{"lease", "show", "show a lease", "lease.show", NULL, one_args, N(one_args), print_one},
 	{"lease", "list", "list open leases", "lease.list", "leases", list_args, N(list_args),
 		print_list},
+	{"lease", "reserved", "list ports kept after the end of a lease", "lease.reserved",
+		"reserved", NULL, 0, print_reserved},
 	{NULL},
 };

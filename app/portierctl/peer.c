@@ -72,6 +72,9 @@ static void print_one(const json_t *peer, const json_t *flags)
 		cli_seconds_format(json_object_get(peer, "last_handshake_age_s"), "never", text));
 	cli_field("last heard", "%s",
 		cli_seconds_format(json_object_get(peer, "last_received_age_s"), "never", text));
+	if (json_is_number(json_object_get(peer, "unreachable_age_s")))
+		cli_field("unreachable for", "%s",
+			cli_seconds_format(json_object_get(peer, "unreachable_age_s"), "-", text));
 	cli_field("received, sent", "%s, %s",
 		cli_bytes_format(cli_number(counters, "rx_bytes"), text),
 		cli_bytes_format(cli_number(counters, "tx_bytes"), more));

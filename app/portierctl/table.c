@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Labels and names come from others: no byte of them may steer a terminal. */
 static void make_printable(char *text)
@@ -167,6 +168,17 @@ char *cli_bytes_format(json_int_t bytes, char buf[static CLI_TEXT_CHARS])
 	for (; n >= 1024 && unit < 5; unit++)
 		n /= 1024;
 	snprintf(buf, CLI_TEXT_CHARS, "%.1f %s", n, units[unit]);
+	return buf;
+}
+
+char *cli_time_format(const json_t *seconds, const char *none, char buf[static CLI_TEXT_CHARS])
+{
+	time_t s = (time_t)json_integer_value(seconds);
+	struct tm tm;
+
+	if (!json_is_integer(seconds) || gmtime_r(&s, &tm) == NULL ||
+		strftime(buf, CLI_TEXT_CHARS, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+		snprintf(buf, CLI_TEXT_CHARS, "%s", none);
 	return buf;
 }
 

@@ -30,6 +30,7 @@
 #define CONF_EXEMPT_MAX	  64
 #define CONF_BLOCKED_MAX  64
 #define CONF_ROUTES_MAX	  4
+#define CONF_DENY_MAX	  64
 #define CONF_FAULT_CHARS  512
 
 struct conf_port {
@@ -45,6 +46,10 @@ struct conf_port {
 	uint16_t n_rx_queues;		     /* 0: one per worker, as far as the device goes */
 	uint16_t rx_ring_pkts, tx_ring_pkts; /* descriptors; default 1024 each */
 	bool answer_ping;		     /* default true */
+};
+
+struct conf_range {
+	uint16_t first, last; /* inclusive */
 };
 
 struct conf_peer {
@@ -139,7 +144,10 @@ struct conf {
 
 	/* leases */
 	uint16_t lease_port_first, lease_port_last;
-	uint64_t default_ttl_ns, max_ttl_ns, quarantine_ns;
+	struct conf_range deny[CONF_DENY_MAX]; /* ports that no lease may have */
+	unsigned n_deny;
+	uint64_t default_ttl_ns, max_ttl_ns, reserve_ns, quarantine_ns;
+	uint64_t max_age_ns; /* 0: no limit */
 	uint32_t max_leases;
 	uint32_t max_leases_per_peer; /* default for peers that state none */
 

@@ -517,11 +517,35 @@ void conf_check_tunnel(struct conf_ctx *ctx)
 	check_timers(ctx);
 }
 
+bool conf_is_denied(const struct conf *c, uint16_t port)
+{
+	for (unsigned i = 0; i < c->n_deny; i++)
+		if (c->deny[i].first <= port && port <= c->deny[i].last)
+			return true;
+	return false;
+}
+
+static void check_deny(struct conf_ctx *ctx)
+{
+	const struct conf *c = ctx->conf;
+
+	if (c->lease_port_first == 0)
+		return;
+	for (uint32_t port = c->lease_port_first; port <= c->lease_port_last; port++)
+		if (!conf_is_denied(c, (uint16_t)port))
+			return;
+	conf_fault(ctx, conf_at(ctx, "leases.deny"),
+		"leases.deny leaves no port of leases.ports = \"%u-%u\"; it takes ports of which "
+		"one at least is left",
+		c->lease_port_first, c->lease_port_last);
+}
+
 void conf_check_lease_rules(struct conf_ctx *ctx)
 {
 	const struct conf *c = ctx->conf;
 	char a[TIME_DURATION_CHARS], b[TIME_DURATION_CHARS];
 
+	check_deny(ctx);
 	if (c->default_ttl_ns == 0 || c->max_ttl_ns == 0 || c->default_ttl_ns <= c->max_ttl_ns)
 		return;
 	conf_fault(ctx, conf_at(ctx, "leases.default_ttl") ?: conf_at(ctx, "leases"),

@@ -340,6 +340,10 @@ static void check_lease(struct conf_ctx *ctx, uint32_t idx)
 			"of that range",
 			lease_path(ctx, idx, path), l->public_port, c->lease_port_first,
 			c->lease_port_last);
+	if (conf_is_denied(c, l->public_port))
+		conf_fault(ctx, at,
+			"%s.public_port = %u is in leases.deny; it takes a port that is not",
+			lease_path(ctx, idx, path), l->public_port);
 	if (!ip_is_none(&l->public_addr) && c->n_pool > 0 && !is_lease_addr(c, &l->public_addr))
 		conf_fault(ctx, at,
 			"%s.public_address = \"%s\" is not in public.pool; it takes an address of "

@@ -238,6 +238,27 @@ int conf_parse_route(const struct conf_key *k, const char *text, void *base)
 	return 0;
 }
 
+int conf_parse_deny(const struct conf_key *k, const char *text, void *base)
+{
+	struct conf *c = base;
+	struct conf_range *range = &c->deny[c->n_deny++];
+	const char *rest;
+
+	if (parse_port(text, '-', &range->first, &rest) == 0) {
+		if (parse_port(rest, '\0', &range->last, &rest) != 0 || range->last < range->first)
+			goto fault;
+	} else {
+		if (parse_port(text, '\0', &range->first, &rest) != 0)
+			goto fault;
+		range->last = range->first;
+	}
+	if (range->first > 0)
+		return 0;
+fault:
+	*range = (struct conf_range){0};
+	return -EINVAL;
+}
+
 int conf_parse_socket(const struct conf_key *k, const char *text, void *base)
 {
 	static const struct sockaddr_un sa;

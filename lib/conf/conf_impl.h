@@ -123,6 +123,7 @@ int conf_parse_exempt(const struct conf_key *k, const char *text, void *base);
 int conf_parse_blocked(const struct conf_key *k, const char *text, void *base);
 int conf_parse_route(const struct conf_key *k, const char *text, void *base);
 int conf_parse_lease_ports(const struct conf_key *k, const char *text, void *base);
+int conf_parse_deny(const struct conf_key *k, const char *text, void *base);
 int conf_parse_socket(const struct conf_key *k, const char *text, void *base);
 int conf_parse_public_key(const struct conf_key *k, const char *text, void *base);
 int conf_parse_peer_address(const struct conf_key *k, const char *text, void *base);
@@ -183,6 +184,8 @@ struct conf_pool conf_pool_get(const struct conf *c, unsigned pool_idx);
 /* The prefix of a pool that holds an address, and the key of that pool; NULL. */
 const struct ip_prefix *conf_pool_find(
 	const struct conf *c, const struct ip_addr *a, const char **key);
+/* No lease may have this port. */
+bool conf_is_denied(const struct conf *c, uint16_t port);
 /* Index of the port that has this address; -1. */
 int conf_port_find(const struct conf *c, const struct ip_addr *a);
 

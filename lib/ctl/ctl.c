@@ -43,7 +43,7 @@ void ctl_tick(struct ctl *c)
 	ctl_leases_expire(c, now_ns);
 	if (now_ns - c->looked_ns >= CTL_LOOK_NS) {
 		ctl_look(c, now_ns);
-		ctl_leases_close_idle(c, now_ns);
+		ctl_leases_sweep(c, now_ns);
 		ctl_clients_sweep(c, now_ns);
 		ctl_uapi_sweep(c->uapi, now_ns);
 		/* It stopped if descriptors were out. */

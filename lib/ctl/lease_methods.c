@@ -1,4 +1,4 @@
-/* lease.open, lease.renew, lease.close, lease.show, lease.list */
+/* lease.open, lease.renew, lease.close, lease.show, lease.list, lease.reserved */
 #include "ctl/server.h"
 
 #include <errno.h>
@@ -16,6 +16,7 @@ static const struct rpc_param open_params[] = {
 	{"to_port", RPC_INTEGER, true, PORT_WORDS},
 	{"to_address", RPC_TEXT, false, "the inner IPv4 address of the peer"},
 	{"ttl_s", RPC_SECONDS, false, NULL},
+	{"until", RPC_SECONDS, false, "seconds since 1970"},
 	{"idle_s", RPC_SECONDS, false, NULL},
 	{"from", RPC_TEXTS, false, "an array of up to 8 prefixes, as 192.0.2.0/24"},
 	{"label", RPC_TEXT, false, NULL},
@@ -32,6 +33,11 @@ static const struct rpc_param one_params[] = {
 
 static const struct rpc_param list_params[] = {
 	{"peer", RPC_TEXT, false, "a name or a public key"},
+	{"limit", RPC_INTEGER, false, NULL},
+	{"cursor", RPC_INTEGER, false, NULL},
+};
+
+static const struct rpc_param reserved_params[] = {
 	{"limit", RPC_INTEGER, false, NULL},
 	{"cursor", RPC_INTEGER, false, NULL},
 };
@@ -163,6 +169,7 @@ static int run_open(
 		get_address(params, "to_address", &req.inner_addr, fault) != 0 ||
 		get_port(params, "to_port", &req.inner_port, fault) != 0 ||
 		get_ttl(params, &req.ttl_ns, fault) != 0 ||
+		ctl_moment_get(c, params, "until", &req.until_ns, fault) != 0 ||
 		ctl_seconds_get(params, "idle_s", &req.idle_ns, fault) != 0 ||
 		get_sources(params, &req, fault) != 0 || get_label(params, &req, fault) != 0 ||
 		ctl_lease_open(c, &req, &lease, &is_renewal, fault) != 0)
@@ -215,6 +222,15 @@ static int run_show(
 	return 0;
 }
 
+static int check_page(json_int_t limit, uint64_t cursor, struct rpc_fault *fault)
+{
+	if (limit <= CTL_LIST_MAX && cursor <= INT32_MAX)
+		return 0;
+	return rpc_fault_set(fault, RPC_INVALID_PARAMS, "limit",
+		"limit up to 4000, cursor of a reply",
+		"limit is over %u or the cursor is none; accepted: smaller ones", CTL_LIST_MAX);
+}
+
 /* A place in the whole table is an index that stays good while leases come and go; a place in the
  * list of one peer does not, so that one is given at once (its quota bounds it). */
 static int run_list(
@@ -234,11 +250,8 @@ static int run_list(
 			"peer alone, or limit and cursor",
 			"the leases of a peer come in one piece; accepted: peer without limit and "
 			"cursor");
-	if (limit > CTL_LIST_MAX || cursor > INT32_MAX)
-		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "limit",
-			"limit up to 4000, cursor of a reply",
-			"limit is over %u or the cursor is none; accepted: smaller ones",
-			CTL_LIST_MAX);
+	if (check_page(limit, cursor, fault) != 0)
+		return -EINVAL;
 	if (peer != NULL && ctl_peer_find(c, json_string_value(peer), &peer_idx, fault) != 0)
 		return -EINVAL;
 	rpc_write_begin(result, NULL, '{');
@@ -258,6 +271,36 @@ static int run_list(
 	return 0;
 }
 
+/* Numbers without leases. */
+static int run_reserved(
+	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
+{
+	const json_t *limit_value = json_object_get(params, "limit");
+	json_int_t limit = limit_value == NULL ? (json_int_t)CTL_LIST_DEFAULT
+					       : json_integer_value(limit_value);
+	uint64_t cursor = (uint64_t)json_integer_value(json_object_get(params, "cursor"));
+	struct lease_held held;
+	bool has_more = true;
+
+	if (check_page(limit, cursor, fault) != 0)
+		return -EINVAL;
+	rpc_write_begin(result, NULL, '{');
+	rpc_write_begin(result, "reserved", '[');
+	for (json_int_t n = 0; n < limit; n++) {
+		has_more = lease_held_next(c->p.leases, &cursor, &held);
+		if (!has_more)
+			break;
+		ctl_held_write(c, &held, result);
+	}
+	rpc_write_end(result, ']');
+	if (has_more)
+		rpc_write_integer(result, "next", (int64_t)cursor);
+	else
+		rpc_write_null(result, "next");
+	rpc_write_end(result, '}');
+	return 0;
+}
+
 #define N(list) (sizeof(list) / sizeof((list)[0]))
 
 const struct ctl_method ctl_lease_methods[] = {
@@ -266,5 +309,6 @@ const struct ctl_method ctl_lease_methods[] = {
 	{"lease.close", true, one_params, N(one_params), .write = run_close},
 	{"lease.show", false, one_params, N(one_params), .write = run_show},
 	{"lease.list", false, list_params, N(list_params), .write = run_list},
+	{"lease.reserved", false, reserved_params, N(reserved_params), .write = run_reserved},
 	{NULL},
 };

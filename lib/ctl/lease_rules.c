@@ -65,7 +65,8 @@ static int refuse_port_in_use(
 {
 	const char *accepts = "another port, or none for any free one";
 	char addr[IP_TEXT_CHARS], owner[CTL_PEER_WORD_CHARS], culprit[IP_TEXT_CHARS + 16];
-	char quarantine[TIME_DURATION_CHARS];
+	uint64_t kept_ns = c->p.conf->reserve_ns + c->p.conf->quarantine_ns;
+	char kept[TIME_DURATION_CHARS];
 	const struct lease *l = ip_is_none(&req->public_addr)
 					? NULL
 					: lease_find_public(c->p.leases, &req->public_addr,
@@ -79,9 +80,8 @@ static int refuse_port_in_use(
 	snprintf(culprit, sizeof(culprit), "public port %u", req->public_port);
 	if (l == NULL)
 		return rpc_fault_set(fault, RPC_IN_USE, culprit, accepts,
-			"%s was another's until a moment ago and rests for up to %s; accepted: %s",
-			culprit, time_duration_format(c->p.conf->quarantine_ns, quarantine),
-			accepts);
+			"%s was another's and rests for up to %s after its end; accepted: %s",
+			culprit, time_duration_format(kept_ns, kept), accepts);
 	ip_addr_format(&l->public_addr, addr);
 	if (l->peer_idx == req->peer_idx)
 		return rpc_fault_set(fault, RPC_IN_USE, culprit, accepts,
@@ -123,6 +123,15 @@ static int refuse_grant(
 			"public port %u is outside the range for leases; accepted: %s, or none for "
 			"any",
 			req->public_port, text);
+	case -EACCES:
+		return rpc_fault_set(fault, RPC_REFUSED, "public_port",
+			"a port that is not in leases.deny, or none for any",
+			"public port %u is denied by leases.deny; accepted: another, or none for "
+			"any",
+			req->public_port);
+	case -ETIME:
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "until", "a moment to come",
+			"until has passed; accepted: a moment to come");
 	case -EADDRNOTAVAIL:
 		pool_words(conf, text);
 		return rpc_fault_set(fault, RPC_REFUSED, ip_addr_format(&req->public_addr, addr),
@@ -149,8 +158,9 @@ static int refuse_grant(
 			peer, req->peer_max_leases, lease_count(c->p.leases, req->peer_idx), peer);
 	case -ENOSPC:
 		return rpc_fault_set(fault, RPC_EXHAUSTED, "public ports", NULL,
-			"no public port is free, or all %u leases of leases.max are open",
-			conf->max_leases);
+			"no public port is free (%u are kept for former owners), or all %u leases "
+			"of leases.max are open",
+			lease_held_count(c->p.leases), conf->max_leases);
 	default:
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, NULL, NULL,
 			"the lease is unsound: %s", strerror(-err));
@@ -200,6 +210,7 @@ int ctl_lease_open(struct ctl *c, const struct lease_request *asked, const struc
 		return refuse_grant(c, &req, rc, fault);
 	if (publish(c, lease, rc == 0, fault) != 0)
 		return -EINVAL;
+	ctl_leases_reach(c, req.peer_idx);
 	*out = lease;
 	*is_renewal = rc == 1;
 	ctl_tick_arm(c);
@@ -291,19 +302,32 @@ static bool is_idle(struct ctl *c, const struct lease *lease, uint64_t now_ns)
 	return now_ns > since_ns && now_ns - since_ns >= lease->idle_ns;
 }
 
+void ctl_leases_reach(struct ctl *c, uint32_t peer_idx)
+{
+	bool is_reachable = peer_is_reachable(c->p.peers, peer_idx);
+	unsigned n = lease_peer_reach_set(c->p.leases, peer_idx, is_reachable);
+	char peer[CTL_PEER_WORD_CHARS];
+
+	if (n > 0)
+		log_info("peer %s %s: %u leases %s", ctl_peer_word(c, peer_idx, peer),
+			is_reachable ? "answers again" : "does not answer", n,
+			is_reachable ? "resumed" : "suspended");
+}
+
 /* A slice of the table each time; the next one goes on from there. Leases that come or go in
  * between are seen in the next round at the latest. */
-void ctl_leases_close_idle(struct ctl *c, uint64_t now_ns)
+void ctl_leases_sweep(struct ctl *c, uint64_t now_ns)
 {
 	const struct lease *lease;
 	struct rpc_fault ignored;
 
-	for (unsigned n = 0; n < CTL_IDLE_SLICE; n++) {
-		lease = lease_next(c->p.leases, UINT32_MAX, &c->idle_cursor);
+	for (unsigned n = 0; n < CTL_SWEEP_SLICE; n++) {
+		lease = lease_next(c->p.leases, UINT32_MAX, &c->sweep_cursor);
 		if (lease == NULL) {
-			c->idle_cursor = 0;
+			c->sweep_cursor = 0;
 			return;
 		}
+		ctl_leases_reach(c, lease->peer_idx);
 		if (is_idle(c, lease, now_ns))
 			ctl_lease_close(c, lease->id, NULL, NULL, &ignored);
 	}

@@ -213,7 +213,7 @@ int ctl_peer_del(struct ctl *c, uint32_t peer_idx, unsigned *n_closed, struct rp
 	copy = *old; /* wiped */
 	*n_closed = close_leases(c, peer_idx);
 	/* Nobody inherits its ports or its egress address with its number. */
-	lease_peer_forget(c->p.leases, peer_idx);
+	lease_peer_forget(c->p.leases, peer_idx, c->p.now_ns());
 	err = peer_del(c->p.peers, peer_idx);
 	if (err != 0)
 		refuse(c, &copy, err, NULL, fault);

@@ -36,7 +36,7 @@
 #define CTL_READERS_MAX (CTL_CLIENTS_MAX * 3 / 4)
 /* A turn of ctl_tick. */
 #define CTL_EXPIRE_SLICE 1024u
-#define CTL_IDLE_SLICE	 8192u
+#define CTL_SWEEP_SLICE	 8192u
 
 /* Who is at the far end. */
 struct ctl_role {
@@ -114,7 +114,7 @@ struct ctl {
 	struct event *ev_tick;
 	uint64_t tick_at_ns;
 	uint64_t looked_ns;
-	uint64_t idle_cursor;
+	uint64_t sweep_cursor;
 
 	/* health.c */
 	struct ctl_look *looks; /* one per worker */
@@ -194,7 +194,10 @@ char *ctl_peer_word(const struct ctl *c, uint32_t peer_idx, char buf[static CTL_
 /* The open lease with this id; NULL with *fault. */
 const struct lease *ctl_lease_get(struct ctl *c, uint64_t id, struct rpc_fault *fault);
 void ctl_leases_expire(struct ctl *c, uint64_t now_ns);
-void ctl_leases_close_idle(struct ctl *c, uint64_t now_ns);
+/* The next slice of them: idle ones end, and each is as reachable as its peer. */
+void ctl_leases_sweep(struct ctl *c, uint64_t now_ns);
+/* What the handshake thread found out about the peer, told to its leases. */
+void ctl_leases_reach(struct ctl *c, uint32_t peer_idx);
 
 /* --- uapi_server.c, uapi_set.c */
 struct uapi_request;
@@ -226,9 +229,15 @@ json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx);
 /* The members of a lease, without the braces. counters NULL: look them up. */
 void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door_counters *counters,
 	struct rpc_text *t);
+/* A kept number, whole. */
+void ctl_held_write(struct ctl *c, const struct lease_held *held, struct rpc_text *t);
 json_t *ctl_seconds_build(uint64_t ns);
 /* Seconds since then; null when then is 0. */
 json_t *ctl_age_build(uint64_t now_ns, uint64_t then_ns);
+/* A parameter, seconds since 1970, to a moment of the monotonic clock; what has passed is 1.
+ * Absent: leaves *out_ns. */
+int ctl_moment_get(const struct ctl *c, const json_t *params, const char *name, uint64_t *out_ns,
+	struct rpc_fault *fault);
 json_t *ctl_address_build(const struct ip_addr *a);
 /* Seconds of a checked parameter to nanoseconds: -EINVAL with *fault over 100 years. absent: leaves
  * *out_ns. */

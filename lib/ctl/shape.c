@@ -37,6 +37,22 @@ int ctl_seconds_get(
 	return 0;
 }
 
+int ctl_moment_get(const struct ctl *c, const json_t *params, const char *name, uint64_t *out_ns,
+	struct rpc_fault *fault)
+{
+	uint64_t wall_ns = c->p.wall_ns(), at_ns = 0;
+	const json_t *value = json_object_get(params, name);
+
+	if (value == NULL)
+		return 0;
+	if (json_number_value(value) > (double)wall_ns / 1e9 + SECONDS_MAX)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, name, "up to 100 years ahead",
+			"%s is over 100 years ahead; accepted: seconds since 1970", name);
+	at_ns = (uint64_t)(json_number_value(value) * 1e9);
+	*out_ns = at_ns > wall_ns ? c->p.now_ns() + (at_ns - wall_ns) : 1;
+	return 0;
+}
+
 json_t *ctl_address_build(const struct ip_addr *a)
 {
 	char text[IP_TEXT_CHARS];
@@ -72,8 +88,9 @@ json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx)
 	/* Where it is heard; else where it is said to be. */
 	if (status.endpoint.port == 0)
 		status.endpoint = conf->endpoint;
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:i, s:i, s:i, s:b, s:o, s:o, s:o,"
-			 " s:{s:I, s:I, s:I, s:I}}",
+	return json_pack(
+		"{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:i, s:i, s:i, s:b, s:o, s:o, s:o, s:o,"
+		" s:{s:I, s:I, s:I, s:I}}",
 		"name", conf->name, "public_key", key_build(conf->public_key), "address4",
 		ctl_address_build(&conf->address4), "address6", ctl_address_build(&conf->address6),
 		"endpoint", endpoint_build(&status.endpoint), "forwarding", conf->forwarding,
@@ -83,7 +100,8 @@ json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx)
 		memcmp(conf->preshared_key, zero, sizeof(zero)) != 0, "home",
 		status.home == PEER_HOME_NONE ? json_null() : json_integer(status.home),
 		"last_handshake_age_s", ctl_age_build(now_ns, status.last_handshake_ns),
-		"last_received_age_s", ctl_age_build(now_ns, status.last_received_ns), "counters",
+		"last_received_age_s", ctl_age_build(now_ns, status.last_received_ns),
+		"unreachable_age_s", ctl_age_build(now_ns, status.unreachable_since_ns), "counters",
 		"rx_pkts", (json_int_t)status.rx_pkts, "rx_bytes", (json_int_t)status.rx_bytes,
 		"tx_pkts", (json_int_t)status.tx_pkts, "tx_bytes", (json_int_t)status.tx_bytes);
 }
@@ -102,6 +120,10 @@ static const char *state_word(enum lease_state state)
 		return "free";
 	case LEASE_ACTIVE:
 		return "active";
+	case LEASE_SUSPENDED:
+		return "suspended";
+	case LEASE_RESERVED:
+		return "reserved";
 	case LEASE_QUARANTINE:
 		return "quarantine";
 	}
@@ -123,6 +145,19 @@ static void write_address(struct rpc_text *t, const char *name, const struct ip_
 		rpc_write_null(t, name);
 	else
 		rpc_write_text(t, name, ip_addr_format(a, text));
+}
+
+/* A moment of the monotonic clock as seconds since 1970; null for TIME_NEVER. */
+static void write_moment(struct rpc_text *t, const char *name, const struct ctl *c, uint64_t at_ns)
+{
+	uint64_t now_ns = c->p.now_ns(), wall_ns = c->p.wall_ns();
+
+	if (at_ns == TIME_NEVER) {
+		rpc_write_null(t, name);
+		return;
+	}
+	wall_ns = at_ns > now_ns ? wall_ns + (at_ns - now_ns) : wall_ns - (now_ns - at_ns);
+	rpc_write_integer(t, name, (int64_t)((wall_ns + NS_IN_S / 2) / NS_IN_S));
 }
 
 static void write_age(struct rpc_text *t, const char *name, uint64_t now_ns, uint64_t then_ns)
@@ -161,6 +196,8 @@ void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door
 	char peer[CTL_PEER_WORD_CHARS];
 	struct door_counters now;
 
+	if (lease->state == LEASE_ACTIVE || lease->state == LEASE_SUSPENDED)
+		ctl_leases_reach(c, lease->peer_idx);
 	if (counters == NULL) {
 		doors_counters_get(c->p.doors, lease->id, &now);
 		counters = &now;
@@ -178,10 +215,30 @@ void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door
 	write_age(t, "age_s", now_ns, lease->opened_ns);
 	rpc_write_seconds(t, "ttl_s", lease->ttl_ns);
 	rpc_write_seconds(t, "expires_in_s", left_ns);
+	write_moment(t, "until", c, lease->until_ns);
 	rpc_write_seconds(t, "idle_s", lease->idle_ns);
 	write_sources(t, lease);
 	rpc_write_text(t, "label", lease->label);
 	rpc_write_text(t, "opened_by", opener_word(lease->opener));
 	write_age(t, "last_used_age_s", now_ns, counters->last_used_ns);
 	write_counters(t, counters);
+}
+
+void ctl_held_write(struct ctl *c, const struct lease_held *held, struct rpc_text *t)
+{
+	uint64_t now_ns = c->p.now_ns();
+	char peer[CTL_PEER_WORD_CHARS];
+
+	rpc_write_begin(t, NULL, '{');
+	rpc_write_text(t, "state", state_word(held->state));
+	if (held->peer_idx == UINT32_MAX)
+		rpc_write_null(t, "peer");
+	else
+		rpc_write_text(t, "peer", ctl_peer_word(c, held->peer_idx, peer));
+	write_address(t, "public_address", &held->public_addr);
+	rpc_write_integer(t, "public_port", held->public_port);
+	write_address(t, "to_address", &held->inner_addr);
+	rpc_write_integer(t, "to_port", held->inner_port);
+	rpc_write_seconds(t, "ends_in_s", held->until_ns > now_ns ? held->until_ns - now_ns : 0);
+	rpc_write_end(t, '}');
 }

@@ -87,7 +87,10 @@ static bool install(struct handshake *h, struct incoming *in, struct peer_order 
 	struct rte_mbuf *pkt, uint32_t home)
 {
 	const struct noise_keypair *kp = &h->keypair;
+	struct peer_shake *shake = peer_shake(h->params.peers, o->peer_idx);
 
+	/* It has just proved to be there. */
+	__atomic_store_n(&shake->unreachable_since_ns, 0, __ATOMIC_RELAXED);
 	o->pkt = pkt;
 	o->path = in->path;
 	o->created_ns = h->now_ns;

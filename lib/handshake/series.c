@@ -143,6 +143,8 @@ static void give_up(struct handshake *h, uint32_t peer_idx, uint32_t home)
 	struct peer_order *o;
 
 	count(h, STATS_HANDSHAKE_gave_up);
+	if (shake->unreachable_since_ns == 0)
+		__atomic_store_n(&shake->unreachable_since_ns, h->now_ns, __ATOMIC_RELAXED);
 	heap_remove(h, peer_idx);
 	noise_remote_reset(&shake->noise);
 	slot_release(h, shake);

@@ -1,9 +1,7 @@
 #include "lease/lease.h"
 
 #include "crypto/crypto.h"
-#include "lease/heap.h"
-#include "lease/links.h"
-#include "lease/number.h"
+#include "lease/impl.h"
 #include "lease/pool.h"
 
 #include <assert.h>
@@ -17,38 +15,6 @@
 /* Ports drawn for a symmetric number before all are called taken: a peer would need other numbers
  * that lead to half of all ports for one draw in two to fail. */
 #define SYMMETRIC_TRIES 32
-
-/* A peer that has numbers, live or in quarantine. */
-struct holder {
-	uint32_t peer_idx;
-	uint32_t n_numbers;
-	uint32_t n_live; /* of the numbers */
-	uint32_t n_leases;
-	uint32_t symmetric; /* its first number that leads to a port of the same name; 0: none */
-	struct ip_addr public_addr; /* of its live numbers; of the last ones when there is none */
-	struct lease_list leases;
-	struct lease_list quarantine; /* its numbers in quarantine, oldest first */
-};
-
-struct lease_table {
-	struct lease_conf conf;
-	uint64_t next_id;
-	uint32_t n_leases;
-
-	struct lease *leases;
-	uint32_t *number_of; /* by lease */
-	struct lease_slab slab;
-	struct lease_index by_id;
-	struct lease_heap deadlines;
-	struct lease_link *lease_links;
-
-	struct lease_numbers numbers;
-	struct lease_link *number_links;
-
-	struct holder *holders;
-	struct lease_slab holder_slab;
-	struct lease_index by_peer;
-};
 
 /* ---- memory ---- */
 
@@ -107,8 +73,7 @@ void lease_table_destroy(struct lease_table *t)
 
 /* ---- time ---- */
 
-/* now + duration; TIME_NEVER absorbs, and is what a sum too large becomes. */
-static uint64_t add_time(uint64_t now_ns, uint64_t duration_ns)
+uint64_t lease_time_add(uint64_t now_ns, uint64_t duration_ns)
 {
 	return duration_ns > TIME_NEVER - now_ns ? TIME_NEVER : now_ns + duration_ns;
 }
@@ -118,13 +83,15 @@ static void set_ttl(struct lease_table *t, uint32_t i, uint64_t ttl_ns, uint64_t
 	struct lease *l = &t->leases[i];
 
 	l->ttl_ns = ttl_ns < t->conf.max_ttl_ns ? ttl_ns : t->conf.max_ttl_ns;
-	l->expires_ns = add_time(now_ns, l->ttl_ns);
+	l->expires_ns = lease_time_add(now_ns, l->ttl_ns);
+	if (l->expires_ns > l->until_ns)
+		l->expires_ns = l->until_ns;
 	lease_heap_set(&t->deadlines, i, l->expires_ns);
 }
 
 /* ---- holders ---- */
 
-static uint32_t find_holder(const struct lease_table *t, uint32_t peer_idx)
+uint32_t lease_holder_find(const struct lease_table *t, uint32_t peer_idx)
 {
 	uint64_t hash = lease_hash(&t->numbers, &peer_idx, sizeof(peer_idx));
 	uint32_t i;
@@ -155,16 +122,21 @@ static void del_holder_if_idle(struct lease_table *t, uint32_t i)
 	lease_slab_put(&t->holder_slab, i);
 }
 
-/* ---- quarantine ---- */
+/* ---- numbers that are kept ---- */
 
-/* Its last lease has ended: the number waits. */
+/* Its last lease has ended: the number waits for its owner, then for the world to forget it. */
 static void retire_number(struct lease_table *t, uint32_t i, uint64_t now_ns)
 {
 	struct holder *h = &t->holders[t->numbers.numbers[i].holder];
 
 	h->n_live--;
-	lease_list_append(&h->quarantine, t->number_links, i);
-	lease_number_retire(&t->numbers, i, add_time(now_ns, t->conf.quarantine_ns));
+	lease_list_append(&h->kept, t->number_links, i);
+	if (t->conf.reserve_ns > 0)
+		lease_number_keep(
+			&t->numbers, i, LEASE_RESERVED, lease_time_add(now_ns, t->conf.reserve_ns));
+	else
+		lease_number_keep(&t->numbers, i, LEASE_QUARANTINE,
+			lease_time_add(now_ns, t->conf.quarantine_ns));
 }
 
 /* Where a number with this public port will lead. */
@@ -195,55 +167,66 @@ static void reclaim_number(struct lease_table *t, uint32_t i, const struct lease
 	const struct lease_number *n = &t->numbers.numbers[i];
 	struct holder *h = &t->holders[n->holder];
 
-	lease_list_del(&h->quarantine, t->number_links, i);
+	lease_list_del(&h->kept, t->number_links, i);
 	lease_number_reclaim(&t->numbers, i, &req->inner_addr, inner_port_of(req, n->public_port));
 	if (n->public_port != n->inner_port)
 		forget_symmetric(h, i);
 	note_symmetric(t, i);
 }
 
-/* Take a number in quarantine from its holder. */
+/* Take a kept number from its holder. */
 static void orphan_number(struct lease_table *t, uint32_t i)
 {
 	uint32_t holder = t->numbers.numbers[i].holder;
 
-	lease_list_del(&t->holders[holder].quarantine, t->number_links, i);
+	lease_list_del(&t->holders[holder].kept, t->number_links, i);
 	forget_symmetric(&t->holders[holder], i);
 	t->holders[holder].n_numbers--;
 	del_holder_if_idle(t, holder);
 }
 
-static void free_due_numbers(struct lease_table *t, uint64_t now_ns)
+/* Each change of state happens, in effect, at its own time, whenever we come to it: so quarantines
+ * end in the order in which they begin. */
+static void move_due_numbers(struct lease_table *t, uint64_t now_ns)
 {
+	const struct lease_number *n = t->numbers.numbers;
 	uint32_t i;
 
-	while ((i = t->numbers.quarantine.head) != 0 && t->numbers.numbers[i].free_ns <= now_ns) {
-		if (t->numbers.numbers[i].holder != 0)
+	while ((i = t->numbers.reserved.head) != 0 && n[i].until_ns <= now_ns)
+		lease_number_keep(&t->numbers, i, LEASE_QUARANTINE,
+			lease_time_add(n[i].until_ns, t->conf.quarantine_ns));
+	while ((i = t->numbers.quarantine.head) != 0 && n[i].until_ns <= now_ns) {
+		if (n[i].holder != 0)
 			orphan_number(t, i);
 		lease_number_del(&t->numbers, i);
 	}
 }
 
-int lease_peer_forget(struct lease_table *t, uint32_t peer_idx)
+int lease_peer_forget(struct lease_table *t, uint32_t peer_idx, uint64_t now_ns)
 {
-	uint32_t holder = find_holder(t, peer_idx), i, n;
+	uint32_t holder, i;
 
+	move_due_numbers(t, now_ns);
+	holder = lease_holder_find(t, peer_idx);
 	if (holder == 0)
 		return 0;
 	if (t->holders[holder].n_leases > 0)
 		return -EBUSY;
-	for (n = t->holders[holder].n_numbers; n > 0; n--) {
-		i = t->holders[holder].quarantine.head;
+	for (uint32_t n = t->holders[holder].n_numbers; n > 0; n--) {
+		i = t->holders[holder].kept.head;
 		orphan_number(t, i);
 		lease_number_disown(&t->numbers, i);
+		if (t->numbers.numbers[i].state == LEASE_RESERVED)
+			lease_number_keep(&t->numbers, i, LEASE_QUARANTINE,
+				lease_time_add(now_ns, t->conf.quarantine_ns));
 	}
 	return 0;
 }
 
 /* ---- choosing a number ---- */
 
-/* *out: the number that the holder has in quarantine and that the request asks for, or had for the
- * same inner endpoint; 0: none, and a free one is to be taken. 0; -EADDRINUSE. */
+/* *out: the number that is kept for the holder and that the request asks for, or was for the same
+ * inner endpoint; 0: none, and a free one is to be taken. 0; -EADDRINUSE. */
 static int find_own(const struct lease_table *t, const struct lease_request *req, uint32_t holder,
 	const struct ip_addr *addr, uint32_t *out)
 {
@@ -267,9 +250,8 @@ static int find_own(const struct lease_table *t, const struct lease_request *req
 	return 0;
 }
 
-/* Hold a free number; *holder is made when the peer is none yet. */
-static uint32_t add_number(struct lease_table *t, const struct lease_request *req, uint32_t *holder,
-	const struct ip_addr *addr, uint16_t port)
+uint32_t lease_holder_number_add(struct lease_table *t, const struct lease_request *req,
+	uint32_t *holder, const struct ip_addr *addr, uint16_t port)
 {
 	uint32_t i;
 
@@ -304,12 +286,11 @@ static uint16_t choose_port(struct lease_table *t, const struct lease_request *r
 	return 0;
 }
 
-/* The longest-waiting number of this address that the holder has in quarantine and that will do; 0.
- */
+/* The longest-waiting number of this address that is kept for the holder and that will do; 0. */
 static uint32_t find_waiting(const struct lease_table *t, const struct lease_request *req,
 	uint32_t holder, const struct ip_addr *addr)
 {
-	uint32_t i = holder != 0 ? t->holders[holder].quarantine.head : 0;
+	uint32_t i = holder != 0 ? t->holders[holder].kept.head : 0;
 
 	while (i != 0 && (!ip_equal(&t->numbers.numbers[i].public_addr, addr) ||
 				 is_led_to(t, req, holder, t->numbers.numbers[i].public_port)))
@@ -317,7 +298,7 @@ static uint32_t find_waiting(const struct lease_table *t, const struct lease_req
 	return i;
 }
 
-/* A number of this address for the request, out of quarantine or free. */
+/* A number of this address for the request, a kept or a free one. */
 static int take_number_at(struct lease_table *t, const struct lease_request *req, uint32_t holder,
 	const struct ip_addr *addr, uint32_t *out)
 {
@@ -333,8 +314,8 @@ static int take_number_at(struct lease_table *t, const struct lease_request *req
 	if (i != 0 && is_led_to(t, req, holder, t->numbers.numbers[i].public_port))
 		i = 0;
 	if (i == 0) {
-		/* A peer that opens and closes at will must not fill the quarantine: past twice its
-		 * quota, or when nothing is free, it gets its own numbers again. */
+		/* A peer that opens and closes at will must not fill the pool with kept numbers:
+		 * past twice its quota, or when nothing is free, it gets its own again. */
 		if (holder != 0 && t->holders[holder].n_numbers >= 2ull * req->peer_max_leases)
 			r = -EDQUOT;
 		else if (lease_slab_is_full(&t->numbers.slab))
@@ -350,7 +331,7 @@ static int take_number_at(struct lease_table *t, const struct lease_request *req
 	if (i != 0)
 		reclaim_number(t, i, req);
 	else
-		i = add_number(t, req, &holder, addr, port);
+		i = lease_holder_number_add(t, req, &holder, addr, port);
 	t->holders[holder].n_live++;
 	t->holders[holder].public_addr = *addr;
 	*out = i;
@@ -382,17 +363,24 @@ static int take_number_anywhere(
 	return r;
 }
 
-static int take_number(
+int lease_port_check(const struct lease_table *t, uint16_t port)
+{
+	if (port < t->conf.port_first || port > t->conf.port_last)
+		return -ERANGE;
+	return lease_number_is_allowed(&t->numbers, port) ? 0 : -EACCES;
+}
+
+static int take_asked_number(
 	struct lease_table *t, const struct lease_request *req, uint32_t holder, uint32_t *out)
 {
 	const struct lease_conf *conf = &t->conf;
 	bool is_asked = !ip_is_none(&req->public_addr);
 	bool is_paired = holder != 0 && t->holders[holder].n_live > 0;
 	struct ip_addr addr;
+	int r = req->public_port != 0 ? lease_port_check(t, req->public_port) : 0;
 
-	if (req->public_port != 0 &&
-		(req->public_port < conf->port_first || req->public_port > conf->port_last))
-		return -ERANGE;
+	if (r < 0)
+		return r;
 	if (is_asked && !lease_pool_contains(conf, &req->public_addr))
 		return -EADDRNOTAVAIL;
 	if (!is_asked && !is_paired)
@@ -406,10 +394,27 @@ static int take_number(
 	return take_number_at(t, req, holder, &addr, out);
 }
 
+/* A suggestion is followed whole, or in its address, or not at all. */
+static int take_number(
+	struct lease_table *t, const struct lease_request *req, uint32_t holder, uint32_t *out)
+{
+	struct lease_request less = *req;
+	int r = take_asked_number(t, req, holder, out);
+
+	if (r < 0 && req->is_suggestion && less.public_port != 0) {
+		less.public_port = 0;
+		r = take_asked_number(t, &less, holder, out);
+	}
+	if (r < 0 && req->is_suggestion && !ip_is_none(&less.public_addr)) {
+		less.public_addr = (struct ip_addr){0};
+		r = take_asked_number(t, &less, holder, out);
+	}
+	return r;
+}
+
 /* ---- leases ---- */
 
-/* The live lease of the number for one of these protocols; 0. */
-static uint32_t lease_of_number(const struct lease_number *n, uint8_t protos)
+uint32_t lease_of_number(const struct lease_number *n, uint8_t protos)
 {
 	if ((protos & LEASE_PROTO_TCP) && n->lease[0] != 0)
 		return n->lease[0];
@@ -422,7 +427,7 @@ static uint64_t hash_id(uint64_t id)
 		    */
 }
 
-static uint32_t find_id(const struct lease_table *t, uint64_t id)
+uint32_t lease_id_find(const struct lease_table *t, uint64_t id)
 {
 	uint32_t i;
 
@@ -432,18 +437,44 @@ static uint32_t find_id(const struct lease_table *t, uint64_t id)
 	return i;
 }
 
-/* A lease on a number that the peer holds and whose wanted protocols are free. */
-static uint32_t add_lease(
-	struct lease_table *t, uint32_t number, const struct lease_request *req, uint64_t now_ns)
+/* Where no renewal leads beyond. What has no end has no maximum age. */
+static uint64_t last_moment(
+	const struct lease_table *t, const struct lease_request *req, uint64_t now_ns)
+{
+	uint64_t until_ns = req->until_ns != 0 ? req->until_ns : TIME_NEVER, age_ns;
+
+	if (t->conf.max_age_ns == 0 || req->ttl_ns == TIME_NEVER)
+		return until_ns;
+	age_ns = lease_time_add(now_ns, t->conf.max_age_ns);
+	return age_ns < until_ns ? age_ns : until_ns;
+}
+
+uint32_t lease_add(struct lease_table *t, uint32_t number, const struct lease *from)
 {
 	struct lease_number *n = &t->numbers.numbers[number];
 	uint32_t i = lease_slab_get(&t->slab);
 	struct holder *h = &t->holders[n->holder];
-	struct lease *l = &t->leases[i];
 
-	*l = (struct lease){
+	t->leases[i] = *from;
+	t->leases[i].state = h->is_unreachable ? LEASE_SUSPENDED : LEASE_ACTIVE;
+	if (from->protos & LEASE_PROTO_TCP)
+		n->lease[0] = i;
+	if (from->protos & LEASE_PROTO_UDP)
+		n->lease[1] = i;
+	t->number_of[i] = number;
+	lease_index_add(&t->by_id, hash_id(from->id), i);
+	lease_list_append(&h->leases, t->lease_links, i);
+	h->n_leases++;
+	t->n_leases++;
+	return i;
+}
+
+static uint32_t add_granted(
+	struct lease_table *t, uint32_t number, const struct lease_request *req, uint64_t now_ns)
+{
+	const struct lease_number *n = &t->numbers.numbers[number];
+	struct lease l = {
 		.id = t->next_id++,
-		.state = LEASE_ACTIVE,
 		.peer_idx = req->peer_idx,
 		.protos = req->protos,
 		.public_addr = n->public_addr,
@@ -451,23 +482,17 @@ static uint32_t add_lease(
 		.inner_addr = n->inner_addr,
 		.inner_port = n->inner_port,
 		.opened_ns = now_ns,
+		.until_ns = last_moment(t, req, now_ns),
 		.idle_ns = req->idle_ns,
 		.n_sources = req->n_sources,
 		.opener = req->opener,
 	};
-	memcpy(l->sources, req->sources, req->n_sources * sizeof(l->sources[0]));
-	memcpy(l->nonce, req->nonce, sizeof(l->nonce));
-	memcpy(l->label, req->label, sizeof(l->label) - 1);
+	uint32_t i;
 
-	if (req->protos & LEASE_PROTO_TCP)
-		n->lease[0] = i;
-	if (req->protos & LEASE_PROTO_UDP)
-		n->lease[1] = i;
-	t->number_of[i] = number;
-	lease_index_add(&t->by_id, hash_id(l->id), i);
-	lease_list_append(&h->leases, t->lease_links, i);
-	h->n_leases++;
-	t->n_leases++;
+	memcpy(l.sources, req->sources, req->n_sources * sizeof(l.sources[0]));
+	memcpy(l.nonce, req->nonce, sizeof(l.nonce));
+	memcpy(l.label, req->label, sizeof(l.label) - 1);
+	i = lease_add(t, number, &l);
 	set_ttl(t, i, req->ttl_ns != 0 ? req->ttl_ns : t->conf.default_ttl_ns, now_ns);
 	return i;
 }
@@ -490,28 +515,28 @@ static void end_lease(struct lease_table *t, uint32_t i, uint64_t now_ns, struct
 		retire_number(t, t->number_of[i], now_ns);
 
 	*out = *l;
-	out->state = LEASE_QUARANTINE;
-	out->expires_ns = add_time(now_ns, t->conf.quarantine_ns);
+	out->state = t->conf.reserve_ns > 0 ? LEASE_RESERVED : LEASE_QUARANTINE;
+	out->expires_ns =
+		lease_time_add(lease_time_add(now_ns, t->conf.reserve_ns), t->conf.quarantine_ns);
 	memset(l, 0, sizeof(*l));
 	lease_slab_put(&t->slab, i);
 }
 
-static bool is_sound(const struct lease_request *req)
+bool lease_request_is_sound(const struct lease_request *req)
 {
 	return (req->protos & LEASE_PROTO_BOTH) != 0 && (req->protos & ~LEASE_PROTO_BOTH) == 0 &&
 	       req->peer_idx != UINT32_MAX && (req->inner_port != 0 || req->is_symmetric) &&
 	       !ip_is_none(&req->inner_addr) && req->n_sources <= LEASE_SOURCES_MAX;
 }
 
-/* The holder's live number for the inner endpoint; 0. */
-static uint32_t find_live_number(const struct lease_table *t, uint32_t holder,
+uint32_t lease_live_number(const struct lease_table *t, uint32_t holder,
 	const struct ip_addr *inner_addr, uint16_t inner_port)
 {
 	return holder == 0 ? 0
 			   : lease_number_find_live(&t->numbers, holder, inner_addr, inner_port);
 }
 
-static uint32_t find_live_symmetric(
+uint32_t lease_live_symmetric(
 	const struct lease_table *t, uint32_t holder, const struct ip_addr *inner_addr)
 {
 	uint32_t i = holder != 0 ? t->holders[holder].symmetric : 0;
@@ -526,12 +551,15 @@ int lease_grant(struct lease_table *t, const struct lease_request *req, uint64_t
 	uint32_t holder, number, i;
 	int r;
 
-	if (!is_sound(req))
+	if (!lease_request_is_sound(req))
 		return -EINVAL;
-	free_due_numbers(t, now_ns);
-	holder = find_holder(t, req->peer_idx);
-	number = req->is_symmetric ? find_live_symmetric(t, holder, &req->inner_addr)
-				   : find_live_number(t, holder, &req->inner_addr, req->inner_port);
+	if (req->until_ns != 0 && req->until_ns <= now_ns)
+		return -ETIME;
+	move_due_numbers(t, now_ns);
+	holder = lease_holder_find(t, req->peer_idx);
+	number = req->is_symmetric
+			 ? lease_live_symmetric(t, holder, &req->inner_addr)
+			 : lease_live_number(t, holder, &req->inner_addr, req->inner_port);
 
 	/* The caller's own: renewed whole, or joined by the other protocol. */
 	if (number != 0) {
@@ -554,14 +582,14 @@ int lease_grant(struct lease_table *t, const struct lease_request *req, uint64_t
 		if (r < 0)
 			return r;
 	}
-	*out = &t->leases[add_lease(t, number, req, now_ns)];
+	*out = &t->leases[add_granted(t, number, req, now_ns)];
 	return 0;
 }
 
 int lease_renew(struct lease_table *t, uint64_t id, uint64_t ttl_ns, uint64_t now_ns,
 	const struct lease **out)
 {
-	uint32_t i = find_id(t, id);
+	uint32_t i = lease_id_find(t, id);
 
 	if (i == 0)
 		return -ENOENT;
@@ -573,7 +601,7 @@ int lease_renew(struct lease_table *t, uint64_t id, uint64_t ttl_ns, uint64_t no
 int lease_amend(struct lease_table *t, uint64_t id, const struct ip_prefix *sources,
 	uint8_t n_sources, const uint8_t nonce[static LEASE_NONCE_BYTES])
 {
-	uint32_t i = find_id(t, id);
+	uint32_t i = lease_id_find(t, id);
 	struct lease *l = &t->leases[i];
 
 	if (i == 0)
@@ -586,12 +614,15 @@ int lease_amend(struct lease_table *t, uint64_t id, const struct ip_prefix *sour
 	return 0;
 }
 
+/* ---- ends ---- */
+
 int lease_close(struct lease_table *t, uint64_t id, uint64_t now_ns, struct lease *out)
 {
-	uint32_t i = find_id(t, id);
+	uint32_t i = lease_id_find(t, id);
 
 	if (i == 0)
 		return -ENOENT;
+	move_due_numbers(t, now_ns);
 	end_lease(t, i, now_ns, out);
 	return 0;
 }
@@ -600,92 +631,39 @@ bool lease_expire_next(struct lease_table *t, uint64_t now_ns, struct lease *out
 {
 	uint32_t i = lease_heap_first(&t->deadlines);
 
-	free_due_numbers(t, now_ns);
+	move_due_numbers(t, now_ns);
 	if (i == 0 || t->leases[i].expires_ns > now_ns)
 		return false;
 	end_lease(t, i, now_ns, out);
 	return true;
 }
 
+static uint64_t first_number_ns(const struct lease_table *t, const struct lease_list *list)
+{
+	return list->head != 0 ? t->numbers.numbers[list->head].until_ns : TIME_NEVER;
+}
+
 uint64_t lease_next_deadline_ns(const struct lease_table *t)
 {
-	uint32_t i = lease_heap_first(&t->deadlines), number = t->numbers.quarantine.head;
-	uint64_t lease_ns = i != 0 ? t->leases[i].expires_ns : TIME_NEVER;
-	uint64_t number_ns = number != 0 ? t->numbers.numbers[number].free_ns : TIME_NEVER;
+	uint32_t i = lease_heap_first(&t->deadlines);
+	uint64_t first_ns = i != 0 ? t->leases[i].expires_ns : TIME_NEVER;
+	uint64_t reserved_ns = first_number_ns(t, &t->numbers.reserved);
+	uint64_t quarantine_ns = first_number_ns(t, &t->numbers.quarantine);
 
-	return lease_ns < number_ns ? lease_ns : number_ns;
+	if (reserved_ns < first_ns)
+		first_ns = reserved_ns;
+	return quarantine_ns < first_ns ? quarantine_ns : first_ns;
 }
 
-/* ---- looking ---- */
-
-const struct lease *lease_get(const struct lease_table *t, uint64_t id)
+unsigned lease_peer_reach_set(struct lease_table *t, uint32_t peer_idx, bool is_reachable)
 {
-	uint32_t i = find_id(t, id);
+	uint32_t holder = lease_holder_find(t, peer_idx), i;
+	unsigned n = 0;
 
-	return i != 0 ? &t->leases[i] : NULL;
-}
-
-const struct lease *lease_find_public(
-	const struct lease_table *t, const struct ip_addr *addr, uint8_t protos, uint16_t port)
-{
-	uint32_t i = lease_number_find(&t->numbers, addr, port);
-
-	if (i != 0)
-		i = lease_of_number(&t->numbers.numbers[i], protos);
-	return i != 0 ? &t->leases[i] : NULL;
-}
-
-static const struct lease *lease_at(const struct lease_table *t, uint32_t number, uint8_t protos)
-{
-	uint32_t i = number != 0 ? lease_of_number(&t->numbers.numbers[number], protos) : 0;
-
-	return i != 0 ? &t->leases[i] : NULL;
-}
-
-const struct lease *lease_find_inner(const struct lease_table *t, uint32_t peer_idx,
-	const struct ip_addr *inner_addr, uint8_t protos, uint16_t inner_port)
-{
-	uint32_t number = find_live_number(t, find_holder(t, peer_idx), inner_addr, inner_port);
-
-	return lease_at(t, number, protos);
-}
-
-const struct lease *lease_find_symmetric(const struct lease_table *t, uint32_t peer_idx,
-	const struct ip_addr *inner_addr, uint8_t protos)
-{
-	return lease_at(t, find_live_symmetric(t, find_holder(t, peer_idx), inner_addr), protos);
-}
-
-/* The cursor is the entry to look at next, plus 1 so that the start is not the end. */
-const struct lease *lease_next(const struct lease_table *t, uint32_t peer_idx, uint64_t *cursor)
-{
-	uint32_t holder, i;
-
-	if (peer_idx == UINT32_MAX) {
-		for (i = *cursor != 0 ? (uint32_t)(*cursor - 1) : 1; i <= t->slab.n_touched; i++)
-			if (t->leases[i].state == LEASE_ACTIVE) {
-				*cursor = i + 2ull;
-				return &t->leases[i];
-			}
-		*cursor = i + 1ull;
-		return NULL;
-	}
-	if (*cursor == 0) {
-		holder = find_holder(t, peer_idx);
-		i = holder != 0 ? t->holders[holder].leases.head : 0;
-	} else {
-		i = (uint32_t)(*cursor - 1);
-	}
-	*cursor = (i != 0 ? t->lease_links[i].next : 0) + 1ull;
-	return i != 0 ? &t->leases[i] : NULL;
-}
-
-uint32_t lease_count(const struct lease_table *t, uint32_t peer_idx)
-{
-	uint32_t holder;
-
-	if (peer_idx == UINT32_MAX)
-		return t->n_leases;
-	holder = find_holder(t, peer_idx);
-	return holder != 0 ? t->holders[holder].n_leases : 0;
+	if (holder == 0 || t->holders[holder].is_unreachable == !is_reachable)
+		return 0;
+	t->holders[holder].is_unreachable = !is_reachable;
+	for (i = t->holders[holder].leases.head; i != 0; i = t->lease_links[i].next, n++)
+		t->leases[i].state = is_reachable ? LEASE_ACTIVE : LEASE_SUSPENDED;
+	return n;
 }

@@ -24,13 +24,18 @@
 #define LEASE_LABEL_CHARS 64 /* with its NUL */
 #define LEASE_SOURCES_MAX 8  /* source prefixes per lease */
 #define LEASE_POOL_MAX	  64 /* public prefixes */
+#define LEASE_DENY_MAX	  64 /* ranges of ports that no lease may have */
 #define LEASE_TABLE_MAX	  (1u << 28)
 #define LEASE_NONCE_BYTES 12
 
+/* FREE -> ACTIVE <-> SUSPENDED -> RESERVED -> QUARANTINE -> FREE; only its owner comes back from
+ * RESERVED and QUARANTINE to ACTIVE. */
 enum lease_state {
 	LEASE_FREE = 0,
 	LEASE_ACTIVE,
-	LEASE_QUARANTINE, /* ended: only in the copies that close and expire_next give */
+	LEASE_SUSPENDED,  /* as open as an active one, but its peer does not answer */
+	LEASE_RESERVED,	  /* ended; its number is kept for its owner */
+	LEASE_QUARANTINE, /* ended; its number is kept from all but its owner, and soon nobody's */
 };
 
 /* By which interface it came to be. */
@@ -51,7 +56,8 @@ struct lease {
 	struct ip_addr inner_addr;
 	uint16_t inner_port;
 	uint64_t opened_ns;
-	uint64_t expires_ns; /* TIME_NEVER: no end; in QUARANTINE: when others may have the port */
+	uint64_t expires_ns; /* TIME_NEVER: no end; once ended: when others may have the port */
+	uint64_t until_ns;   /* no renewal goes beyond; TIME_NEVER: none is kept from it */
 	uint64_t ttl_ns;     /* as granted; a renewal without a TTL grants it again */
 	uint64_t idle_ns;    /* close when unused for this long; 0: no idle limit */
 	struct ip_prefix sources[LEASE_SOURCES_MAX];
@@ -61,35 +67,54 @@ struct lease {
 	uint8_t nonce[LEASE_NONCE_BYTES]; /* of the last PCP request for it; zero: none */
 };
 
+struct lease_ports {
+	uint16_t first, last; /* inclusive */
+};
+
 /* Where public ports come from. */
 struct lease_conf {
 	struct ip_prefix pool[LEASE_POOL_MAX];
 	unsigned n_pool;
 	uint16_t port_first, port_last; /* inclusive */
-	uint32_t max_leases;		/* live ones; as many numbers again may be in quarantine */
+	struct lease_ports deny[LEASE_DENY_MAX];
+	unsigned n_deny;     /* they leave at least one port */
+	uint32_t max_leases; /* live ones; as many numbers again may be kept after an end */
 	uint64_t default_ttl_ns, max_ttl_ns;
+	uint64_t max_age_ns; /* from opening, whatever renews; 0: no limit */
+	uint64_t reserve_ns; /* 0: straight to quarantine */
 	uint64_t quarantine_ns;
 	/* Random bytes: crypto_random in the gateway, a seeded generator in tests. */
 	void (*random)(void *out, size_t len);
 };
 
-/* Zero means "not asked for" in public_addr, public_port and ttl_ns. */
+/* Zero means "not asked for" in public_addr, public_port, ttl_ns and until_ns. */
 struct lease_request {
 	uint32_t peer_idx;
 	uint32_t peer_max_leases; /* quota */
 	uint8_t protos;
 	struct ip_addr public_addr;
 	uint16_t public_port;
+	bool is_suggestion; /* another address and port will do where these can not be had */
 	struct ip_addr inner_addr;
 	uint16_t inner_port;
 	bool is_symmetric; /* inner_port is ignored: it is to be the public port, whichever */
-	uint64_t ttl_ns;
+	uint64_t ttl_ns;   /* TIME_NEVER: no maximum age either */
+	uint64_t until_ns;
 	uint64_t idle_ns;
 	struct ip_prefix sources[LEASE_SOURCES_MAX];
 	uint8_t n_sources;
 	char label[LEASE_LABEL_CHARS];
 	enum lease_opener opener;
 	uint8_t nonce[LEASE_NONCE_BYTES];
+};
+
+/* A number that outlives its leases. */
+struct lease_held {
+	enum lease_state state; /* RESERVED or QUARANTINE */
+	uint32_t peer_idx;	/* who may have it back; UINT32_MAX: nobody */
+	struct ip_addr public_addr, inner_addr;
+	uint16_t public_port, inner_port;
+	uint64_t until_ns; /* end of this state */
 };
 
 struct lease_table;
@@ -100,30 +125,32 @@ void lease_table_destroy(struct lease_table *t);
 
 /* Grant a new lease, or renew the caller's own: a request for the same (peer, inner address, inner
  * port) and protocols, or for one of both, renews that lease, keeping its port, whatever is
- * suggested. A renewal changes the lifetime only: sources, label and idle limit stay as opened.
+ * suggested. A renewal changes the lifetime only: sources, label, idle limit and until_ns stay as
+ * opened.
  * Asking for the companion protocol of an own lease gives a lease on the same number.
  *
  * A symmetric request is for an inner endpoint that the number decides: it renews or joins the
- * peer's symmetric number (lease_find_symmetric), takes it back from quarantine, or else gets one
+ * peer's symmetric number (lease_find_symmetric), takes it back while it is kept, or else gets one
  * whose port is no other number's inner port.
  *
  * The public address is the one the peer's other leases have; for a first lease the requested one,
  * else the one it had, else a random address of the pool, of the inner address's family. The port
- * is the requested one; else the one that the peer had for this inner endpoint, if still in
- * quarantine; else a random free one out of the range. A peer that holds twice its quota, numbers
- * in quarantine included, gets the longest-waiting of its own instead of a free one.
+ * is the requested one; else the one that the peer had for this inner endpoint, if still kept for
+ * it; else a random free one out of the range. A peer that holds twice its quota, numbers that are
+ * kept included, gets the longest-waiting of its own instead of a free one.
  *
  * now_ns   never less than in an earlier call, here and below.
  * *out     on success the live lease, owned by the table, valid until it ends.
  * Returns 0 new; 1 renewed;
  *   -EINVAL no inner address or port, no protocol, too many sources, peer_idx UINT32_MAX;
  *   -EEXIST both protocols wanted, and one has a lease of its own for this inner endpoint;
- *   -ERANGE public port outside the lease range; -EADDRNOTAVAIL public address not in the pool, or
- *   none of the inner address's family; -EADDRINUSE port held by another peer, in quarantine from
- *   another peer, or by the caller for another inner endpoint; -EXDEV the peer's leases have
- * another public address; -EDQUOT per-peer limit (or twice that, quarantine included, when a port
- * is asked for); -ENOSPC table full or no free port. The ttl is clamped to max_ttl. Cost O(1)
- * expected, O(log n) for the deadline, never blocks. */
+ *   -ERANGE public port outside the lease range; -EACCES public port denied; -EADDRNOTAVAIL public
+ *   address not in the pool, or none of the inner address's family; -EADDRINUSE port held by
+ * another peer, kept for or from another, or by the caller for another inner endpoint; -EXDEV the
+ * peer's leases have another public address; -EDQUOT per-peer limit (or twice that, kept numbers
+ * included, when a port is asked for); -ENOSPC table full or no free port; -ETIME until_ns has
+ * come. The ttl is clamped to max_ttl, the end to until_ns and the maximum age. Cost O(1) expected,
+ * O(log n) for the deadline, never blocks. */
 int lease_grant(struct lease_table *t, const struct lease_request *req, uint64_t now_ns,
 	const struct lease **out);
 
@@ -137,20 +164,39 @@ int lease_renew(struct lease_table *t, uint64_t id, uint64_t ttl_ns, uint64_t no
 int lease_amend(struct lease_table *t, uint64_t id, const struct ip_prefix *sources,
 	uint8_t n_sources, const uint8_t nonce[static LEASE_NONCE_BYTES]);
 
-/* End it: ACTIVE -> QUARANTINE. During the quarantine only the same peer gets the port again; it
- * counts from the end of the last lease on that port. *out: what ended. 0; -ENOENT. */
+/* --- after a restart, before anything is granted: what was there ---------------------------------
+ */
+
+/* A live lease as it was; its state is ACTIVE, and no later lease gets its id. No quota is looked
+ * at. Returns 0, or what is in the way, and nothing changed:
+ *   -EINVAL unsound, or no id; -EEXIST its id, or its protocols at its inner endpoint, are taken;
+ *   -ERANGE, -EACCES, -EADDRNOTAVAIL, -EADDRINUSE, -EXDEV, -ENOSPC as lease_grant. O(1) expected.
+ */
+int lease_restore(struct lease_table *t, const struct lease *l);
+/* A number that was kept; after all leases, and in the order of lease_held_next. It is kept for as
+ * long as lease_conf says now at most. 0, or as lease_restore. */
+int lease_held_restore(struct lease_table *t, const struct lease_held *held, uint64_t now_ns);
+/* Ids up to this one are taken for good. */
+void lease_ids_skip(struct lease_table *t, uint64_t last_id);
+
+/* End it. Until the number is FREE only the same peer gets it again; RESERVED counts from the end
+ * of the last lease on it, QUARANTINE from the end of RESERVED. *out: what ended. 0; -ENOENT. */
 int lease_close(struct lease_table *t, uint64_t id, uint64_t now_ns, struct lease *out);
 
-/* The next ACTIVE lease whose time has come ends (copied to *out, true), or false: none is due.
- * QUARANTINE entries that are due become FREE on the way. Call until false. O(log n) each. */
+/* The next live lease whose time has come ends (copied to *out, true), or false: none is due.
+ * Numbers that are due go from RESERVED to QUARANTINE, and from there to FREE, on the way. Call
+ * until false. O(log n) each. */
 bool lease_expire_next(struct lease_table *t, uint64_t now_ns, struct lease *out);
 /* When lease_expire_next has something to do; TIME_NEVER when the table is empty. */
 uint64_t lease_next_deadline_ns(const struct lease_table *t);
 
-/* From now on peer_idx may name another peer: its numbers in quarantine are nobody's until they are
- * FREE. Call it when a peer is deleted, once its leases are closed. 0; -EBUSY it has live leases.
- */
-int lease_peer_forget(struct lease_table *t, uint32_t peer_idx);
+/* From now on peer_idx may name another peer: what was kept for it is in QUARANTINE, and nobody's.
+ * Call it when a peer is deleted, once its leases are closed. 0; -EBUSY it has live leases. */
+int lease_peer_forget(struct lease_table *t, uint32_t peer_idx, uint64_t now_ns);
+
+/* Whether the peer answers: its leases are ACTIVE, else SUSPENDED, those it opens later included.
+ * Returns how many changed. O(its leases) when something changes. */
+unsigned lease_peer_reach_set(struct lease_table *t, uint32_t peer_idx, bool is_reachable);
 
 /* A live lease; NULL. */
 const struct lease *lease_get(const struct lease_table *t, uint64_t id);
@@ -171,5 +217,11 @@ const struct lease *lease_find_symmetric(const struct lease_table *t, uint32_t p
  * except that the lease just returned may be closed. */
 const struct lease *lease_next(const struct lease_table *t, uint32_t peer_idx, uint64_t *cursor);
 uint32_t lease_count(const struct lease_table *t, uint32_t peer_idx);
+
+/* Walk the numbers that are kept, as lease_next does: those in QUARANTINE first, each kind in the
+ * order of its ends. False ends. Between calls the table may change if the caller does not mind
+ * to miss some. */
+bool lease_held_next(const struct lease_table *t, uint64_t *cursor, struct lease_held *out);
+uint32_t lease_held_count(const struct lease_table *t);
 
 #endif

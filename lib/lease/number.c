@@ -19,6 +19,34 @@ static_assert(sizeof(struct inner_key) == 24, "no padding may reach the hash");
 
 /* ---- memory ---- */
 
+static bool is_denied(const struct lease_conf *conf, uint32_t port)
+{
+	for (unsigned i = 0; i < conf->n_deny; i++)
+		if (port >= conf->deny[i].first && port <= conf->deny[i].last)
+			return true;
+	return false;
+}
+
+static bool rank_ports(struct lease_numbers *ns)
+{
+	const struct lease_conf *conf = ns->conf;
+
+	ns->port_of = calloc(UINT16_MAX + 1, sizeof(*ns->port_of));
+	ns->rank_of = malloc((UINT16_MAX + 1) * sizeof(*ns->rank_of));
+	if (!ns->port_of || !ns->rank_of)
+		return false;
+	memset(ns->rank_of, 0xff, (UINT16_MAX + 1) * sizeof(*ns->rank_of));
+	static_assert(LEASE_PORT_DENIED == 0xffff, "what memset wrote");
+	for (uint32_t port = conf->port_first; port <= conf->port_last; port++) {
+		if (is_denied(conf, port))
+			continue;
+		ns->rank_of[port] = (uint16_t)ns->n_ports;
+		ns->port_of[ns->n_ports++] = (uint16_t)port;
+	}
+	assert(ns->n_ports > 0);
+	return true;
+}
+
 static uint32_t bitmap_words(const struct lease_numbers *ns)
 {
 	return (ns->n_ports + 63) / 64;
@@ -31,7 +59,8 @@ bool lease_numbers_init(
 	uint32_t quarter;
 
 	ns->conf = conf;
-	ns->n_ports = (uint32_t)conf->port_last - conf->port_first + 1;
+	if (!rank_ports(ns))
+		return false;
 	conf->random(ns->hash_key, sizeof(ns->hash_key));
 	if (n_places > n_max)
 		n_places = n_max;
@@ -42,10 +71,10 @@ bool lease_numbers_init(
 		n_bitmaps = n_places;
 
 	ns->numbers = calloc((size_t)n_max + 1, sizeof(*ns->numbers));
-	ns->quarantine_links = calloc((size_t)n_max + 1, sizeof(*ns->quarantine_links));
+	ns->kept_links = calloc((size_t)n_max + 1, sizeof(*ns->kept_links));
 	ns->places = calloc(n_places + 1, sizeof(*ns->places));
 	ns->bitmaps = calloc((n_bitmaps + 1) * bitmap_words(ns), sizeof(*ns->bitmaps));
-	return ns->numbers && ns->quarantine_links && ns->places && ns->bitmaps &&
+	return ns->numbers && ns->kept_links && ns->places && ns->bitmaps &&
 	       lease_slab_init(&ns->slab, n_max) && lease_index_init(&ns->by_public, n_max) &&
 	       lease_index_init(&ns->by_inner, n_max) &&
 	       lease_slab_init(&ns->place_slab, (uint32_t)n_places) &&
@@ -56,7 +85,9 @@ bool lease_numbers_init(
 void lease_numbers_fini(struct lease_numbers *ns)
 {
 	free(ns->numbers);
-	free(ns->quarantine_links);
+	free(ns->kept_links);
+	free(ns->port_of);
+	free(ns->rank_of);
 	free(ns->places);
 	free(ns->bitmaps);
 	lease_slab_fini(&ns->slab);
@@ -127,7 +158,7 @@ static uint64_t *bitmap_of(const struct lease_numbers *ns, const struct lease_pl
 	return ns->bitmaps + (size_t)p->bitmap * bitmap_words(ns);
 }
 
-/* bit: the port's distance from the first of the range. */
+/* bit: the port's rank. */
 static void set_used(
 	const struct lease_numbers *ns, const struct lease_place *p, uint32_t bit, bool is_used)
 {
@@ -149,7 +180,7 @@ static void adjust_bitmap(struct lease_numbers *ns, struct lease_place *p)
 		assert(p->bitmap != 0);
 		memset(bitmap_of(ns, p), 0, bitmap_words(ns) * sizeof(uint64_t));
 		for (uint32_t bit = 0; bit < ns->n_ports; bit++)
-			if (lease_number_find(ns, &p->addr, (uint16_t)(ns->conf->port_first + bit)))
+			if (lease_number_find(ns, &p->addr, ns->port_of[bit]))
 				set_used(ns, p, bit, true);
 	} else if (p->bitmap != 0 && (p->n_used == 0 || p->n_used < ns->n_ports / 4)) {
 		lease_slab_put(&ns->bitmap_slab, p->bitmap);
@@ -176,26 +207,26 @@ static uint32_t find_free_bit(
 
 uint16_t lease_number_choose(struct lease_numbers *ns, const struct ip_addr *addr)
 {
-	uint32_t place = find_place(ns, addr), bit;
+	uint32_t place = find_place(ns, addr), rank;
 	const struct lease_place *p = &ns->places[place];
 	uint16_t port;
 
 	if (place != 0 && p->n_used == ns->n_ports)
 		return 0;
 	if (place != 0 && p->bitmap != 0) {
-		bit = (uint32_t)lease_random_below(ns, ns->n_ports - p->n_used);
-		return (uint16_t)(ns->conf->port_first + find_free_bit(ns, p, bit));
+		rank = (uint32_t)lease_random_below(ns, ns->n_ports - p->n_used);
+		return ns->port_of[find_free_bit(ns, p, rank)];
 	}
 	for (unsigned i = 0; i < SPARSE_PROBES; i++) {
-		port = (uint16_t)(ns->conf->port_first + lease_random_below(ns, ns->n_ports));
+		port = ns->port_of[lease_random_below(ns, ns->n_ports)];
 		if (lease_number_find(ns, addr, port) == 0)
 			return port;
 	}
 	/* At most half are used: a generator that is none brought us here. Any free port will do.
 	 */
-	for (port = ns->conf->port_first; lease_number_find(ns, addr, port) != 0; port++)
+	for (rank = 0; lease_number_find(ns, addr, ns->port_of[rank]) != 0; rank++)
 		;
-	return port;
+	return ns->port_of[rank];
 }
 
 /* ---- numbers ---- */
@@ -234,18 +265,30 @@ uint32_t lease_number_find_live(const struct lease_numbers *ns, uint32_t holder,
 	return i;
 }
 
+/* Ended later: a reservation is younger than any quarantine. */
+static bool is_younger(const struct lease_number *a, const struct lease_number *b)
+{
+	if (a->state != b->state)
+		return a->state == LEASE_RESERVED;
+	return a->until_ns > b->until_ns;
+}
+
 uint32_t lease_number_find_former(const struct lease_numbers *ns, const struct ip_addr *public_addr,
 	uint32_t holder, const struct ip_addr *inner_addr, uint16_t inner_port)
 {
-	uint32_t i =
-		lease_index_first(&ns->by_inner, hash_inner(ns, holder, inner_addr, inner_port));
+	uint32_t i = lease_index_first(
+			 &ns->by_inner, hash_inner(ns, holder, inner_addr, inner_port)),
+		 last = 0;
+	const struct lease_number *n;
 
-	for (; i != 0; i = ns->by_inner.next[i])
-		if (!lease_number_is_live(&ns->numbers[i]) &&
-			is_for(&ns->numbers[i], holder, inner_addr, inner_port) &&
-			ip_equal(&ns->numbers[i].public_addr, public_addr))
-			break;
-	return i;
+	for (; i != 0; i = ns->by_inner.next[i]) {
+		n = &ns->numbers[i];
+		if (!lease_number_is_live(n) && is_for(n, holder, inner_addr, inner_port) &&
+			ip_equal(&n->public_addr, public_addr) &&
+			(last == 0 || is_younger(n, &ns->numbers[last])))
+			last = i;
+	}
+	return last;
 }
 
 static uint64_t hash_inner_of(const struct lease_numbers *ns, const struct lease_number *n)
@@ -282,9 +325,32 @@ uint32_t lease_number_add(struct lease_numbers *ns, const struct ip_addr *addr, 
 
 	p = &ns->places[place];
 	p->n_used++;
-	set_used(ns, p, (uint32_t)port - ns->conf->port_first, true);
+	set_used(ns, p, ns->rank_of[port], true);
 	adjust_bitmap(ns, p);
 	return i;
+}
+
+static void stop_keeping(struct lease_numbers *ns, uint32_t i)
+{
+	struct lease_number *n = &ns->numbers[i];
+
+	if (n->state == LEASE_FREE)
+		return;
+	lease_list_del(
+		n->state == LEASE_RESERVED ? &ns->reserved : &ns->quarantine, ns->kept_links, i);
+	n->state = LEASE_FREE;
+	ns->n_kept--;
+}
+
+void lease_number_keep(
+	struct lease_numbers *ns, uint32_t i, enum lease_state state, uint64_t until_ns)
+{
+	stop_keeping(ns, i);
+	ns->numbers[i].state = state;
+	ns->numbers[i].until_ns = until_ns;
+	lease_list_append(
+		state == LEASE_RESERVED ? &ns->reserved : &ns->quarantine, ns->kept_links, i);
+	ns->n_kept++;
 }
 
 void lease_number_reclaim(
@@ -292,18 +358,11 @@ void lease_number_reclaim(
 {
 	struct lease_number *n = &ns->numbers[i];
 
-	lease_list_del(&ns->quarantine, ns->quarantine_links, i);
+	stop_keeping(ns, i);
 	lease_index_del(&ns->by_inner, hash_inner_of(ns, n), i);
 	n->inner_addr = *inner_addr;
 	n->inner_port = inner_port;
-	n->free_ns = 0;
 	lease_index_add(&ns->by_inner, hash_inner_of(ns, n), i);
-}
-
-void lease_number_retire(struct lease_numbers *ns, uint32_t i, uint64_t free_ns)
-{
-	ns->numbers[i].free_ns = free_ns;
-	lease_list_append(&ns->quarantine, ns->quarantine_links, i);
 }
 
 void lease_number_disown(struct lease_numbers *ns, uint32_t i)
@@ -320,12 +379,12 @@ void lease_number_del(struct lease_numbers *ns, uint32_t i)
 	const struct lease_number *n = &ns->numbers[i];
 	struct lease_place *p = &ns->places[n->place];
 
-	lease_list_del(&ns->quarantine, ns->quarantine_links, i);
+	stop_keeping(ns, i);
 	lease_index_del(&ns->by_inner, hash_inner_of(ns, n), i);
 	lease_index_del(&ns->by_public, hash_public(ns, &n->public_addr, n->public_port), i);
 
 	p->n_used--;
-	set_used(ns, p, (uint32_t)n->public_port - ns->conf->port_first, false);
+	set_used(ns, p, ns->rank_of[n->public_port], false);
 	adjust_bitmap(ns, p);
 	if (p->n_used == 0) {
 		lease_index_del(&ns->by_addr, lease_hash(ns, p->addr.bytes, sizeof(p->addr.bytes)),

@@ -1,5 +1,5 @@
 /* number.h - public numbers (address, port) that are held: by whom, for which inner endpoint, and,
- * once its leases have ended, until when they are kept from others.
+ * once their leases have ended, until when they are kept for their owner and from others.
  *
  * A number stands between its leases (one for each protocol, or one for both) and the outside: it
  * is owned as a whole, so the companion protocol can never go to another peer.
@@ -25,7 +25,8 @@ struct lease_number {
 	uint32_t holder;   /* its owner's entry in the lease table; 0: nobody may have it back */
 	uint32_t place;	   /* of its public address */
 	uint32_t lease[2]; /* live leases, TCP and UDP; the same twice for one of both; 0: none */
-	uint64_t free_ns;  /* in quarantine: its end */
+	enum lease_state state; /* FREE here: held, with or without leases */
+	uint64_t until_ns;	/* RESERVED, QUARANTINE: end of that */
 };
 
 /* A public address that has numbers. */
@@ -35,18 +36,23 @@ struct lease_place {
 	uint32_t bitmap; /* which ports are used, once more than half are; 0: not kept */
 };
 
+#define LEASE_PORT_DENIED UINT16_MAX /* no rank: the range has at most 65535 ports */
+
 struct lease_numbers {
 	const struct lease_conf *conf;
 	uint8_t hash_key[CRYPTO_SIPHASH_KEY_BYTES];
 	uint32_t random_words[64]; /* drawn ahead */
 	unsigned n_random;
-	uint32_t n_ports; /* in the range */
+	uint32_t n_ports;  /* in the range and not denied; known by rank, in ascending order */
+	uint16_t *port_of; /* by rank */
+	uint16_t *rank_of; /* by port; LEASE_PORT_DENIED where there is none */
 
 	struct lease_number *numbers;
 	struct lease_slab slab;
 	struct lease_index by_public, by_inner;
-	struct lease_list quarantine; /* oldest first, so in the order of free_ns */
-	struct lease_link *quarantine_links;
+	struct lease_list reserved, quarantine; /* each in the order of until_ns */
+	struct lease_link *kept_links;		/* of either */
+	uint32_t n_kept;
 
 	struct lease_place *places;
 	struct lease_slab place_slab;
@@ -65,14 +71,20 @@ uint64_t lease_hash(const struct lease_numbers *ns, const void *key, size_t len)
 /* In 0..n-1, each with a probability that is off by less than n / 2^64; n > 0. */
 uint64_t lease_random_below(struct lease_numbers *ns, uint64_t n);
 
-/* Whose number, live or in quarantine; 0: free. */
+/* May a lease have this port at all? */
+static inline bool lease_number_is_allowed(const struct lease_numbers *ns, uint16_t port)
+{
+	return ns->rank_of[port] != LEASE_PORT_DENIED;
+}
+
+/* Whose number, live or kept; 0: free. */
 uint32_t lease_number_find(
 	const struct lease_numbers *ns, const struct ip_addr *addr, uint16_t port);
 /* The holder's live number for this inner endpoint; there is at most one. */
 uint32_t lease_number_find_live(const struct lease_numbers *ns, uint32_t holder,
 	const struct ip_addr *inner_addr, uint16_t inner_port);
-/* The number of this public address that the holder last had for this inner endpoint, now in
- * quarantine. */
+/* The number of this public address that the holder last had for this inner endpoint, now kept: of
+ * several, the one that ended last. */
 uint32_t lease_number_find_former(const struct lease_numbers *ns, const struct ip_addr *public_addr,
 	uint32_t holder, const struct ip_addr *inner_addr, uint16_t inner_port);
 
@@ -84,18 +96,18 @@ static inline bool lease_number_is_live(const struct lease_number *n)
 /* A random free port of this address; 0 when all are used. Uniform. */
 uint16_t lease_number_choose(struct lease_numbers *ns, const struct ip_addr *addr);
 
-/* Hold a free number; 0 when ns is full. It is neither live nor in quarantine until the caller
- * says. */
+/* Hold a free number; 0 when ns is full. It is neither live nor kept until the caller says. */
 uint32_t lease_number_add(struct lease_numbers *ns, const struct ip_addr *addr, uint16_t port,
 	uint32_t holder, const struct ip_addr *inner_addr, uint16_t inner_port);
-/* Out of quarantine, for an inner endpoint of the same holder. */
+/* It is kept no more: for an inner endpoint of the same holder. */
 void lease_number_reclaim(struct lease_numbers *ns, uint32_t i, const struct ip_addr *inner_addr,
 	uint16_t inner_port);
-/* Into quarantine. free_ns does not decrease from call to call. */
-void lease_number_retire(struct lease_numbers *ns, uint32_t i, uint64_t free_ns);
-/* In quarantine, but from now on nobody's. */
+/* Keep it, RESERVED or in QUARANTINE. until_ns does not decrease from call to call of a state. */
+void lease_number_keep(
+	struct lease_numbers *ns, uint32_t i, enum lease_state state, uint64_t until_ns);
+/* It is kept, but from now on nobody's. */
 void lease_number_disown(struct lease_numbers *ns, uint32_t i);
-/* Out of quarantine: free. */
+/* A kept one is free. */
 void lease_number_del(struct lease_numbers *ns, uint32_t i);
 
 #endif

@@ -116,6 +116,16 @@ static bool path_read(const struct peer_hot *hot, struct peer_path *out)
 	return false;
 }
 
+static uint64_t unreachable_since_ns(const struct peers *p, uint32_t peer_idx)
+{
+	return __atomic_load_n(&p->shake[peer_idx].unreachable_since_ns, __ATOMIC_RELAXED);
+}
+
+bool peer_is_reachable(const struct peers *p, uint32_t peer_idx)
+{
+	return unreachable_since_ns(p, peer_idx) == 0;
+}
+
 void peer_status_get(const struct peers *p, uint32_t peer_idx, struct peer_status *out)
 {
 	const struct slot *slot = live_slot(p, peer_idx);
@@ -132,6 +142,7 @@ void peer_status_get(const struct peers *p, uint32_t peer_idx, struct peer_statu
 	/* Each word is whole, together they may be a burst apart. */
 	out->last_handshake_ns = __atomic_load_n(&hot->last_handshake_ns, __ATOMIC_RELAXED);
 	out->last_received_ns = __atomic_load_n(&hot->last_received_ns, __ATOMIC_RELAXED);
+	out->unreachable_since_ns = unreachable_since_ns(p, peer_idx);
 	out->rx_bytes = __atomic_load_n(&hot->rx_bytes, __ATOMIC_RELAXED);
 	out->tx_bytes = __atomic_load_n(&hot->tx_bytes, __ATOMIC_RELAXED);
 	out->rx_pkts = __atomic_load_n(&hot->rx_pkts, __ATOMIC_RELAXED);

@@ -113,6 +113,9 @@ struct peer_shake {
 	uint32_t flood_n;
 	uint32_t heap_pos; /* place among the running retry series, from 1; 0: none runs */
 	bool is_known;
+	/* Handshakes of ours go unanswered since then; 0: no. Mere silence does not count.
+	 * R: control. */
+	uint64_t unreachable_since_ns;
 };
 
 struct peer_params {
@@ -198,8 +201,11 @@ struct peer_status {
 	struct ip_endpoint endpoint; /* port 0: never heard of and none configured */
 	uint8_t home;		     /* worker, or PEER_HOME_NONE */
 	uint64_t last_handshake_ns, last_received_ns; /* 0: never */
+	uint64_t unreachable_since_ns;		      /* 0: it is not known to be */
 	uint64_t rx_bytes, tx_bytes, rx_pkts, tx_pkts;
 };
+/* Of that, whether it answers; one read. */
+bool peer_is_reachable(const struct peers *p, uint32_t peer_idx);
 void peer_status_get(const struct peers *p, uint32_t peer_idx, struct peer_status *out);
 
 /* --- any thread that is a grace reader --- */

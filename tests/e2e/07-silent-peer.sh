@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A SYN for a peer whose keys have expired, or that was never heard of but has a configured
-# endpoint, starts the handshake and is delivered when it is done.
+# endpoint, starts the handshake and is delivered when it is done. While the peer does not answer,
+# its lease is suspended; no lease is for mere silence.
 . "$(dirname "$0")/lib.sh"
 
 make_keys
@@ -25,6 +26,11 @@ keys_are_older_than()
 	[[ ${age%.*} -ge $1 ]]
 }
 
+lease_state()
+{
+	ctl --json lease show "$LEASE_ID" | field state
+}
+
 step "a peer that was never heard of"
 [[ $(client_handshake_time) -eq 0 ]] || fail "the client was not silent"
 lease_open --proto both --to-port 5001
@@ -45,7 +51,17 @@ step "a peer that does not answer"
 stop_process "$WIREGUARD_PID"
 before=$(drop peer_hold_expired)
 eventually 20 "the keys are old" keys_are_older_than 3
+assert_equal "the state of the lease" "$(lease_state)" active
 knock udp >/dev/null
 eventually 20 "what waited is given up" drop_is_at_least peer_hold_expired $((before + 1))
+assert_equal "the state of the lease" "$(lease_state)" suspended
+ctl lease list | grep -q suspended || fail "lease list does not say so"
+
+step "and one that is back"
+client_start
+in_client wg set "$WG" listen-port 51000
+# Its old timestamps are forgotten; the gateway's hold, and go by the same clock.
+must "a connection" transfer once
+assert_equal "the state of the lease" "$(lease_state)" active
 
 finish

@@ -422,6 +422,99 @@ static void changes_of_a_peer_close_its_leases(void **state)
 	client_close(&c);
 }
 
+/* What the handshake thread would write when a peer gives no answer, or does again. */
+static void set_reachable(struct server *s, const char *peer, bool is_reachable)
+{
+	peer_shake(s->peers, peer_find(s->peers, peer))->unreachable_since_ns =
+		is_reachable ? 0 : test_now_ns();
+}
+
+static void a_peer_that_does_not_answer_suspends_its_leases(void **state)
+{
+	struct server *s = *state;
+	struct client c;
+	json_t *lease, *peer;
+	json_int_t id;
+
+	client_open(&c, s);
+	add_peer(&c, "alice", 2);
+	id = open_lease(&c, "{'peer':'alice','to_port':80}");
+	/* Found out by the sweep, without anybody looking. */
+	set_reachable(s, "alice", false);
+	move_clock(s, 2 * NS_IN_S);
+	assert_int_equal(lease_get(s->leases, (uint64_t)id)->state, LEASE_SUSPENDED);
+	peer = call(&c, "peer.show", "{'peer':'alice'}");
+	assert_int_equal((int)json_number_value(json_object_get(peer, "unreachable_age_s")), 2);
+	json_decref(peer);
+	lease = call(&c, "lease.open", "{'peer':'alice','to_port':81}");
+	assert_string_equal(text(lease, "state"), "suspended");
+	json_decref(lease);
+	/* And when it is looked at, at once. */
+	set_reachable(s, "alice", true);
+	lease = call(&c, "lease.show", "{'id':1}");
+	assert_string_equal(text(lease, "state"), "active");
+	json_decref(lease);
+	client_close(&c);
+}
+
+static void a_lease_has_a_last_moment(void **state)
+{
+	struct server *s = *state;
+	struct client c;
+	json_t *lease;
+	char params[128];
+	json_int_t until = (json_int_t)(test_wall_ns() / NS_IN_S) + 600;
+
+	client_open(&c, s);
+	add_peer(&c, "alice", 2);
+	refuse(&c, "lease.open", "{'peer':'alice','to_port':80,'until':1600000000}",
+		RPC_INVALID_PARAMS, "until", "to come", NULL);
+	refuse(&c, "lease.open", "{'peer':'alice','to_port':80,'until':1e15}", RPC_INVALID_PARAMS,
+		"100 years", NULL);
+	snprintf(params, sizeof(params), "{'peer':'alice','to_port':80,'until':%lld}",
+		(long long)until);
+	lease = call(&c, "lease.open", params);
+	assert_int_equal(number(lease, "until"), until);
+	assert_in_range(json_number_value(json_object_get(lease, "expires_in_s")), 590, 600);
+	json_decref(lease);
+	lease = call(&c, "lease.renew", "{'id':1,'ttl_s':3600}");
+	assert_in_range(json_number_value(json_object_get(lease, "expires_in_s")), 590, 600);
+	json_decref(lease);
+	move_clock(s, 601 * NS_IN_S);
+	assert_int_equal(list_size(&c, "lease.list", "{}", "leases"), 0);
+	client_close(&c);
+}
+
+static void kept_ports_are_listed(void **state)
+{
+	struct client c;
+	json_t *result;
+	const json_t *held;
+
+	client_open(&c, *state);
+	add_peer(&c, "alice", 2);
+	add_peer(&c, "bob", 3);
+	open_lease(&c, "{'peer':'alice','to_port':80,'public_port':40000}");
+	open_lease(&c, "{'peer':'bob','to_port':81,'public_port':40001}");
+	assert_int_equal(list_size(&c, "lease.reserved", "{}", "reserved"), 0);
+	json_decref(call(&c, "lease.close", "{'id':1}"));
+	json_decref(call(&c, "peer.del", "{'peer':'bob'}"));
+	result = call(&c, "lease.reserved", "{'limit':1}");
+	held = json_array_get(json_object_get(result, "reserved"), 0);
+	assert_string_equal(text(held, "state"), "quarantine");
+	assert_string_equal(text(held, "peer"), "alice");
+	assert_int_equal(number(held, "public_port"), 40000);
+	assert_int_equal(number(held, "to_port"), 80);
+	assert_true(json_is_integer(json_object_get(result, "next")));
+	json_decref(result);
+	result = call(&c, "lease.reserved", "{}");
+	held = json_array_get(json_object_get(result, "reserved"), 1);
+	assert_true(json_is_null(json_object_get(held, "peer"))); /* bob is gone */
+	json_decref(result);
+	refuse(&c, "lease.reserved", "{'limit':5000}", RPC_INVALID_PARAMS, "4000", NULL);
+	client_close(&c);
+}
+
 static void leases_expire_by_themselves(void **state)
 {
 	struct server *s = *state;
@@ -572,6 +665,9 @@ int main(void)
 		served(lease_refusals),
 		served(quarantine_is_explained),
 		served(changes_of_a_peer_close_its_leases),
+		served(a_peer_that_does_not_answer_suspends_its_leases),
+		served(a_lease_has_a_last_moment),
+		served(kept_ports_are_listed),
 		served(leases_expire_by_themselves),
 		served(idle_leases_close),
 		served(configured_peers_and_leases),

@@ -184,6 +184,8 @@ static inline struct lease_table *make_leases(const struct conf *conf)
 		.max_leases = conf->max_leases,
 		.default_ttl_ns = conf->default_ttl_ns,
 		.max_ttl_ns = TIME_NEVER,
+		.max_age_ns = conf->max_age_ns,
+		.reserve_ns = conf->reserve_ns,
 		.quarantine_ns = conf->quarantine_ns,
 		.random = crypto_random,
 	};

@@ -88,6 +88,7 @@ static void test_retries_and_gives_up(void **state)
 	struct world *w = *state;
 	const struct noise_timing *t = &w->params.timing;
 	uint64_t start_ns, last_ns = 0;
+	struct peer_status status;
 	struct peer_order *o;
 	struct party p;
 	unsigned n = 0, home;
@@ -121,6 +122,9 @@ static void test_retries_and_gives_up(void **state)
 	assert_true(last_ns - start_ns < t->rekey_attempt_ns + 6 * NS_IN_S);
 	assert_int_equal(COUNTED(w, initiations_out), n);
 	assert_int_equal(COUNTED(w, gave_up), 1);
+	assert_false(peer_is_reachable(w->peers, p.peer_idx));
+	peer_status_get(w->peers, p.peer_idx, &status);
+	assert_int_equal(status.unreachable_since_ns, last_ns);
 	assert_true(handshake_next_deadline_ns(w->h) == TIME_NEVER);
 	w->now_ns += 100 * NS_IN_S;
 	turns(w);

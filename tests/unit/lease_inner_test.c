@@ -150,7 +150,7 @@ static void a_number_with_another_end_is_not_symmetric(void **state)
 	l = grant_symmetric(t, 1, LEASE_PROTO_UDP, 0, 0);
 	assert_ptr_equal(find_symmetric(t, 1, LEASE_PROTO_UDP), l);
 	close_id(t, l->id, 0);
-	assert_int_equal(lease_peer_forget(t, 1), 0);
+	assert_int_equal(lease_peer_forget(t, 1, 0), 0);
 	assert_null(find_symmetric(t, 1, LEASE_PROTO_UDP));
 	lease_table_destroy(t);
 }

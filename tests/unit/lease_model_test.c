@@ -22,6 +22,8 @@
 #define DEFAULT_TTL   10
 #define MAX_TTL	      25
 #define QUARANTINE    20
+#define RESERVE	      30
+#define MAX_AGE	      40
 
 enum { FREE = -2, ORPHAN = -1 }; /* instead of an owner */
 
@@ -30,14 +32,14 @@ struct model_lease {
 	uint32_t peer;
 	uint8_t protos;
 	unsigned number;
-	uint64_t ttl, expires;
+	uint64_t ttl, expires, until;
 };
 
 struct model_number {
 	int owner;
 	unsigned inner; /* inner endpoint */
-	uint64_t free_at;
-	uint64_t bound_at, retired_at; /* order of events */
+	uint64_t reserved_until, free_at;
+	uint64_t retired_at; /* order of events */
 };
 
 static struct {
@@ -48,6 +50,8 @@ static struct {
 	struct model_number numbers[NUMBERS_MAX]; /* addr * PORTS_MAX + port */
 	struct model_lease leases[NUMBERS_MAX * 2];
 	unsigned last_addr[PEERS]; /* the address of its last new number */
+	bool is_unreachable[PEERS];
+	bool is_denied[PORTS_MAX];
 } m;
 
 static struct ip_addr public_addr(unsigned i)
@@ -128,11 +132,20 @@ static int paired_addr(uint32_t peer)
 	return -1;
 }
 
+static bool is_kept(unsigned number)
+{
+	return m.numbers[number].owner != FREE && !is_live(number);
+}
+
 static void free_due(void)
 {
 	for (unsigned i = 0; i < NUMBERS_MAX; i++)
-		if (m.numbers[i].owner != FREE && !is_live(i) && m.numbers[i].free_at <= m.now)
+		if (is_kept(i) && m.numbers[i].free_at <= m.now)
 			m.numbers[i].owner = FREE;
+	/* A peer that holds nothing is not known as unreachable any more. */
+	for (unsigned peer = 0; peer < PEERS; peer++)
+		if (count_held((int)peer, false) == 0)
+			m.is_unreachable[peer] = false;
 }
 
 /* ---- what a grant may give ---- */
@@ -146,10 +159,10 @@ static int allowed_at(const struct lease_request *req, unsigned inner, unsigned 
 	for (unsigned i = addr * PORTS_MAX; i < addr * PORTS_MAX + m.n_ports; i++) {
 		struct model_number *n = &m.numbers[i];
 
-		n_free += n->owner == FREE;
+		n_free += n->owner == FREE && !m.is_denied[i % PORTS_MAX];
 		if (n->owner != (int)req->peer_idx || is_live(i))
 			continue;
-		if (n->inner == inner && (former < 0 || n->bound_at > m.numbers[former].bound_at))
+		if (n->inner == inner && (former < 0 || n->free_at > m.numbers[former].free_at))
 			former = (int)i;
 		if (waiting < 0 || n->retired_at < m.numbers[waiting].retired_at)
 			waiting = (int)i;
@@ -164,7 +177,11 @@ static int allowed_at(const struct lease_request *req, unsigned inner, unsigned 
 		if (m.numbers[i].owner != FREE)
 			return -EADDRINUSE;
 	} else if (former >= 0) {
-		want[former] = true;
+		/* What ended at the same moment is as good. */
+		for (unsigned i = addr * PORTS_MAX; i < addr * PORTS_MAX + m.n_ports; i++)
+			want[i] |= m.numbers[i].owner == (int)req->peer_idx && !is_live(i) &&
+				   m.numbers[i].inner == inner &&
+				   m.numbers[i].free_at == m.numbers[former].free_at;
 		return 0;
 	}
 
@@ -179,7 +196,7 @@ static int allowed_at(const struct lease_request *req, unsigned inner, unsigned 
 		return 0;
 	}
 	for (unsigned i = addr * PORTS_MAX; r == 0 && i < addr * PORTS_MAX + m.n_ports; i++)
-		if (m.numbers[i].owner == FREE &&
+		if (m.numbers[i].owner == FREE && !m.is_denied[i % PORTS_MAX] &&
 			(req->public_port == 0 ||
 				i % PORTS_MAX == (unsigned)(req->public_port - PORT_FIRST)))
 			want[i] = true;
@@ -194,6 +211,8 @@ static int allowed(const struct lease_request *req, unsigned inner, int asked, b
 	if (req->public_port != 0 &&
 		(req->public_port < PORT_FIRST || req->public_port >= PORT_FIRST + m.n_ports))
 		return -ERANGE;
+	if (req->public_port != 0 && m.is_denied[req->public_port - PORT_FIRST])
+		return -EACCES;
 	if (asked == ADDRS)
 		return -EADDRNOTAVAIL;
 	if (paired >= 0 && asked >= 0 && asked != paired)
@@ -214,6 +233,22 @@ static int allowed(const struct lease_request *req, unsigned inner, int asked, b
 	return r;
 }
 
+/* A suggestion falls back on any port of the address, then on any address. */
+static int allowed_suggestion(
+	const struct lease_request *req, unsigned inner, int asked, bool *want)
+{
+	struct lease_request less = *req;
+	int r = allowed(req, inner, asked, want);
+
+	if (r < 0 && req->is_suggestion) {
+		less.public_port = 0;
+		r = allowed(&less, inner, asked, want);
+	}
+	if (r < 0 && req->is_suggestion)
+		r = allowed(&less, inner, -1, want);
+	return r;
+}
+
 /* ---- operations ---- */
 
 static void check_lease(const struct lease *l, const struct model_lease *ml)
@@ -222,7 +257,7 @@ static void check_lease(const struct lease *l, const struct model_lease *ml)
 
 	assert_non_null(l);
 	assert_int_equal(l->id, ml->id);
-	assert_int_equal(l->state, LEASE_ACTIVE);
+	assert_int_equal(l->state, m.is_unreachable[ml->peer] ? LEASE_SUSPENDED : LEASE_ACTIVE);
 	assert_int_equal(l->peer_idx, ml->peer);
 	assert_int_equal(l->protos, ml->protos);
 	assert_int_equal(l->public_port, PORT_FIRST + ml->number % PORTS_MAX);
@@ -230,12 +265,15 @@ static void check_lease(const struct lease *l, const struct model_lease *ml)
 	assert_int_equal(l->inner_port, inner_port(m.numbers[ml->number].inner));
 	assert_int_equal(l->ttl_ns, ml->ttl);
 	assert_int_equal(l->expires_ns, ml->expires);
+	assert_int_equal(l->until_ns, ml->until);
 }
 
 static void model_set_ttl(struct model_lease *ml, uint64_t ttl)
 {
 	ml->ttl = ttl > m.conf.max_ttl_ns ? m.conf.max_ttl_ns : ttl;
 	ml->expires = ml->ttl == TIME_NEVER ? TIME_NEVER : m.now + ml->ttl;
+	if (ml->expires > ml->until)
+		ml->expires = ml->until;
 }
 
 static uint64_t random_ttl(void)
@@ -264,10 +302,13 @@ static void model_add(
 	if (is_new_number) {
 		m.numbers[number].owner = (int)req->peer_idx;
 		m.numbers[number].inner = inner;
-		m.numbers[number].bound_at = ++m.event;
 		m.last_addr[req->peer_idx] = number / PORTS_MAX;
 	}
-	*ml = (struct model_lease){l->id, req->peer_idx, req->protos, number, 0, 0};
+	*ml = (struct model_lease){l->id, req->peer_idx, req->protos, number, 0, 0,
+		req->until_ns != 0 ? req->until_ns : TIME_NEVER};
+	if (m.conf.max_age_ns != 0 && req->ttl_ns != TIME_NEVER &&
+		m.now + m.conf.max_age_ns < ml->until)
+		ml->until = m.now + m.conf.max_age_ns;
 	model_set_ttl(ml, req->ttl_ns != 0 ? req->ttl_ns : DEFAULT_TTL);
 	check_lease(l, ml);
 }
@@ -288,6 +329,8 @@ static void do_grant(void)
 		.public_port =
 			random_below(2) ? 0 : (uint16_t)(PORT_FIRST + random_below(m.n_ports)),
 		.ttl_ns = random_ttl(),
+		.until_ns = random_below(4) ? 0 : m.now + random_below(60),
+		.is_suggestion = random_below(2),
 	};
 
 	if (asked >= 0)
@@ -298,8 +341,12 @@ static void do_grant(void)
 		req.public_port =
 			(uint16_t)(random_below(2) ? PORT_FIRST - 1 : PORT_FIRST + m.n_ports);
 
-	free_due();
 	r = lease_grant(m.t, &req, m.now, &l);
+	if (req.until_ns != 0 && req.until_ns <= m.now) {
+		assert_int_equal(r, -ETIME);
+		return;
+	}
+	free_due();
 	number = live_number_for(req.peer_idx, inner);
 	if (number >= 0)
 		ml = lease_of((unsigned)number, req.protos);
@@ -318,10 +365,10 @@ static void do_grant(void)
 		assert_int_equal(number_of(l), number);
 		model_add(&req, inner, l, false);
 	} else {
-		want_r = allowed(&req, inner, asked, want);
+		want_r = allowed_suggestion(&req, inner, asked, want);
 		/* Over several addresses, which of their errors is told depends on chance. */
 		assert_int_equal(r < 0, want_r < 0);
-		if (asked >= 0 || paired_addr(req.peer_idx) >= 0)
+		if ((asked >= 0 && !req.is_suggestion) || paired_addr(req.peer_idx) >= 0)
 			assert_int_equal(r, want_r);
 		if (r == 0) {
 			assert_true(want[number_of(l)]);
@@ -338,12 +385,13 @@ static void model_end(struct model_lease *ml, const struct lease *out)
 
 	assert_int_equal(out->id, ml->id);
 	assert_int_equal(out->peer_idx, ml->peer);
-	assert_int_equal(out->state, LEASE_QUARANTINE);
-	assert_int_equal(out->expires_ns, m.now + QUARANTINE);
+	assert_int_equal(out->state, m.conf.reserve_ns != 0 ? LEASE_RESERVED : LEASE_QUARANTINE);
+	assert_int_equal(out->expires_ns, m.now + m.conf.reserve_ns + QUARANTINE);
 	assert_int_equal(number_of(out), number);
 	ml->id = 0;
 	if (!is_live(number)) {
-		m.numbers[number].free_at = m.now + QUARANTINE;
+		m.numbers[number].reserved_until = m.now + m.conf.reserve_ns;
+		m.numbers[number].free_at = m.now + m.conf.reserve_ns + QUARANTINE;
 		m.numbers[number].retired_at = ++m.event;
 	}
 }
@@ -359,6 +407,7 @@ static void do_close_or_renew(bool is_close)
 		assert_int_equal(lease_close(m.t, 1ull << 40, m.now, &out), -ENOENT);
 		assert_int_equal(lease_renew(m.t, 1ull << 40, ttl, m.now, &l), -ENOENT);
 	} else if (is_close) {
+		free_due();
 		assert_int_equal(lease_close(m.t, ml->id, m.now, &out), 0);
 		model_end(ml, &out);
 	} else {
@@ -387,11 +436,16 @@ static void do_expire(void)
 	m.now += random_below(6);
 	deadline = lease_next_deadline_ns(m.t);
 	first = first_expiry();
+	/* What a grant freed on its way is gone from the table, and from the model; but only the
+	 * table remembers whether it has seen the end of a reservation. */
 	for (unsigned i = 0; i < NUMBERS_MAX; i++)
-		if (m.numbers[i].owner != FREE && !is_live(i) && m.numbers[i].free_at < first)
+		if (is_kept(i) && m.numbers[i].free_at < first)
 			first = m.numbers[i].free_at;
-	/* Numbers that a grant freed on its way are gone from the table, and from the model. */
-	assert_int_equal(deadline, first);
+	assert_true(deadline <= first);
+	for (unsigned i = 0; i < NUMBERS_MAX; i++)
+		if (is_kept(i) && m.numbers[i].reserved_until < first)
+			first = m.numbers[i].reserved_until;
+	assert_true(deadline >= first);
 
 	free_due();
 	while ((first = first_expiry()) <= m.now) {
@@ -409,10 +463,55 @@ static void do_forget(void)
 	uint32_t peer = random_below(PEERS);
 	bool is_busy = count_leases(peer) > 0;
 
-	assert_int_equal(lease_peer_forget(m.t, peer), is_busy ? -EBUSY : 0);
+	free_due();
+	assert_int_equal(lease_peer_forget(m.t, peer, m.now), is_busy ? -EBUSY : 0);
 	for (unsigned i = 0; i < NUMBERS_MAX && !is_busy; i++)
-		if (m.numbers[i].owner == (int)peer)
+		if (m.numbers[i].owner == (int)peer) {
 			m.numbers[i].owner = ORPHAN;
+			if (m.numbers[i].reserved_until > m.now) {
+				m.numbers[i].reserved_until = m.now;
+				m.numbers[i].free_at = m.now + QUARANTINE;
+			}
+		}
+	free_due();
+}
+
+static void do_reach(void)
+{
+	uint32_t peer = random_below(PEERS);
+	bool is_reachable = random_below(2);
+	unsigned n_want = m.is_unreachable[peer] == is_reachable ? count_leases(peer) : 0;
+
+	if (m.is_unreachable[peer] != is_reachable || count_held((int)peer, false) == 0)
+		n_want = 0;
+	else
+		m.is_unreachable[peer] = !is_reachable;
+	assert_int_equal(lease_peer_reach_set(m.t, peer, is_reachable), n_want);
+}
+
+/* A new table that is told all that this one knows goes on as this one would have. */
+static void do_restart(void)
+{
+	struct lease_table *fresh = lease_table_create(&m.conf);
+	struct lease_held held;
+	const struct lease *l;
+	uint64_t cursor = 0, last_id = 0;
+
+	assert_non_null(fresh);
+	free_due();
+	/* Who has nothing; but now no number is due. */
+	assert_int_equal(lease_peer_forget(m.t, PEERS, m.now), 0);
+	while ((l = lease_next(m.t, UINT32_MAX, &cursor))) {
+		assert_int_equal(lease_restore(fresh, l), 0);
+		last_id = l->id > last_id ? l->id : last_id;
+	}
+	cursor = 0;
+	while (lease_held_next(m.t, &cursor, &held))
+		assert_int_equal(lease_held_restore(fresh, &held, m.now), 0);
+	lease_ids_skip(fresh, last_id);
+	lease_table_destroy(m.t);
+	m.t = fresh;
+	memset(m.is_unreachable, 0, sizeof(m.is_unreachable));
 }
 
 /* ---- the whole state ---- */
@@ -450,6 +549,49 @@ static void check_all(void)
 	assert_int_equal(n, count_leases(peer));
 }
 
+/* What is kept, and for whom: each once, and nothing else. */
+static void check_held(void)
+{
+	bool is_seen[NUMBERS_MAX] = {false};
+	struct lease_held held;
+	uint64_t cursor = 0;
+	unsigned n = 0, number, n_want = 0;
+
+	while (lease_held_next(m.t, &cursor, &held)) {
+		struct lease as_lease = {
+			.public_addr = held.public_addr, .public_port = held.public_port};
+
+		number = number_of(&as_lease);
+		assert_true(is_kept(number) && !is_seen[number]);
+		is_seen[number] = true;
+		assert_int_equal(held.peer_idx, (uint32_t)m.numbers[number].owner);
+		assert_int_equal(held.inner_port, inner_port(m.numbers[number].inner));
+		assert_int_equal(held.until_ns, held.state == LEASE_RESERVED
+							? m.numbers[number].reserved_until
+							: m.numbers[number].free_at);
+		n++;
+	}
+	for (unsigned i = 0; i < NUMBERS_MAX; i++)
+		n_want += is_kept(i);
+	assert_int_equal(n, n_want);
+	assert_int_equal(lease_held_count(m.t), n_want);
+}
+
+static void deny_some_ports(void)
+{
+	unsigned n_left = m.n_ports;
+
+	memset(m.is_denied, 0, sizeof(m.is_denied));
+	while (n_left > 1 && random_below(3) == 0) {
+		unsigned port = random_below(m.n_ports);
+
+		n_left -= !m.is_denied[port];
+		m.is_denied[port] = true;
+		m.conf.deny[m.conf.n_deny].first = (uint16_t)(PORT_FIRST + port);
+		m.conf.deny[m.conf.n_deny++].last = (uint16_t)(PORT_FIRST + port);
+	}
+}
+
 static void one_round(void)
 {
 	m.n_ports = 1 + random_below(PORTS_MAX);
@@ -463,10 +605,14 @@ static void one_round(void)
 		.max_leases = 1 + random_below(30),
 		.default_ttl_ns = DEFAULT_TTL,
 		.max_ttl_ns = random_below(4) ? MAX_TTL : TIME_NEVER,
+		.max_age_ns = random_below(2) ? 0 : MAX_AGE,
+		.reserve_ns = random_below(2) ? 0 : RESERVE,
 		.quarantine_ns = QUARANTINE,
 		.random = random_bytes,
 	};
+	deny_some_ports();
 	memset(m.leases, 0, sizeof(m.leases));
+	memset(m.is_unreachable, 0, sizeof(m.is_unreachable));
 	for (unsigned i = 0; i < NUMBERS_MAX; i++)
 		m.numbers[i].owner = FREE;
 	m.t = lease_table_create(&m.conf);
@@ -478,12 +624,18 @@ static void one_round(void)
 			do_grant();
 		else if (dice < 85)
 			do_close_or_renew(dice < 75);
-		else if (dice < 97)
+		else if (dice < 94)
 			do_expire();
+		else if (dice < 97)
+			do_reach();
+		else if (dice < 98)
+			do_restart();
 		else
 			do_forget();
-		if (i % 8 == 0)
+		if (i % 8 == 0) {
 			check_all();
+			check_held();
+		}
 	}
 	lease_table_destroy(m.t);
 }

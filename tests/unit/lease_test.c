@@ -283,13 +283,13 @@ static void a_forgotten_peer_leaves_nothing_to_its_successor(void **state)
 	struct lease a, b;
 
 	(void)state;
-	assert_int_equal(lease_peer_forget(t, 1), 0);
+	assert_int_equal(lease_peer_forget(t, 1, 0), 0);
 	a = *grant(t, 1, LEASE_PROTO_TCP, 80, 0);
 	b = *grant(t, 1, LEASE_PROTO_TCP, 81, 0);
 	close_id(t, a.id, 0);
-	assert_int_equal(lease_peer_forget(t, 1), -EBUSY);
+	assert_int_equal(lease_peer_forget(t, 1, 0), -EBUSY);
 	close_id(t, b.id, 0);
-	assert_int_equal(lease_peer_forget(t, 1), 0);
+	assert_int_equal(lease_peer_forget(t, 1, 0), 0);
 	assert_int_equal(lease_grant(t, &req, MINUTE, &l), -ENOSPC);
 	req.public_port = a.public_port;
 	assert_int_equal(lease_grant(t, &req, MINUTE, &l), -EADDRINUSE);

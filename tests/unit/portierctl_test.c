@@ -162,7 +162,7 @@ static void usage_faults(void **state)
 	expect_err("", 2, "noun");
 	expect_err("laese list", 2, "did you mean lease?");
 	expect_err("lease lsit", 2, "did you mean list?");
-	expect_err("lease", 2, "open, renew, close, show, list");
+	expect_err("lease", 2, "open, renew, close, show, list, reserved");
 	expect_err("quux", 2, "--help");
 	expect_err("lease open --lable x", 2, "did you mean --label?");
 	expect_err("lease open --ttl", 2, "DURATION");
@@ -293,6 +293,15 @@ static void lease_verbs(void **state)
 	expect_err("lease close 1", 1, "no open lease 1");
 	expect("lease list", 0);
 	assert_string_equal(out, "no leases\n");
+	expect("lease reserved", 0);
+	assert_out("quarantine  alice  198.51.100.2:40010  10.0.0.2:80");
+	expect("lease open --peer alice --to-port 80 --until 2033-05-18T03:33Z", 0);
+	assert_out("2033-05-18T03:33:00Z");
+	expect("lease list", 0);
+	assert_out("2   active  alice");
+	expect_err("lease open --peer alice --to-port 80 --until @1", 1, "until has passed");
+	expect_err("lease open --peer alice --to-port 80 --until soon", 2, "2026-12-31T18:00Z");
+	expect("lease close 2", 0);
 	expect_err("lease open --peer bob --to-port 80", 1, "bob");
 	expect_err("lease open --peer alice", 1, "to_port");
 	expect("peer set alice --portmap on", 0);

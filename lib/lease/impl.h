@@ -1,0 +1,73 @@
+/* impl.h - the inside of the lease table; for lib/lease only.
+ *
+ *   lease.c     granting and ends
+ *   look.c      looking at what there is
+ *   restore.c   what was there before a restart
+ *   number.c    numbers: who holds which, and for how long
+ *   pool.c, heap.c, links.h   addresses by rank, deadlines, containers
+ */
+#ifndef PORTIER_LEASE_IMPL_H
+#define PORTIER_LEASE_IMPL_H
+
+#include "lease/heap.h"
+#include "lease/lease.h"
+#include "lease/links.h"
+#include "lease/number.h"
+
+/* A peer that has numbers, live or kept. */
+struct holder {
+	uint32_t peer_idx;
+	uint32_t n_numbers;
+	uint32_t n_live; /* of the numbers */
+	uint32_t n_leases;
+	struct ip_addr public_addr; /* of its live numbers; of the last ones when there is none */
+	uint32_t symmetric; /* its first number that leads to a port of the same name; 0: none */
+	bool is_unreachable;
+	struct lease_list leases;
+	struct lease_list kept; /* its numbers that are, oldest first */
+};
+
+struct lease_table {
+	struct lease_conf conf;
+	uint64_t next_id;
+	uint32_t n_leases;
+
+	struct lease *leases;
+	uint32_t *number_of; /* by lease */
+	struct lease_slab slab;
+	struct lease_index by_id;
+	struct lease_heap deadlines;
+	struct lease_link *lease_links;
+
+	struct lease_numbers numbers;
+	struct lease_link *number_links;
+
+	struct holder *holders;
+	struct lease_slab holder_slab;
+	struct lease_index by_peer;
+};
+
+/* Entries: 0 is none. */
+
+/* now + duration; TIME_NEVER absorbs, and is what a sum too large becomes. */
+uint64_t lease_time_add(uint64_t now_ns, uint64_t duration_ns);
+uint32_t lease_holder_find(const struct lease_table *t, uint32_t peer_idx);
+/* Hold a free number; *holder is made when the peer is none yet. */
+uint32_t lease_holder_number_add(struct lease_table *t, const struct lease_request *req,
+	uint32_t *holder, const struct ip_addr *addr, uint16_t port);
+/* 0; -ERANGE; -EACCES. */
+int lease_port_check(const struct lease_table *t, uint16_t port);
+/* The live lease of the number for one of these protocols. */
+uint32_t lease_of_number(const struct lease_number *n, uint8_t protos);
+/* The holder's live number for the inner endpoint; its live symmetric one. */
+uint32_t lease_live_number(const struct lease_table *t, uint32_t holder,
+	const struct ip_addr *inner_addr, uint16_t inner_port);
+uint32_t lease_live_symmetric(
+	const struct lease_table *t, uint32_t holder, const struct ip_addr *inner_addr);
+uint32_t lease_id_find(const struct lease_table *t, uint64_t id);
+/* The lease, all set but for its deadline, on a number that the peer holds and whose wanted
+ * protocols are free. */
+uint32_t lease_add(struct lease_table *t, uint32_t number, const struct lease *from);
+bool lease_request_is_sound(const struct lease_request *req);
+
+#endif
