@@ -63,6 +63,13 @@ bool ip_is_martian(const struct ip_addr *a)
 	return ip_is_none(a) || ip_equal(a, &loopback) || a->bytes[0] == 0xff;
 }
 
+bool ip_is_link_local(const struct ip_addr *a)
+{
+	if (ip_is_v4(a))
+		return a->bytes[12] == 169 && a->bytes[13] == 254;
+	return a->bytes[0] == 0xfe && (a->bytes[1] & 0xc0) == 0x80;
+}
+
 int ip_addr_parse(const char *text, struct ip_addr *out)
 {
 	uint8_t v6[16], v4[4];

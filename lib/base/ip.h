@@ -93,6 +93,8 @@ struct ip_addr ip_addr_masked(const struct ip_addr *a, unsigned len_bits);
 struct ip_prefix ip_ifaddr_prefix(const struct ip_ifaddr *i);
 /* Loopback, multicast, unspecified, broadcast, 240/4, 0/8: never a host's source address. */
 bool ip_is_martian(const struct ip_addr *a);
+/* 169.254/16, fe80::/10: of no use beyond its link. */
+bool ip_is_link_local(const struct ip_addr *a);
 
 /* IPv4 with 1 for its last byte: where hosts of a /24 guess their gateway to be. */
 static inline bool ip_is_gateway_guess(const struct ip_addr *a)

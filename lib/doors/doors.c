@@ -16,7 +16,9 @@
 struct note {
 	struct doors *doors;
 	uint8_t protos; /* LEASE_PROTO_* bits whose keys are in the tables */
-	uint32_t next;	/* in the free list */
+	bool is_v6;
+	struct ip_addr inner_v6;
+	uint32_t next; /* in the free list */
 	struct grace_work retire;
 };
 
@@ -24,6 +26,7 @@ struct doors {
 	struct grace *grace;
 	struct table *by_public;     /* struct door_public_key -> struct door */
 	struct table *by_inner;	     /* struct door_inner_key -> struct door */
+	struct table *by_v6;	     /* struct door_v6_key -> struct door */
 	struct table *by_lease;	     /* lease id -> struct door; control only */
 	struct door *records;	     /* n_records */
 	struct note *notes;	     /* n_records */
@@ -82,9 +85,11 @@ struct doors *doors_create(uint32_t max_leases, uint32_t max_peers, struct grace
 		sizeof(struct door_public_key), socket_id, g);
 	d->by_inner = table_create(
 		"doors_inner", max_leases * N_PROTOS, sizeof(struct door_inner_key), socket_id, g);
+	d->by_v6 = table_create(
+		"doors_v6", max_leases * N_PROTOS, sizeof(struct door_v6_key), socket_id, g);
 	d->by_lease = table_create("doors_lease", max_leases, sizeof(uint64_t), socket_id, g);
 	if (!d->notes || !d->n_of_peer || !d->records || !d->by_public || !d->by_inner ||
-		!d->by_lease) {
+		!d->by_v6 || !d->by_lease) {
 		doors_destroy(d);
 		return NULL;
 	}
@@ -102,6 +107,7 @@ void doors_destroy(struct doors *d)
 		free(atomic_load_explicit(&d->records[i].sources, memory_order_relaxed));
 	table_destroy(d->by_public);
 	table_destroy(d->by_inner);
+	table_destroy(d->by_v6);
 	table_destroy(d->by_lease);
 	sparse_free(d->n_of_peer, d->max_peers, sizeof(*d->n_of_peer));
 	sparse_free(d->records, d->n_records, sizeof(*d->records));
@@ -154,18 +160,69 @@ static void record_retire(struct doors *d, struct door *door)
 
 /* --- keys --- */
 
-static void keys_del(struct doors *d, const struct door *door, uint8_t bits)
+static int key_add_v4(struct doors *d, struct door *door, uint8_t proto)
+{
+	struct door_public_key public;
+	struct door_inner_key inner;
+	int rc;
+
+	keys_build(door, proto, &public, &inner);
+	rc = table_add(d->by_public, &public, door);
+	if (rc != 0)
+		return rc;
+	rc = table_add(d->by_inner, &inner, door);
+	if (rc != 0)
+		table_del(d->by_public, &public);
+	return rc;
+}
+
+static void key_del_v4(struct doors *d, const struct door *door, uint8_t proto)
 {
 	struct door_public_key public;
 	struct door_inner_key inner;
 
-	for (unsigned i = 0; i < N_PROTOS; i++) {
-		if (!(bits & protos[i].bit))
-			continue;
-		keys_build(door, protos[i].number, &public, &inner);
-		table_del(d->by_public, &public);
-		table_del(d->by_inner, &inner);
+	keys_build(door, proto, &public, &inner);
+	table_del(d->by_public, &public);
+	table_del(d->by_inner, &inner);
+}
+
+static struct door_v6_key key_build_v6(
+	const struct doors *d, const struct door *door, uint8_t proto)
+{
+	struct door_v6_key key = {.proto = proto};
+
+	memcpy(key.addr, note_of(d, door)->inner_v6.bytes, sizeof(key.addr));
+	store_be16((uint8_t *)&key.port_be16, door->inner_port);
+	return key;
+}
+
+static int key_add(struct doors *d, struct door *door, uint8_t proto)
+{
+	struct door_v6_key key;
+
+	if (!note_of(d, door)->is_v6)
+		return key_add_v4(d, door, proto);
+	key = key_build_v6(d, door, proto);
+	return table_add(d->by_v6, &key, door);
+}
+
+static void key_del(struct doors *d, const struct door *door, uint8_t proto)
+{
+	struct door_v6_key key;
+
+	if (!note_of(d, door)->is_v6) {
+		key_del_v4(d, door, proto);
+		return;
 	}
+	key = key_build_v6(d, door, proto);
+	table_del(d->by_v6, &key);
+}
+
+static void keys_del(struct doors *d, const struct door *door, uint8_t bits)
+{
+	for (unsigned i = 0; i < N_PROTOS; i++)
+		if (bits & protos[i].bit)
+			key_del(d, door, protos[i].number);
 	note_of(d, door)->protos &= (uint8_t)~bits;
 }
 
@@ -175,19 +232,11 @@ static int keys_add(struct doors *d, struct door *door, uint8_t bits)
 	uint8_t done = 0;
 
 	for (unsigned i = 0; i < N_PROTOS; i++) {
-		struct door_public_key public;
-		struct door_inner_key inner;
 		int rc;
 
 		if (!(bits & protos[i].bit))
 			continue;
-		keys_build(door, protos[i].number, &public, &inner);
-		rc = table_add(d->by_public, &public, door);
-		if (rc == 0) {
-			rc = table_add(d->by_inner, &inner, door);
-			if (rc != 0)
-				table_del(d->by_public, &public);
-		}
+		rc = key_add(d, door, protos[i].number);
 		if (rc != 0) {
 			keys_del(d, door, done);
 			return rc;
@@ -281,8 +330,14 @@ static int open_new(struct doors *d, const struct lease *lease)
 		return -ENOSPC;
 	}
 	door->peer_idx = lease->peer_idx;
-	memcpy(door->public_v4, ip_v4_bytes(&lease->public_addr), 4);
-	memcpy(door->inner_v4, ip_v4_bytes(&lease->inner_addr), 4);
+	note_of(d, door)->is_v6 = !ip_is_v4(&lease->inner_addr);
+	note_of(d, door)->inner_v6 = lease->inner_addr;
+	memset(door->public_v4, 0, 4);
+	memset(door->inner_v4, 0, 4);
+	if (ip_is_v4(&lease->inner_addr)) {
+		memcpy(door->public_v4, ip_v4_bytes(&lease->public_addr), 4);
+		memcpy(door->inner_v4, ip_v4_bytes(&lease->inner_addr), 4);
+	}
 	door->public_port = lease->public_port;
 	door->inner_port = lease->inner_port;
 	atomic_store_explicit(&door->sources, sources, memory_order_relaxed);
@@ -307,11 +362,19 @@ static int open_new(struct doors *d, const struct lease *lease)
 	return 0;
 }
 
+/* IPv6 is not translated: its lease is a hole at the inner endpoint. */
+static bool is_supported(const struct lease *l)
+{
+	if (ip_is_v4(&l->inner_addr))
+		return ip_is_v4(&l->public_addr);
+	return ip_equal(&l->inner_addr, &l->public_addr) && l->inner_port == l->public_port;
+}
+
 int doors_open(struct doors *d, const struct lease *lease)
 {
 	struct door *door = find(d, lease->id);
 
-	if (!ip_is_v4(&lease->public_addr) || !ip_is_v4(&lease->inner_addr))
+	if (!is_supported(lease))
 		return -EAFNOSUPPORT;
 	return door ? update(d, door, lease) : open_new(d, lease);
 }
@@ -391,4 +454,13 @@ uint64_t doors_lookup_inner_bulk(
 	uint64_t hits = table_lookup_bulk(d->by_inner, (const void **)keys, n, (void **)out);
 
 	return open_only(hits, n, out);
+}
+
+struct door *doors_lookup_v6(const struct doors *d, const struct door_v6_key *key)
+{
+	struct door *door = table_lookup(d->by_v6, key);
+
+	if (!door || !(atomic_load_explicit(&door->generation, memory_order_acquire) & 1))
+		return NULL;
+	return door;
 }

@@ -43,7 +43,7 @@ struct door_sources {
 struct door {
 	_Atomic uint32_t generation; /* odd: open */
 	uint32_t peer_idx;
-	uint8_t public_v4[4], inner_v4[4];	/* network order */
+	uint8_t public_v4[4], inner_v4[4];	/* network order; IPv6: zero */
 	uint16_t public_port, inner_port;	/* host order */
 	_Atomic(struct door_sources *) sources; /* NULL: any; see door_admits() */
 
@@ -66,8 +66,18 @@ struct door_inner_key {
 	uint8_t zero[5];
 };
 
+/* A lease over IPv6 is a pinhole: its public side is its inner side, and one key serves both ways.
+ */
+struct door_v6_key {
+	uint8_t addr[16];
+	uint16_t port_be16;
+	uint8_t proto;
+	uint8_t zero[5];
+};
+
 static_assert(sizeof(struct door_public_key) == 8, "key has no padding");
 static_assert(sizeof(struct door_inner_key) == 16, "key has no padding");
+static_assert(sizeof(struct door_v6_key) == 24, "key has no padding");
 
 struct doors;
 
@@ -80,8 +90,8 @@ void doors_destroy(struct doors *d);
  * what changed of it: protocols and sources (a renewal). The rest of a lease never changes.
  *
  * 0; -ENOSPC more leases than max_leases (closed ones count until their grace period has passed,
- * as far as they exceed an eighth more); -ENOMEM; -EAFNOSUPPORT an address is not IPv4. On failure
- * nothing changed. */
+ * as far as they exceed an eighth more); -ENOMEM; -EAFNOSUPPORT the two addresses are of different
+ * families, or IPv6 and not the same endpoint. On failure nothing changed. */
 int doors_open(struct doors *d, const struct lease *lease);
 /* Unpublish. Packets in flight are dropped from the next quiescent point of each worker at the
  * latest; answer the asker after a grace period (grace_defer) that begins after this call. -ENOENT.
@@ -97,6 +107,12 @@ uint64_t doors_lookup_public_bulk(
 	const struct doors *d, const struct door_public_key **keys, uint32_t n, struct door **out);
 uint64_t doors_lookup_inner_bulk(
 	const struct doors *d, const struct door_inner_key **keys, uint32_t n, struct door **out);
+/* One pinhole; NULL: none is open. */
+struct door *doors_lookup_v6(const struct doors *d, const struct door_v6_key *key);
+
+/* Has this peer any open door? One load: who has none needs no look-up. As current as a look-up.
+ * Any thread. */
+bool doors_peer_has(const struct doors *d, uint32_t peer_idx);
 
 /* Has this peer any open door? One load: who has none needs no look-up. As current as a look-up.
  * Any thread. */

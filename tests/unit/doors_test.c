@@ -275,6 +275,34 @@ static void test_addresses_that_doors_do_not_serve(void **state)
 	doors_destroy(NULL);
 }
 
+/* IPv6 is not translated: one key, the peer's own endpoint, leads both ways. */
+static void test_pinhole(void **state)
+{
+	struct world *w = *state;
+	struct lease l = lease_of(1, 8080, LEASE_PROTO_TCP);
+	struct door_v6_key key = {.port_be16 = rte_cpu_to_be_16(8080), .proto = IPPROTO_TCP};
+	struct door *door;
+
+	assert_int_equal(ip_addr_parse("2001:db8::1", &l.inner_addr), 0);
+	l.public_addr = l.inner_addr;
+	l.inner_port = l.public_port;
+	memcpy(key.addr, l.inner_addr.bytes, sizeof(key.addr));
+	assert_null(doors_lookup_v6(w->doors, &key));
+	assert_int_equal(doors_open(w->doors, &l), 0);
+	door = doors_lookup_v6(w->doors, &key);
+	assert_non_null(door);
+	assert_int_equal(door->peer_idx, l.peer_idx);
+	key.proto = IPPROTO_UDP;
+	assert_null(doors_lookup_v6(w->doors, &key));
+	key.proto = IPPROTO_TCP;
+	assert_int_equal(doors_close(w->doors, l.id), 0);
+	assert_null(doors_lookup_v6(w->doors, &key));
+
+	/* It is at the peer's own port, no other. */
+	l.public_port++;
+	assert_int_equal(doors_open(w->doors, &l), -EAFNOSUPPORT);
+}
+
 /* --- readers that run --- */
 
 #define N_PORTS	 8
@@ -385,6 +413,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_records_wait_for_readers, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_addresses_that_doors_do_not_serve, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pinhole, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_no_reader_meets_a_wrong_or_a_shut_door, setup, teardown),
 	};
