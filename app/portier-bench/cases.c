@@ -29,7 +29,7 @@ struct room {
 };
 
 static void counts_add(
-	struct flow_counts *to, const struct flow_counts *before, const struct flow_counts *after)
+	struct flow_tally *to, const struct flow_tally *before, const struct flow_tally *after)
 {
 	to->sent += after->sent - before->sent;
 	to->received += after->received - before->received;
@@ -75,7 +75,7 @@ static int run_once(struct lab *lab, const struct bench_options *o, const struct
 {
 	struct trial trial = {
 		.has_in = c->has_in, .has_out = c->has_out, .burst = o->burst, .n_pkts = o->n_pkts};
-	struct flow_counts before = lab->flows.counts;
+	struct flow_tally before = lab->flows.counts;
 	struct sample_figure figure;
 	double aead, mb;
 

@@ -21,7 +21,7 @@ struct bench_case {
 	struct sample_series cycles, mean, slowest, aead, ratio, maker, sink;
 	struct sample_series mb, ratio_mb; /* libipsec-mb, where the gateway has another */
 	struct sample_series stages[STAGE_N];
-	struct flow_counts counts;
+	struct flow_tally counts;
 	uint64_t n_interrupted;
 };
 

@@ -7,14 +7,15 @@
 #include "nat/nat.h"
 #include "rig.h"
 
+#define IPV4_DF	    0x4000
 #define PAGE_BYTES  65536u
 #define SLICE_BYTES 2048u
 #define TTL_SENT    64
 #define WAY_BIT	    (UINT64_C(1) << 63)
 
-int flows_init(struct flows *f, uint32_t max_flows, uint32_t max_peers, uint64_t seed)
+int flows_init(struct lab_flows *f, uint32_t max_flows, uint32_t max_peers, uint64_t seed)
 {
-	*f = (struct flows){.max = max_flows, .seed = seed};
+	*f = (struct lab_flows){.max = max_flows, .seed = seed};
 	f->flows = calloc(max_flows, sizeof(*f->flows));
 	f->page = malloc(PAGE_BYTES + SLICE_BYTES);
 	f->sums = malloc((PAGE_BYTES + SLICE_BYTES + 2) / 2 * sizeof(*f->sums));
@@ -32,29 +33,29 @@ int flows_init(struct flows *f, uint32_t max_flows, uint32_t max_peers, uint64_t
 	return 0;
 }
 
-void flows_fini(struct flows *f)
+void flows_fini(struct lab_flows *f)
 {
 	free(f->flows);
 	free(f->page);
 	free(f->sums);
 	free(f->latest[FLOW_IN]);
 	free(f->latest[FLOW_OUT]);
-	*f = (struct flows){0};
+	*f = (struct lab_flows){0};
 }
 
-void flows_add(struct flows *f, const struct flow *flow)
+void flows_add(struct lab_flows *f, const struct flow *flow)
 {
 	f->flows[f->n++] = *flow;
 }
 
-void flows_use(struct flows *f, uint32_t first, uint32_t n, struct bench_size size)
+void flows_use(struct lab_flows *f, uint32_t first, uint32_t n, struct bench_size size)
 {
 	f->first = first;
 	f->n_used = n;
 	f->size = size;
 }
 
-static struct flow_pkt pkt_of(const struct flows *f, uint64_t number, enum flow_way way)
+static struct flow_pkt pkt_of(const struct lab_flows *f, uint64_t number, enum flow_way way)
 {
 	uint64_t dice = bench_mix(number ^ f->seed), more = bench_mix(dice);
 
@@ -68,20 +69,20 @@ static struct flow_pkt pkt_of(const struct flows *f, uint64_t number, enum flow_
 	};
 }
 
-struct flow_pkt flow_next(struct flows *f, enum flow_way way)
+struct flow_pkt flow_next(struct lab_flows *f, enum flow_way way)
 {
 	f->counts.sent++;
 	return pkt_of(f, f->next_number++, way);
 }
 
 /* Where the payload behind the number begins in the page: even, so that sums fit. */
-static uint32_t slice_at(const struct flows *f, uint64_t number)
+static uint32_t slice_at(const struct lab_flows *f, uint64_t number)
 {
 	return (uint32_t)(bench_mix(number + f->seed) & (PAGE_BYTES - 2));
 }
 
 /* RFC 1071 over part of the page. Sums wrap, differences do not. */
-static uint32_t slice_sum(const struct flows *f, uint32_t at, uint32_t len)
+static uint32_t slice_sum(const struct lab_flows *f, uint32_t at, uint32_t len)
 {
 	uint32_t sum = f->sums[(at + len) / 2] - f->sums[at / 2];
 
@@ -95,7 +96,7 @@ static uint16_t fold(uint32_t sum)
 }
 
 static void headers_build(
-	const struct flows *f, const struct flow_pkt *pkt, bool is_sent, uint8_t *ip)
+	const struct lab_flows *f, const struct flow_pkt *pkt, bool is_sent, uint8_t *ip)
 {
 	const struct flow *flow = pkt->flow;
 	bool is_inside = is_sent == (pkt->way == FLOW_OUT);
@@ -108,7 +109,7 @@ static void headers_build(
 	store_be16(ip, 0x4500);
 	store_be16(ip + 2, pkt->len);
 	store_be16(ip + 4, (uint16_t)pkt->number);
-	store_be16(ip + 6, 0);
+	store_be16(ip + 6, IPV4_DF); /* as most have it; else the gateway changes what is above */
 	ip[8] = (uint8_t)(TTL_SENT - !is_sent);
 	ip[9] = NAT_PROTO_UDP;
 	store_be16(ip + 10, 0);
@@ -128,14 +129,14 @@ static void headers_build(
 	store_be16(ip + 26, checksum ? checksum : 0xffff);
 }
 
-void flow_build(const struct flows *f, const struct flow_pkt *pkt, bool is_sent, uint8_t *out)
+void flow_build(const struct lab_flows *f, const struct flow_pkt *pkt, bool is_sent, uint8_t *out)
 {
 	headers_build(f, pkt, is_sent, out);
 	memcpy(out + FLOW_MIN_BYTES, f->page + slice_at(f, pkt->number),
 		pkt->len - (size_t)FLOW_MIN_BYTES);
 }
 
-static bool is_as_expected(const struct flows *f, const struct flow_pkt *pkt, const uint8_t *ip,
+static bool is_as_expected(const struct lab_flows *f, const struct flow_pkt *pkt, const uint8_t *ip,
 	uint32_t len, uint32_t max_len)
 {
 	static const uint8_t zeros[16];
@@ -153,7 +154,7 @@ static bool is_as_expected(const struct flows *f, const struct flow_pkt *pkt, co
 	       memcmp(ip + pkt->len, zeros, len - pkt->len) == 0;
 }
 
-void flow_arrived(struct flows *f, enum flow_way way, uint32_t peer, const uint8_t *ip,
+void flow_arrived(struct lab_flows *f, enum flow_way way, uint32_t peer, const uint8_t *ip,
 	uint32_t len, uint32_t max_len)
 {
 	struct flow_pkt pkt;
@@ -188,7 +189,7 @@ void flow_arrived(struct flows *f, enum flow_way way, uint32_t peer, const uint8
 	*latest = RTE_MAX(*latest, number + 1);
 }
 
-void flow_settle_before(struct flows *f, uint64_t number)
+void flow_settle_before(struct lab_flows *f, uint64_t number)
 {
 	for (; f->window_number < number; f->window_number++) {
 		bool *has_arrived = &f->has_arrived[f->window_number % FLOW_WINDOW_PKTS];
@@ -198,7 +199,7 @@ void flow_settle_before(struct flows *f, uint64_t number)
 	}
 }
 
-void flow_settle(struct flows *f)
+void flow_settle(struct lab_flows *f)
 {
 	flow_settle_before(f, f->next_number);
 }

@@ -31,7 +31,7 @@ enum flow_way {
 };
 
 /* What the sink found. */
-struct flow_counts {
+struct flow_tally {
 	uint64_t sent, received;
 	uint64_t lost, duplicated;
 	uint64_t reordered; /* behind a later packet of its peer and way */
@@ -39,14 +39,14 @@ struct flow_counts {
 	uint64_t foreign;   /* no packet that is under way */
 };
 
-struct flows {
+struct lab_flows {
 	struct flow *flows;
 	uint32_t n, max;
 	uint32_t first, n_used; /* packets are spread over these, at random */
 	struct bench_size size;
 	uint64_t seed;
 	uint64_t next_number, window_number;
-	struct flow_counts counts;
+	struct flow_tally counts;
 	uint8_t *page;	     /* random bytes: payloads are parts of it */
 	uint32_t *sums;	     /* sums[i]: of the first i 16-bit words of page */
 	uint64_t *latest[2]; /* by way and peer: greatest number received + 1 */
@@ -68,24 +68,24 @@ struct flow_pkt {
 };
 
 /* 0 or -1: out of memory. */
-int flows_init(struct flows *f, uint32_t max_flows, uint32_t max_peers, uint64_t seed);
-void flows_fini(struct flows *f);
-void flows_add(struct flows *f, const struct flow *flow);
+int flows_init(struct lab_flows *f, uint32_t max_flows, uint32_t max_peers, uint64_t seed);
+void flows_fini(struct lab_flows *f);
+void flows_add(struct lab_flows *f, const struct flow *flow);
 /* Spread what follows over these, in this size. */
-void flows_use(struct flows *f, uint32_t first, uint32_t n, struct bench_size size);
+void flows_use(struct lab_flows *f, uint32_t first, uint32_t n, struct bench_size size);
 
 /* The next packet to send. At most FLOW_WINDOW_PKTS before flow_settle. */
-struct flow_pkt flow_next(struct flows *f, enum flow_way way);
+struct flow_pkt flow_next(struct lab_flows *f, enum flow_way way);
 /* Its IP packet, as the sender sends it (is_sent) or as the receiver must get it: translated, TTL
  * one less. out has room for pkt->len. */
-void flow_build(const struct flows *f, const struct flow_pkt *pkt, bool is_sent, uint8_t *out);
+void flow_build(const struct lab_flows *f, const struct flow_pkt *pkt, bool is_sent, uint8_t *out);
 /* An IP packet arrived for this peer (way in: the one whose keys opened it; out: ignored). len may
  * be padded up to a multiple of 16 with zeros, no further than max_len (0: no padding). */
-void flow_arrived(struct flows *f, enum flow_way way, uint32_t peer, const uint8_t *ip,
+void flow_arrived(struct lab_flows *f, enum flow_way way, uint32_t peer, const uint8_t *ip,
 	uint32_t len, uint32_t max_len);
 /* Nothing before this number is under way any more: what did not arrive is lost. */
-void flow_settle_before(struct flows *f, uint64_t number);
+void flow_settle_before(struct lab_flows *f, uint64_t number);
 /* Nothing is under way at all. */
-void flow_settle(struct flows *f);
+void flow_settle(struct lab_flows *f);
 
 #endif

@@ -17,7 +17,7 @@ static_assert(LAB_AHEAD <= FLOW_WINDOW_PKTS, "all of them may be under way");
 struct lab {
 	struct rig rig;
 	struct parties parties;
-	struct flows flows;
+	struct lab_flows flows;
 	uint64_t n_unknown; /* frames from the gateway that make no sense */
 	/* Frames that left the gateway and carry a stamp, until they are looked at; may be NULL. */
 	struct rte_ring *stamped[RIG_N_PORTS];

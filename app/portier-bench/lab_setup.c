@@ -144,7 +144,7 @@ int lab_leases_add(struct lab *lab, uint32_t n, uint32_t first_peer, uint32_t n_
 
 bool lab_is_sound(const struct lab *lab)
 {
-	const struct flow_counts *c = &lab->flows.counts;
+	const struct flow_tally *c = &lab->flows.counts;
 	bool is_sound = c->lost == 0 && c->duplicated == 0 && c->corrupt == 0 && c->foreign == 0 &&
 			lab->n_unknown == 0 && lab->parties.n_rejected == 0 &&
 			(c->reordered == 0 || lab->rig.params.n_workers > 1);

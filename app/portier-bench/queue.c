@@ -113,7 +113,7 @@ static void serve(struct queue *q, bool is_last)
 	}
 }
 
-static void settle_old(struct flows *f)
+static void settle_old(struct lab_flows *f)
 {
 	if (f->next_number - f->window_number > UNDER_WAY_MAX)
 		flow_settle_before(f, f->next_number - UNDER_WAY_MAX);

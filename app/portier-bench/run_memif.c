@@ -24,14 +24,14 @@ struct memif_case {
 	enum flow_way way;
 	struct bench_size size;
 	struct sample_series cycles, aead, ratio, maker, sink;
-	struct flow_counts counts;
+	struct flow_tally counts;
 };
 
 struct stopwatch {
 	uint64_t maker_cycles, sink_cycles;
 };
 
-static uint64_t count_under_way(const struct flows *f, const struct flow_counts *before)
+static uint64_t count_under_way(const struct lab_flows *f, const struct flow_tally *before)
 {
 	return (f->counts.sent - before->sent) - (f->counts.received - before->received);
 }
@@ -61,7 +61,7 @@ static bool feed(struct lab *lab, enum flow_way way, struct stopwatch *w)
 }
 
 /* Until all have arrived, or nothing has for a while. */
-static void wait_for_all(struct lab *lab, const struct flow_counts *before, struct stopwatch *w)
+static void wait_for_all(struct lab *lab, const struct flow_tally *before, struct stopwatch *w)
 {
 	uint64_t patience = rte_get_tsc_hz() * LOST_S, received, since = rte_rdtsc();
 
@@ -75,7 +75,7 @@ static void wait_for_all(struct lab *lab, const struct flow_counts *before, stru
 
 static int run_once(struct lab *lab, const struct bench_options *o, struct memif_case *c)
 {
-	struct flow_counts before = lab->flows.counts;
+	struct flow_tally before = lab->flows.counts;
 	struct stopwatch w = {0};
 	uint64_t began, cycles, n_sent = 0;
 	bool is_made = true;

@@ -52,12 +52,9 @@ static void knocking_stages(struct path_worker *w, uint32_t *cycles, uint64_t *l
 	book(cycles, STAGE_dispatch, last);
 	n = path_dnat_burst(w, b->pkts, n);
 	book(cycles, STAGE_dnat, last);
-	n = path_mtu_burst(w, b->pkts, n);
-	book(cycles, STAGE_mtu, last);
-	for (uint16_t i = 0; i < n; i++)
-		path_seal_push(w, b->pkts[i]);
+	path_mtu_burst(w, b->pkts, n);
 	b->n = 0;
-	book(cycles, STAGE_seal, last);
+	book(cycles, STAGE_mtu, last);
 }
 
 void stages_turn(struct path_worker *w, uint32_t cycles[static STAGE_N])
@@ -91,6 +88,8 @@ void stages_turn(struct path_worker *w, uint32_t cycles[static STAGE_N])
 			knocking_stages(w, cycles, &last);
 	}
 	path_timers_turn(w);
+	path_fragments_turn(w);
+	flow_turn(w->flows, w->now_ns, PATH_FLOWS_PER_TURN);
 	book(cycles, STAGE_timers, &last);
 	while (w->sealing.n)
 		path_seal_flush(w);

@@ -1,4 +1,4 @@
-/* classify.c - what is this frame, and is it for us? No table is asked here.
+/* classify.c - what is this frame, and is it for us? No lease and no session is asked here.
  *
  * Tunnel packets are recognised before any NAT look-up: a packet to an entry address can only be
  * WireGuard or ping, whatever leases exist (the "port shadow" family, CVE-2021-3773).
@@ -108,6 +108,63 @@ static enum nat_verdict parse_ip(struct rte_mbuf *m)
 	return verdict;
 }
 
+/* It is sent to the one who sent what it quotes. */
+static bool is_quote_of(struct rte_mbuf *m, const struct nat_icmp_error *quote)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct ip_addr dst =
+		path_meta(m)->view.version == 4 ? ip_from_v4(ip + 16) : ip_from_v6(ip + 24);
+
+	return ip_equal(&quote->inner_src, &dst);
+}
+
+/* For a peer, or for nobody: what could lead it? */
+static void take_public(
+	struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m, enum nat_verdict verdict)
+{
+	struct path_meta *meta = path_meta(m);
+	bool is_icmp = meta->view.proto == NAT_PROTO_ICMP || meta->view.proto == NAT_PROTO_ICMPV6;
+	bool is_v4 = meta->view.version == 4;
+	struct nat_icmp_error quote;
+
+	meta->path.port_idx = port_idx;
+	w->stats.counter[STATS_recognised_public]++;
+	if (likely(verdict == NAT_OK && !is_icmp)) {
+		/* The usual case. */
+	} else if (verdict == NAT_FRAGMENT) {
+		path_fragment_public(w, m);
+		return;
+	} else if (is_icmp && !nat_icmp_sum_ok(rte_pktmbuf_mtod(m, const uint8_t *), &meta->view)) {
+		/* RFC 5508, REQ-3 */
+		path_drop(w, m, STATS_DROP_bad_icmp_checksum);
+		return;
+	} else if (verdict == NAT_OK) {
+		/* An echo. */
+	} else if (is_icmp && path_quote(m, &quote) && is_quote_of(m, &quote)) {
+		meta->is_error = true;
+	} else if (is_icmp || is_v4) {
+		path_drop(w, m, is_icmp ? STATS_DROP_icmp_error_stray : STATS_DROP_no_lease);
+		return;
+	}
+	if (is_v4)
+		path_knock(w, m);
+	else
+		path_v6_in(w, m);
+}
+
+/* From an exempt source to the inner address of a peer: for its session there, untranslated. */
+static bool is_exempt(const struct path *p, struct rte_mbuf *m, uint32_t src)
+{
+	struct ip_addr dst;
+
+	if (likely(!p->n_exempt) || !path_prefixes_have(p->exempt, p->n_exempt, src))
+		return false;
+	dst = ip_from_v4(rte_pktmbuf_mtod_offset(m, const uint8_t *, 16));
+	path_meta(m)->peer_idx = peer_find_inner(p->params.peers, &dst);
+	path_meta(m)->is_exempt = path_meta(m)->peer_idx != PEER_NONE;
+	return path_meta(m)->is_exempt;
+}
+
 static void classify_ipv4(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m)
 {
 	const struct path_port *port = &w->path->ports[port_idx];
@@ -130,15 +187,10 @@ static void classify_ipv4(struct path_worker *w, uint16_t port_idx, struct rte_m
 		struct ip_addr src_addr = ip_from_v4(ip + 12), dst_addr = ip_from_v4(ip + 16);
 
 		take_local(w, port_idx, m, verdict, &src_addr, &dst_addr);
-	} else if (!port->is_public || !path_is_pool(w->path, dst)) {
-		path_drop(w, m, STATS_DROP_not_for_us);
-	} else if (verdict == NAT_FRAGMENT) {
-		path_drop(w, m, STATS_DROP_fragment);
-	} else if (v->proto != NAT_PROTO_TCP && v->proto != NAT_PROTO_UDP) {
-		path_drop(w, m, STATS_DROP_no_lease);
+	} else if (port->is_public && (path_is_pool(w->path, dst) || is_exempt(w->path, m, src))) {
+		take_public(w, port_idx, m, verdict);
 	} else {
-		path_meta(m)->path.port_idx = port_idx;
-		w->knocking.pkts[w->knocking.n++] = m;
+		path_drop(w, m, STATS_DROP_not_for_us);
 	}
 }
 
@@ -151,6 +203,13 @@ static bool is_neighbour_discovery(const struct rte_mbuf *m)
 	       (ip[40] == ICMPV6_NS || ip[40] == ICMPV6_NA);
 }
 
+/* Peers believe what lies inside the tunnel: nobody outside speaks for it. */
+static bool is_inner_v6(const struct path *p, const struct ip_addr *src)
+{
+	return path_addrs_has_v6(&p->inner, src) ||
+	       peer_find_inner(p->params.peers, src) != PEER_NONE || ip_is_link_local(src);
+}
+
 static void classify_ipv6(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m)
 {
 	const struct path_port *port = &w->path->ports[port_idx];
@@ -158,6 +217,7 @@ static void classify_ipv6(struct path_worker *w, uint16_t port_idx, struct rte_m
 	struct ip_addr src, dst;
 	enum nat_verdict verdict;
 	const uint8_t *ip;
+	uint32_t peer_idx;
 
 	if (is_neighbour_discovery(m)) {
 		punt_neigh_frame(w, port_idx, m);
@@ -171,14 +231,26 @@ static void classify_ipv6(struct path_worker *w, uint16_t port_idx, struct rte_m
 	ip = rte_pktmbuf_mtod(m, const uint8_t *);
 	src = ip_from_v6(ip + 8);
 	dst = ip_from_v6(ip + 24);
-	if (ip_is_martian(&src) || ip_is_v4(&src))
+	if (ip_is_martian(&src) || ip_is_v4(&src)) {
 		path_drop(w, m, STATS_DROP_martian_source);
-	else if (path_addrs_has_v6(&w->path->own, &src))
+		return;
+	}
+	if (path_addrs_has_v6(&w->path->own, &src)) {
 		path_drop(w, m, STATS_DROP_own_source);
-	else if (path_addrs_has_v6(&port->locals, &dst))
+		return;
+	}
+	if (path_addrs_has_v6(&port->locals, &dst)) {
 		take_local(w, port_idx, m, verdict, &src, &dst);
-	else
+		return;
+	}
+	peer_idx = port->is_public ? peer_find_inner(w->path->params.peers, &dst) : PEER_NONE;
+	path_meta(m)->peer_idx = peer_idx;
+	if (peer_idx == PEER_NONE)
 		path_drop(w, m, STATS_DROP_not_for_us);
+	else if (is_inner_v6(w->path, &src))
+		path_drop(w, m, STATS_DROP_martian_source);
+	else
+		take_public(w, port_idx, m, verdict);
 }
 
 static void classify(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m)
@@ -236,7 +308,10 @@ void path_classify_burst(
 		rte_prefetch0(path_meta(pkts[i]));
 	}
 	for (uint16_t i = 0; i < n; i++) {
-		path_meta(pkts[i])->is_originated = false;
+		struct path_meta *meta = path_meta(pkts[i]);
+
+		meta->is_originated = meta->is_hairpin = meta->is_error = false;
+		meta->is_exempt = meta->is_fragment = false;
 		classify(w, port_idx, pkts[i]);
 	}
 }

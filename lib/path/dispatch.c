@@ -7,6 +7,8 @@ uint32_t path_owner_of(const struct path *p, enum path_stage stage, struct rte_m
 		return keypairs_worker(p->params.keypairs,
 			load_le32(rte_pktmbuf_mtod_offset(m, const uint8_t *,
 				offsetof(struct wgmsg_data, receiver_idx_le32))));
+	if (stage == PATH_STAGE_FRAGMENT)
+		return path_fragment_owner(p, m);
 	return peer_home(p->params.peers, path_meta(m)->peer_idx);
 }
 

@@ -1,50 +1,178 @@
-/* dnat.c - through the door: on the home worker of the peer, filter, rewrite, count; then the
- * tunnel's MTU. */
+/* dnat.c - to the peer, on its home worker: through a door or back along a session. Filter,
+ * rewrite, count.
+ */
 #include "path/worker.h"
+
+/* Who is at the far end: of what an ICMP error quotes, not the router that sent it. */
+static struct ip_addr far_end(const uint8_t *ip, const struct nat_icmp_error *quote)
+{
+	return quote ? quote->inner_dst : ip_from_v4(ip + 12);
+}
+
+/* Size and hop. False: the packet ended here. */
+static bool may_pass(struct path_worker *w, struct rte_mbuf *m)
+{
+	const struct path_meta *meta = path_meta(m);
+	uint16_t mtu_bytes = w->path->inner_mtu_bytes;
+
+	if (!path_fits(m, mtu_bytes)) {
+		path_refuse_public(w, m, STATS_DROP_too_big, mtu_bytes);
+		return false;
+	}
+	if (!meta->is_hairpin && !nat_hop(rte_pktmbuf_mtod(m, uint8_t *), &meta->view)) {
+		path_refuse_public(w, m, STATS_DROP_ttl_expired, 0);
+		return false;
+	}
+	return true;
+}
+
+static void rewrite(struct path_worker *w, struct rte_mbuf *m, const struct nat_icmp_error *quote,
+	const uint8_t inner_v4[static 4], uint16_t inner_port)
+{
+	uint8_t *ip = rte_pktmbuf_mtod(m, uint8_t *);
+	const struct nat_view *v = &path_meta(m)->view;
+
+	if (unlikely(quote)) {
+		nat_icmp_error_rewrite_inner_src(ip, v, quote, inner_v4, inner_port);
+		nat_rewrite_dst(ip, v, inner_v4, 0);
+		w->stats.counter[STATS_errors_translated]++;
+		return;
+	}
+	if (unlikely(path_tcp_flags(m) & FLOW_TCP_SYN) && w->path->mss4)
+		nat_mss_clamp(ip, v, w->path->mss4);
+	nat_rewrite_dst(ip, v, inner_v4, inner_port);
+}
+
+static bool by_door(struct path_worker *w, struct rte_mbuf *m, const struct nat_icmp_error *quote)
+{
+	struct path_meta *meta = path_meta(m);
+	struct door *door = meta->door;
+	struct ip_addr src = far_end(rte_pktmbuf_mtod(m, const uint8_t *), quote);
+
+	if (!door_is(door, meta->generation)) {
+		path_drop(w, m, STATS_DROP_lease_closed);
+		return false;
+	}
+	if (!door_admits(door, &src)) {
+		door->counters.refused_pkts++;
+		path_drop(w, m, STATS_DROP_lease_source);
+		return false;
+	}
+	if (!may_pass(w, m))
+		return false;
+	rewrite(w, m, quote, door->inner_v4, door->inner_port);
+	door->counters.in_pkts++;
+	door->counters.in_bytes += meta->view.total_len;
+	if (likely(!quote))
+		path_door_used(w, door);
+	return true;
+}
+
+/* A packet that no session leads: what its mapping's filter says. NULL: it ended here. */
+static struct flow_session *begin(
+	struct path_worker *w, struct rte_mbuf *m, const struct flow_in_key *key)
+{
+	const struct path_meta *meta = path_meta(m);
+	const struct peer_view *view = peer_view(w->path->params.peers, meta->peer_idx);
+	struct flow_session *s;
+	enum flow_verdict verdict = FLOW_REFUSED;
+
+	/* An earlier packet of this burst may have begun it. */
+	flow_find_in_burst(w->flows, key, 1, &s);
+	if (s)
+		return s;
+	if (meta->is_error) {
+		path_drop(w, m, STATS_DROP_icmp_error_stray);
+		return NULL;
+	}
+	if (view)
+		verdict = flow_begin_in(
+			w->flows, key, path_tcp_flags(m), &view->limits, w->now_ns, &s);
+	if (verdict == FLOW_OK)
+		return s;
+	path_drop(w, m, path_flow_reason(verdict));
+	return NULL;
+}
+
+static bool by_session(struct path_worker *w, struct rte_mbuf *m, struct flow_session *s,
+	const struct nat_icmp_error *quote)
+{
+	struct path_meta *meta = path_meta(m);
+	uint8_t inner_v4[4];
+
+	meta->via = PATH_VIA_SESSION;
+	meta->session = s;
+	meta->generation = s->serial;
+	if (!may_pass(w, m))
+		return false;
+	if (likely(!quote))
+		flow_received(w->flows, s, path_tcp_flags(m), w->now_ns);
+	store_be32(inner_v4, s->inner_v4);
+	if (likely(!s->is_exempt))
+		rewrite(w, m, quote, inner_v4, s->inner_port);
+	return true;
+}
+
+/* From where the packet comes, to which public port: of an ICMP error, of what it quotes. */
+static struct flow_in_key in_key(struct rte_mbuf *m, const struct nat_icmp_error *quote)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	const struct nat_view *v = &path_meta(m)->view;
+
+	if (unlikely(quote))
+		return (struct flow_in_key){
+			.public_v4 = load_be32(ip_v4_bytes(&quote->inner_src)),
+			.remote_v4 = load_be32(ip_v4_bytes(&quote->inner_dst)),
+			.public_port = quote->inner_src_port,
+			.remote_port =
+				quote->inner_proto == NAT_PROTO_ICMP ? 0 : quote->inner_dst_port,
+			.proto = quote->inner_proto,
+		};
+	return (struct flow_in_key){
+		.public_v4 = load_be32(ip + 16),
+		.remote_v4 = load_be32(ip + 12),
+		.public_port = v->dst_port,
+		.remote_port = v->proto == NAT_PROTO_ICMP ? 0 : v->src_port,
+		.proto = v->proto,
+	};
+}
+
+/* Parsed again here, on the home worker: errors are rare, and their private area is small. */
+static const struct nat_icmp_error *quote_of(struct rte_mbuf *m, struct nat_icmp_error *room)
+{
+	return unlikely(path_meta(m)->is_error) && path_quote(m, room) ? room : NULL;
+}
 
 uint16_t path_dnat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 {
-	uint16_t kept = 0;
+	struct flow_in_key keys[PATH_BURST];
+	struct flow_session *sessions[PATH_BURST];
+	struct nat_icmp_error room;
+	uint16_t n_keys = 0, at = 0, kept = 0;
+
+	for (uint16_t i = 0; i < n; i++)
+		if (path_meta(pkts[i])->via == PATH_VIA_NONE)
+			keys[n_keys++] = in_key(pkts[i], quote_of(pkts[i], &room));
+	if (n_keys)
+		flow_find_in_burst(w->flows, keys, n_keys, sessions);
 
 	for (uint16_t i = 0; i < n; i++) {
-		struct path_meta *meta = path_meta(pkts[i]);
-		struct door *door = meta->door;
-		uint8_t *ip = rte_pktmbuf_mtod(pkts[i], uint8_t *);
-		struct ip_addr src;
+		const struct nat_icmp_error *quote = quote_of(pkts[i], &room);
+		bool is_admitted;
 
-		if (!door_is(door, meta->generation)) {
-			path_drop(w, pkts[i], STATS_DROP_lease_closed);
-			continue;
+		if (path_meta(pkts[i])->via == PATH_VIA_DOOR) {
+			is_admitted = by_door(w, pkts[i], quote);
+		} else {
+			struct flow_session *s = sessions[at];
+
+			if (!s)
+				s = begin(w, pkts[i], &keys[at]);
+			at++;
+			is_admitted = s && by_session(w, pkts[i], s, quote);
 		}
-		src = ip_from_v4(ip + 12);
-		if (!door_admits(door, &src)) {
-			door->counters.refused_pkts++;
-			path_drop(w, pkts[i], STATS_DROP_lease_source);
-			continue;
-		}
-		if (!nat_hop(ip, &meta->view)) {
-			path_drop(w, pkts[i], STATS_DROP_ttl_expired);
-			continue;
-		}
-		nat_rewrite_dst(ip, &meta->view, door->inner_v4, door->inner_port);
-		door->counters.in_pkts++;
-		door->counters.in_bytes += meta->view.total_len;
-		path_door_used(w, door);
-		pkts[kept++] = pkts[i];
+		if (is_admitted)
+			pkts[kept++] = pkts[i];
 	}
 	w->stats.counter[STATS_translated_in] += kept;
-	return kept;
-}
-
-uint16_t path_mtu_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
-{
-	uint16_t kept = 0;
-
-	for (uint16_t i = 0; i < n; i++) {
-		if (path_meta(pkts[i])->view.total_len <= w->path->inner_mtu_bytes)
-			pkts[kept++] = pkts[i];
-		else
-			path_drop(w, pkts[i], STATS_DROP_too_big);
-	}
 	return kept;
 }

@@ -1,4 +1,6 @@
-/* door.c - from the Internet: is there a lease at this address, port and protocol? */
+/* door.c - from the Internet: is there a lease at this address, port and protocol? If not, whose
+ * port is it?
+ */
 #include "path/worker.h"
 
 /* Peers believe what lies inside the tunnel, the gateway's services and each other: nobody outside
@@ -11,41 +13,102 @@ static bool is_inner(const struct path *p, const uint8_t *ip)
 	       peer_find_inner(p->params.peers, &src) != PEER_NONE;
 }
 
+/* What the packet knocks at: of an ICMP error, where the packet that it quotes came from. */
+static struct door_public_key public_key(struct rte_mbuf *m)
+{
+	const struct nat_view *v = &path_meta(m)->view;
+	struct door_public_key key = {0};
+	struct nat_icmp_error quote;
+
+	if (likely(!path_meta(m)->is_error)) {
+		key.port_be16 = rte_cpu_to_be_16(v->dst_port);
+		key.proto = v->proto;
+		memcpy(key.addr_v4, rte_pktmbuf_mtod_offset(m, const uint8_t *, 16), 4);
+	} else if (path_quote(m, &quote) && ip_is_v4(&quote.inner_src)) {
+		key.port_be16 = rte_cpu_to_be_16(quote.inner_src_port);
+		key.proto = quote.inner_proto;
+		memcpy(key.addr_v4, ip_v4_bytes(&quote.inner_src), 4);
+	}
+	return key;
+}
+
+/* The peer whose port it is, or that has the inner address. */
+static uint32_t find_owner(
+	const struct path *p, struct rte_mbuf *m, const struct door_public_key *key)
+{
+	if (unlikely(path_meta(m)->is_exempt))
+		return path_meta(m)->peer_idx;
+	return blocks_owner(p->blocks, load_be32(key->addr_v4), rte_be_to_cpu_16(key->port_be16));
+}
+
 uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct door_public_key keys[PATH_BURST];
 	const struct door_public_key *key_ptrs[PATH_BURST];
 	struct door *doors[PATH_BURST];
-	uint16_t kept = 0;
+	uint16_t kept = 0, n_doors = 0;
 
 	if (n == 0)
 		return 0;
 	for (uint16_t i = 0; i < n; i++) {
-		const struct nat_view *v = &path_meta(pkts[i])->view;
-
-		keys[i] = (struct door_public_key){
-			.port_be16 = rte_cpu_to_be_16(v->dst_port), .proto = v->proto};
-		memcpy(keys[i].addr_v4, rte_pktmbuf_mtod_offset(pkts[i], const uint8_t *, 16), 4);
+		keys[i] = public_key(pkts[i]);
 		key_ptrs[i] = &keys[i];
 	}
 	doors_lookup_public_bulk(w->path->params.doors, key_ptrs, n, doors);
 
 	for (uint16_t i = 0; i < n; i++) {
 		struct path_meta *meta = path_meta(pkts[i]);
+		bool is_led = false;
 
+		meta->via = PATH_VIA_NONE;
 		if (doors[i]) {
 			meta->generation =
 				atomic_load_explicit(&doors[i]->generation, memory_order_acquire);
 			meta->door = doors[i];
+			meta->via = PATH_VIA_DOOR;
 			meta->peer_idx = doors[i]->peer_idx;
+			is_led = meta->generation & 1;
+		} else {
+			meta->peer_idx = find_owner(w->path, pkts[i], &keys[i]);
+			is_led = meta->peer_idx != PEER_NONE;
 		}
-		if (!doors[i] || !(meta->generation & 1))
+		if (!is_led) {
 			path_drop(w, pkts[i], STATS_DROP_no_lease);
-		else if (is_inner(w->path, rte_pktmbuf_mtod(pkts[i], const uint8_t *)))
+		} else if (!meta->is_hairpin && !meta->is_originated &&
+			   is_inner(w->path, rte_pktmbuf_mtod(pkts[i], const uint8_t *))) {
 			path_drop(w, pkts[i], STATS_DROP_martian_source);
-		else
+		} else {
+			n_doors += doors[i] != NULL;
 			pkts[kept++] = pkts[i];
+		}
 	}
-	w->stats.counter[STATS_door_found] += kept;
+	w->stats.counter[STATS_door_found] += n_doors;
+	w->stats.counter[STATS_port_found] += kept - n_doors;
 	return kept;
+}
+
+static void run(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
+{
+	n = path_door_burst(w, pkts, n);
+	n = path_dispatch_burst(w, PATH_STAGE_DNAT, pkts, n);
+	n = path_dnat_burst(w, pkts, n);
+	path_mtu_burst(w, pkts, n);
+}
+
+void path_knock_flush(struct path_worker *w)
+{
+	struct rte_mbuf *pkts[PATH_BURST];
+	uint16_t n = w->knocking.n;
+
+	/* Taken out first: what is refused on the way may knock for its sender. */
+	memcpy(pkts, w->knocking.pkts, n * sizeof(pkts[0]));
+	w->knocking.n = 0;
+	run(w, pkts, n);
+}
+
+void path_knock(struct path_worker *w, struct rte_mbuf *m)
+{
+	if (w->knocking.n == PATH_BURST)
+		path_knock_flush(w);
+	w->knocking.pkts[w->knocking.n++] = m;
 }

@@ -1,7 +1,6 @@
 /* inner.c - may this peer send this packet, and whom does it concern?
  *
- * Cryptokey routing inwards (WireGuard paper, section 2): the source must be the peer's own
- * address.
+ * Cryptokey routing inwards (WireGuard paper, section 2): the source must be the peer's own.
  */
 #include "path/worker.h"
 
@@ -11,10 +10,35 @@ static bool is_gateway_inner(const struct path *p, const struct ip_addr *addr)
 			      : path_addrs_has_v6(&p->inner, addr);
 }
 
+/* Entry and port addresses: from inside there is nothing behind them. */
 static bool is_gateway_outer(const struct path *p, const struct ip_addr *addr)
 {
-	return ip_is_v4(addr) ? path_is_own_v4(p, load_be32(ip_v4_bytes(addr)))
+	return ip_is_v4(addr) ? path_addrs_has_v4(&p->own, load_be32(ip_v4_bytes(addr)))
 			      : path_addrs_has_v6(&p->own, addr);
+}
+
+static bool is_own_source(const struct peer_view *view, const struct ip_addr *src)
+{
+	if (ip_is_v4(src))
+		return ip_equal(src, &view->address4);
+	if (ip_equal(src, &view->address6))
+		return !ip_is_none(src);
+	for (unsigned i = 0; i < view->n_routes; i++)
+		if (ip_prefix_contains(&view->routes[i], src))
+			return true;
+	return false;
+}
+
+static bool is_blocked(const struct path *p, const struct nat_view *v)
+{
+	uint8_t proto = v->proto == NAT_PROTO_TCP   ? LEASE_PROTO_TCP
+			: v->proto == NAT_PROTO_UDP ? LEASE_PROTO_UDP
+						    : 0;
+
+	for (unsigned i = 0; i < p->n_blocked; i++)
+		if (p->blocked[i].protos & proto && p->blocked[i].port == v->dst_port)
+			return true;
+	return false;
 }
 
 static void take_service(struct path_worker *w, struct rte_mbuf *m, enum nat_verdict verdict)
@@ -28,60 +52,138 @@ static void take_service(struct path_worker *w, struct rte_mbuf *m, enum nat_ver
 	}
 }
 
-/* True: it goes on to the Internet. False: it ended here. */
-static bool admit(struct path_worker *w, struct rte_mbuf *m)
+void path_to_peer(struct path_worker *w, struct rte_mbuf *m)
 {
-	const struct path *p = w->path;
+	path_meta(m)->via = PATH_VIA_NONE;
+	if (path_dispatch_burst(w, PATH_STAGE_SEAL, &m, 1))
+		path_mtu_burst(w, &m, 1);
+}
+
+/* To another peer's inner address. */
+static void take_neighbour(struct path_worker *w, struct rte_mbuf *m, uint32_t to)
+{
+	uint16_t mtu_bytes = w->path->inner_mtu_bytes;
+
+	if (!w->path->peer_to_peer) {
+		path_drop(w, m, STATS_DROP_inner_to_peer);
+	} else if (!path_fits(m, mtu_bytes)) {
+		path_refuse_peer(w, m, STATS_DROP_too_big, mtu_bytes);
+	} else if (!nat_hop(rte_pktmbuf_mtod(m, uint8_t *), &path_meta(m)->view)) {
+		path_refuse_peer(w, m, STATS_DROP_ttl_expired, 0);
+	} else {
+		path_meta(m)->peer_idx = to;
+		path_to_peer(w, m);
+	}
+}
+
+/* Parse, and make sure that it is the peer's own. NAT_MALFORMED: it ended here. */
+static enum nat_verdict take_in(struct path_worker *w, struct rte_mbuf *m, struct ip_addr *dst)
+{
 	struct path_meta *meta = path_meta(m);
-	const struct peer_view *view = peer_view(p->params.peers, meta->peer_idx);
+	const struct peer_view *view = peer_view(w->path->params.peers, meta->peer_idx);
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
 	enum nat_verdict verdict;
-	struct ip_addr src, dst;
+	struct ip_addr src;
 
 	if (!view) {
 		path_drop(w, m, STATS_DROP_peer_gone);
-		return false;
+		return NAT_MALFORMED;
 	}
 	verdict = nat_parse(ip, m->data_len, &meta->view);
 	if (verdict == NAT_MALFORMED) {
 		path_drop(w, m, STATS_DROP_inner_malformed);
-		return false;
+		return NAT_MALFORMED;
 	}
 	m->data_len = meta->view.total_len;
 	m->pkt_len = m->data_len;
+	meta->via = PATH_VIA_NONE;
+	meta->is_hairpin = meta->is_error = meta->is_exempt = meta->is_fragment = false;
 	if (meta->view.version == 4) {
 		src = ip_from_v4(ip + 12);
-		dst = ip_from_v4(ip + 16);
+		*dst = ip_from_v4(ip + 16);
 	} else {
 		src = ip_from_v6(ip + 8);
-		dst = ip_from_v6(ip + 24);
+		*dst = ip_from_v6(ip + 24);
 	}
-	if (!ip_equal(&src, meta->view.version == 4 ? &view->address4 : &view->address6) ||
-		ip_is_none(&src)) {
+	if (!is_own_source(view, &src)) {
 		path_drop(w, m, STATS_DROP_inner_source);
+		return NAT_MALFORMED;
+	}
+	return verdict;
+}
+
+/* What leads out: ports, or what an ICMP error quotes. False: it ended here. */
+static bool is_led(struct path_worker *w, struct rte_mbuf *m, enum nat_verdict verdict)
+{
+	struct path_meta *meta = path_meta(m);
+	bool is_icmp = meta->view.proto == NAT_PROTO_ICMP || meta->view.proto == NAT_PROTO_ICMPV6;
+	struct nat_icmp_error quote;
+
+	if (likely(verdict == NAT_OK && !is_icmp))
+		return true;
+	if (is_icmp && !nat_icmp_sum_ok(rte_pktmbuf_mtod(m, const uint8_t *), &meta->view)) {
+		path_drop(w, m, STATS_DROP_bad_icmp_checksum);
 		return false;
 	}
+	if (verdict == NAT_OK)
+		return true;
+	/* IPv4 has one address a peer, whose key the look-up takes; IPv6 may have a router there.
+	 */
+	if (is_icmp && path_quote(m, &quote)) {
+		meta->is_error = true;
+		return true;
+	}
+	/* IPv6 is not translated: what has no ports is led by its addresses. */
+	if (meta->view.version == 6 && !is_icmp)
+		return true;
+	path_drop(w, m, is_icmp ? STATS_DROP_icmp_error_stray : STATS_DROP_inner_protocol);
+	return false;
+}
+
+/* True: it goes on to the Internet by IPv4. False: it ended here, or goes another way. */
+static bool admit(struct path_worker *w, struct rte_mbuf *m)
+{
+	const struct path *p = w->path;
+	struct ip_addr dst;
+	enum nat_verdict verdict = take_in(w, m, &dst);
+	uint32_t neighbour;
+
+	if (verdict == NAT_MALFORMED)
+		return false;
 	if (is_gateway_inner(p, &dst)) {
 		take_service(w, m, verdict);
 		return false;
 	}
+	if (ip_is_martian(&dst) || ip_is_link_local(&dst)) {
+		path_drop(w, m, STATS_DROP_martian_destination);
+		return false;
+	}
+	if (is_gateway_outer(p, &dst)) {
+		path_drop(w, m, STATS_DROP_inner_to_self);
+		return false;
+	}
+	neighbour = peer_find_inner(p->params.peers, &dst);
+	if (neighbour != PEER_NONE) {
+		take_neighbour(w, m, neighbour);
+		return false;
+	}
+	if (verdict == NAT_FRAGMENT) {
+		path_fragment_peer(w, m);
+		return false;
+	}
+	return is_led(w, m, verdict) && path_inner_led(w, m);
+}
 
-	enum stats_drop reason;
-
-	if (ip_is_martian(&dst))
-		reason = STATS_DROP_martian_destination;
-	else if (is_gateway_outer(p, &dst))
-		reason = STATS_DROP_inner_to_self;
-	else if (verdict == NAT_FRAGMENT)
-		reason = STATS_DROP_fragment;
-	else if (peer_find_inner(p->params.peers, &dst) != PEER_NONE)
-		reason = STATS_DROP_inner_to_peer;
-	else if (meta->view.version != 4 ||
-		 (meta->view.proto != NAT_PROTO_TCP && meta->view.proto != NAT_PROTO_UDP))
-		reason = STATS_DROP_inner_no_lease;
-	else
+bool path_inner_led(struct path_worker *w, struct rte_mbuf *m)
+{
+	if (unlikely(w->path->n_blocked && is_blocked(w->path, &path_meta(m)->view))) {
+		path_refuse_peer(w, m, STATS_DROP_nat_blocked, 0);
+		return false;
+	}
+	w->stats.counter[STATS_admitted]++;
+	if (path_meta(m)->view.version == 4)
 		return true;
-	path_drop(w, m, reason);
+	path_v6_out(w, m);
 	return false;
 }
 
@@ -92,6 +194,5 @@ uint16_t path_inner_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_
 	for (uint16_t i = 0; i < n; i++)
 		if (admit(w, pkts[i]))
 			pkts[kept++] = pkts[i];
-	w->stats.counter[STATS_admitted] += kept;
 	return kept;
 }

@@ -12,13 +12,20 @@
 /* Packets that may wait between two workers: a few bursts of back-pressure, then drops are counted.
  */
 #define HANDOVER_SLOTS 2048
+/* Fragmented datagrams under way, and fragments that wait for their first: each direction of a
+ * worker. */
+#define DATAGRAMS_MAX	   1024
+#define FRAGMENTS_HELD_MAX 256
+/* Headers without options: what a TCP segment shares its packet with. */
+#define IPV4_TCP_BYTES 40
+#define IPV6_TCP_BYTES 60
 
-static struct path_pool pool_from_prefix(const struct ip_prefix *prefix)
+static struct path_prefix prefix_from(const struct ip_prefix *prefix)
 {
 	unsigned v4_bits = prefix->len_bits - 96u;
 	uint32_t mask = v4_bits ? UINT32_MAX << (32 - v4_bits) : 0;
 
-	return (struct path_pool){.net = load_be32(ip_v4_bytes(&prefix->addr)), .mask = mask};
+	return (struct path_prefix){.net = load_be32(ip_v4_bytes(&prefix->addr)), .mask = mask};
 }
 
 static void addrs_add(struct path_addrs *set, const struct ip_addr *addr)
@@ -51,11 +58,27 @@ static void ports_init(struct path *p)
 		}
 		if (c->is_tunnel)
 			p->tunnel_idx = i;
-		if (c->is_public) {
+		if (c->is_public)
 			p->public_idx = i;
-			for (unsigned a = 0; a < conf->n_pool; a++)
-				p->pool[p->n_pool++] = pool_from_prefix(&conf->pool[a]);
-		}
+	}
+}
+
+static void nat_init(struct path *p)
+{
+	const struct conf *conf = p->params.conf;
+
+	for (unsigned i = 0; i < conf->n_pool; i++)
+		p->pool[p->n_pool++] = prefix_from(&conf->pool[i]);
+	for (unsigned i = 0; i < conf->n_nat_pool; i++)
+		p->pool[p->n_pool++] = prefix_from(&conf->nat_pool[i]);
+	for (unsigned i = 0; i < conf->n_nat_exempt; i++)
+		p->exempt[p->n_exempt++] = prefix_from(&conf->nat_exempt[i]);
+	p->n_blocked = conf->n_nat_blocked;
+	memcpy(p->blocked, conf->nat_blocked, sizeof(p->blocked));
+	p->peer_to_peer = conf->peer_to_peer;
+	if (conf->mss_clamp) {
+		p->mss4 = (uint16_t)(conf->inner_mtu_bytes - IPV4_TCP_BYTES);
+		p->mss6 = (uint16_t)(conf->inner_mtu_bytes - IPV6_TCP_BYTES);
 	}
 }
 
@@ -78,6 +101,61 @@ static void assign_rx_queues(struct path *p)
 	}
 }
 
+static struct blocks *blocks_make(const struct conf *conf)
+{
+	struct blocks_conf bc = {
+		.port_first = conf->nat_port_first,
+		.port_last = conf->nat_port_last,
+		.block_ports = conf->nat_block_ports,
+	};
+
+	for (unsigned i = 0; i < conf->n_pool; i++)
+		bc.pool[bc.n_pool++] = conf->pool[i];
+	for (unsigned i = 0; i < conf->n_nat_pool; i++)
+		bc.pool[bc.n_pool++] = conf->nat_pool[i];
+	return blocks_create(&bc);
+}
+
+static void *alloc_on(size_t bytes, int socket_id)
+{
+	return rte_zmalloc_socket("flows", bytes, RTE_CACHE_LINE_SIZE, socket_id);
+}
+
+static bool nat_create(struct path_worker *w, int socket_id)
+{
+	const struct conf *conf = w->path->params.conf;
+	struct frag_conf fc = {
+		.n_datagrams = DATAGRAMS_MAX,
+		.owner_datagrams = DATAGRAMS_MAX / 16,
+		.held_pkts = FRAGMENTS_HELD_MAX,
+		.owner_held_pkts = FRAGMENTS_HELD_MAX / 16,
+		.datagram_held_pkts = FRAG_HELD_MAX,
+		.timeout_ns = conf->nat_fragment_ns,
+	};
+
+	crypto_random(fc.hash_key, sizeof(fc.hash_key));
+	w->frags_in = frag_table_create(&fc);
+	w->frags_out = frag_table_create(&fc);
+	/* Numbers of one worker are those that are its index modulo the number of workers. */
+	w->id_step = (uint16_t)w->path->params.n_workers;
+	w->datagram_id = (uint16_t)(rte_rand() / w->id_step * w->id_step + w->idx);
+	w->flows = flows_create(&(struct flow_conf){
+		.max_peers = conf->max_peers,
+		.max_sessions = conf->nat_max_sessions,
+		.udp_ns = conf->nat_udp_ns,
+		.tcp_established_ns = conf->nat_tcp_established_ns,
+		.tcp_transitory_ns = conf->nat_tcp_transitory_ns,
+		.icmp_ns = conf->nat_icmp_ns,
+		.rest_ns = conf->nat_rest_ns,
+		.blocks = w->path->blocks,
+		.random = crypto_random,
+		.alloc = alloc_on,
+		.free = rte_free,
+		.socket_id = socket_id,
+	});
+	return w->flows && w->frags_in && w->frags_out;
+}
+
 static bool worker_create(struct path *p, unsigned idx)
 {
 	int socket_id = p->params.ports[0].socket_id;
@@ -94,7 +172,7 @@ static bool worker_create(struct path *p, unsigned idx)
 	w->mail = p->params.mail[idx];
 	path_wheel_init(&w->wheel, w->now_ns);
 	w->aead = aead_create(p->params.aead, socket_id);
-	if (!w->aead)
+	if (!w->aead || !nat_create(w, socket_id))
 		return false;
 	for (unsigned from = 0; from < p->params.n_workers; from++) {
 		char name[RTE_RING_NAMESIZE];
@@ -131,9 +209,11 @@ struct path *path_create(const struct path_params *params)
 	 */
 	p->max_holding = RTE_MAX(conf->n_mbufs / 8 / params->n_workers, (uint32_t)PEER_HOLD_MAX);
 	ports_init(p);
+	nat_init(p);
 	inner_init(p);
+	p->blocks = blocks_make(conf);
 	for (unsigned i = 0; i < params->n_workers; i++) {
-		if (!worker_create(p, i)) {
+		if (!p->blocks || !worker_create(p, i)) {
 			path_destroy(p);
 			return NULL;
 		}
@@ -153,8 +233,24 @@ static void free_held(struct path *p)
 	}
 }
 
+static void free_fragments(struct frag_table *t)
+{
+	void *pkts[FRAG_HELD_MAX];
+	unsigned n;
+
+	while (t && (frag_n_datagrams(t) || frag_n_held(t))) {
+		n = frag_expire(t, UINT64_MAX, pkts, FRAG_HELD_MAX);
+		for (unsigned i = 0; i < n; i++)
+			rte_pktmbuf_free(pkts[i]);
+	}
+	frag_table_destroy(t);
+}
+
 static void worker_destroy(struct path_worker *w, unsigned n_workers)
 {
+	free_fragments(w->frags_in);
+	free_fragments(w->frags_out);
+	flows_destroy(w->flows);
 	for (unsigned from = 0; from < n_workers; from++) {
 		struct rte_mbuf *m;
 
@@ -176,6 +272,7 @@ void path_destroy(struct path *p)
 	for (unsigned i = 0; i < p->params.n_workers; i++)
 		if (p->workers[i])
 			worker_destroy(p->workers[i], p->params.n_workers);
+	blocks_destroy(p->blocks);
 	rte_free(p);
 }
 
@@ -192,4 +289,14 @@ void path_stop(struct path *p)
 const struct stats_worker *path_stats(const struct path *p, unsigned worker)
 {
 	return &p->workers[worker]->stats;
+}
+
+const struct flows *path_flows(const struct path *p, unsigned worker)
+{
+	return p->workers[worker]->flows;
+}
+
+const struct blocks *path_blocks(const struct path *p)
+{
+	return p->blocks;
 }

@@ -2,6 +2,7 @@
  *
  *   tunnel -> Internet   rx classify dispatch open replay inner snat tx
  *   Internet -> tunnel   rx classify door dispatch dnat mtu seal tx
+ *   IPv6 inside          the same without door, dnat and snat: v6
  *
  * Threads:   control creates and destroys; each worker runs path_worker_run on its own lcore.
  * Ownership: a peer's packets are handled by its home worker only; the others hand them over.
@@ -18,6 +19,7 @@
 #include "port/port.h"
 #include "stats/stats.h"
 #include "doors/doors.h"
+#include "flow/flow.h"
 #include "neigh/neigh.h"
 #include "peer/keypairs.h"
 #include "peer/order.h"
@@ -70,6 +72,11 @@ int path_worker_run(void *worker);
 unsigned path_worker_turn(struct path_worker *w);
 /* Any thread. */
 void path_stop(struct path *p);
+
+/* Source NAT, to be looked at: the sessions of the peers at home on a worker, and whose ports are
+ * whose. */
+const struct flows *path_flows(const struct path *p, unsigned worker);
+const struct blocks *path_blocks(const struct path *p);
 
 /* Counters; read by any thread. */
 const struct stats_worker *path_stats(const struct path *p, unsigned worker);

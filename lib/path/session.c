@@ -75,6 +75,18 @@ static uint8_t unhold(struct path_worker *w, struct peer_hot *hot, struct rte_mb
 	return n;
 }
 
+static bool is_still_led(const struct path_meta *meta)
+{
+	switch ((enum path_via)meta->via) {
+	case PATH_VIA_DOOR:
+		return door_is(meta->door, meta->generation);
+	case PATH_VIA_SESSION:
+		return meta->session->serial == meta->generation;
+	default:
+		return true;
+	}
+}
+
 unsigned path_hold_release(struct path_worker *w, struct peer_hot *hot)
 {
 	struct rte_mbuf *pkts[PEER_HOLD_MAX];
@@ -84,8 +96,8 @@ unsigned path_hold_release(struct path_worker *w, struct peer_hot *hot)
 	for (uint8_t i = 0; i < n; i++) {
 		const struct path_meta *meta = path_meta(pkts[i]);
 
-		/* They came by a door, which may have been shut while they waited. */
-		if (door_is(meta->door, meta->generation)) {
+		/* What led them may have ended while they waited. */
+		if (is_still_led(meta)) {
 			path_seal_push(w, pkts[i]);
 			n_released++;
 		} else {
@@ -160,6 +172,8 @@ static void set_peer(struct path_worker *w, const struct peer_order *o)
 		&hot->session, o->persistent_keepalive_ns, w->now_ns);
 	if (o->path.remote.port != 0)
 		set_path(hot, &o->path);
+	if (o->forgets_flows)
+		flow_peer_forget(w->flows, o->peer_idx, w->now_ns);
 	path_session_act(w, hot, 0, &none);
 }
 
@@ -175,6 +189,7 @@ static void forget_peer(struct path_worker *w, const struct peer_order *o)
 	noise_session_clear(&hot->session, &retired);
 	retire(w, &retired);
 	path_hold_drop(w, hot, STATS_DROP_peer_gone);
+	flow_peer_forget(w->flows, o->peer_idx, w->now_ns);
 	path_wheel_remove(hot);
 	memset(hot, 0, sizeof(*hot));
 	peer_event_msg(w->mail.events, o->msg);

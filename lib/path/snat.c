@@ -1,61 +1,258 @@
-/* snat.c - a peer's packet leaves by its lease: public source address and port, never the peer's
- * own. */
+/* snat.c - to the Internet: by the session that is there, else by a lease, else by a new session.
+ * Public source address and port, never the peer's own.
+ *
+ * A session comes before a lease, so that opening a lease leaves what is under way as it is.
+ */
 #include "path/worker.h"
 
-static bool translate(struct path_worker *w, struct rte_mbuf *m, struct door *door)
+enum stats_drop path_flow_reason(enum flow_verdict verdict)
+{
+	switch (verdict) {
+	case FLOW_NO_PORT:
+		return STATS_DROP_nat_no_port;
+	case FLOW_TOO_MANY:
+		return STATS_DROP_nat_too_many;
+	case FLOW_TOO_FAST:
+		return STATS_DROP_nat_too_fast;
+	case FLOW_TABLE_FULL:
+		return STATS_DROP_nat_table_full;
+	case FLOW_NOT_A_BEGINNING:
+		return STATS_DROP_nat_no_beginning;
+	default:
+		return STATS_DROP_no_session;
+	}
+}
+
+/* From which inner port, to where: of an ICMP error, of what it quotes. */
+static struct flow_out_key out_key(struct rte_mbuf *m, const struct nat_icmp_error *quote)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	const struct path_meta *meta = path_meta(m);
+	const struct nat_view *v = &meta->view;
+
+	if (unlikely(quote))
+		return (struct flow_out_key){
+			.peer_idx = meta->peer_idx,
+			.inner_v4 = load_be32(ip_v4_bytes(&quote->inner_dst)),
+			.remote_v4 = load_be32(ip_v4_bytes(&quote->inner_src)),
+			.inner_port = quote->inner_dst_port,
+			.remote_port =
+				quote->inner_proto == NAT_PROTO_ICMP ? 0 : quote->inner_src_port,
+			.proto = quote->inner_proto,
+		};
+	return (struct flow_out_key){
+		.peer_idx = meta->peer_idx,
+		.inner_v4 = load_be32(ip + 12),
+		.remote_v4 = load_be32(ip + 16),
+		.inner_port = v->src_port,
+		.remote_port = v->proto == NAT_PROTO_ICMP ? 0 : v->dst_port,
+		.proto = v->proto,
+	};
+}
+
+static void find_sessions(struct path_worker *w, struct rte_mbuf **pkts,
+	const struct flow_out_key *keys, uint16_t n, struct flow_session **out)
+{
+	struct flow_out_key wanted[PATH_BURST];
+	struct flow_session *found[PATH_BURST];
+	uint16_t at[PATH_BURST], n_wanted = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		out[i] = NULL;
+		if (flow_peer_sessions(w->flows, path_meta(pkts[i])->peer_idx) == 0)
+			continue;
+		at[n_wanted] = i;
+		wanted[n_wanted++] = keys[i];
+	}
+	if (n_wanted == 0)
+		return;
+	flow_find_out_burst(w->flows, wanted, n_wanted, found);
+	for (uint16_t i = 0; i < n_wanted; i++)
+		out[at[i]] = found[i];
+}
+
+/* Only where there is no session, and the peer has a lease at all. */
+static void find_doors(struct path_worker *w, const struct flow_out_key *keys, uint16_t n,
+	struct flow_session *const *sessions, struct door **out)
+{
+	const struct doors *doors = w->path->params.doors;
+	struct door_inner_key wanted[PATH_BURST];
+	const struct door_inner_key *ptrs[PATH_BURST];
+	struct door *found[PATH_BURST];
+	uint16_t at[PATH_BURST], n_wanted = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		out[i] = NULL;
+		if (sessions[i] || !doors_peer_has(doors, keys[i].peer_idx))
+			continue;
+		at[n_wanted] = i;
+		wanted[n_wanted] = (struct door_inner_key){
+			.peer_idx = keys[i].peer_idx,
+			.port_be16 = rte_cpu_to_be_16(keys[i].inner_port),
+			.proto = keys[i].proto,
+		};
+		store_be32(wanted[n_wanted].addr_v4, keys[i].inner_v4);
+		ptrs[n_wanted] = &wanted[n_wanted];
+		n_wanted++;
+	}
+	if (n_wanted == 0)
+		return;
+	doors_lookup_inner_bulk(doors, ptrs, n_wanted, found);
+	for (uint16_t i = 0; i < n_wanted; i++)
+		if (found[i] &&
+			atomic_load_explicit(&found[i]->generation, memory_order_acquire) & 1)
+			out[at[i]] = found[i];
+}
+
+/* NULL: the packet ended here, and the peer was told. */
+static struct flow_session *begin(
+	struct path_worker *w, struct rte_mbuf *m, const struct flow_out_key *key)
 {
 	const struct path *p = w->path;
-	const struct nat_view *v = &path_meta(m)->view;
-	uint8_t *ip = rte_pktmbuf_mtod(m, uint8_t *);
+	const struct peer_view *view = peer_view(p->params.peers, key->peer_idx);
+	struct flow_session *s;
+	uint32_t public_v4 = peer_public(p->params.peers, key->peer_idx);
+	enum flow_verdict verdict;
 
-	if (!door || !(atomic_load_explicit(&door->generation, memory_order_acquire) & 1)) {
-		path_drop(w, m, STATS_DROP_inner_no_lease);
+	/* An earlier packet of this burst may have begun it. */
+	flow_find_out_burst(w->flows, key, 1, &s);
+	if (s)
+		return s;
+	if (path_meta(m)->is_error || !view) {
+		path_drop(w, m, view ? STATS_DROP_icmp_error_stray : STATS_DROP_peer_gone);
+		return NULL;
+	}
+	if (path_prefixes_have(p->exempt, p->n_exempt, key->remote_v4))
+		verdict = flow_begin_exempt(
+			w->flows, key, path_tcp_flags(m), &view->limits, w->now_ns, &s);
+	else
+		verdict = flow_begin_out(
+			w->flows, key, public_v4, path_tcp_flags(m), &view->limits, w->now_ns, &s);
+	if (verdict == FLOW_OK)
+		return s;
+	if (verdict == FLOW_NOT_A_BEGINNING)
+		path_drop(w, m, path_flow_reason(verdict));
+	else
+		path_refuse_peer(w, m, path_flow_reason(verdict), 0);
+	return NULL;
+}
+
+/* Size and hop. False: the packet ended here. */
+static bool may_pass(struct path_worker *w, struct rte_mbuf *m)
+{
+	const struct path *p = w->path;
+	uint16_t mtu_bytes = p->ports[p->public_idx].mtu_bytes;
+
+	if (!path_fits(m, mtu_bytes)) {
+		path_refuse_peer(w, m, STATS_DROP_too_big, mtu_bytes);
 		return false;
 	}
-	if (v->total_len > p->ports[p->public_idx].mtu_bytes) {
-		path_drop(w, m, STATS_DROP_too_big);
+	if (!nat_hop(rte_pktmbuf_mtod(m, uint8_t *), &path_meta(m)->view)) {
+		path_refuse_peer(w, m, STATS_DROP_ttl_expired, 0);
 		return false;
 	}
-	if (!nat_hop(ip, v)) {
-		path_drop(w, m, STATS_DROP_ttl_expired);
-		return false;
-	}
-	nat_rewrite_src(ip, v, door->public_v4, door->public_port);
-	door->counters.out_pkts++;
-	door->counters.out_bytes += v->total_len;
-	path_door_used(w, door);
 	return true;
+}
+
+static void rewrite(struct path_worker *w, struct rte_mbuf *m, const struct nat_icmp_error *quote,
+	const uint8_t public_v4[static 4], uint16_t public_port)
+{
+	uint8_t *ip = rte_pktmbuf_mtod(m, uint8_t *);
+	struct nat_view *v = &path_meta(m)->view;
+
+	if (unlikely(quote)) {
+		nat_icmp_error_rewrite_inner_dst(ip, v, quote, public_v4, public_port);
+		nat_rewrite_src(ip, v, public_v4, 0);
+		w->stats.counter[STATS_errors_translated]++;
+		return;
+	}
+	if (unlikely(path_tcp_flags(m) & FLOW_TCP_SYN) && w->path->mss4)
+		nat_mss_clamp(ip, v, w->path->mss4);
+	nat_rewrite_src(ip, v, public_v4, public_port);
+	/* Should it turn round, it is looked up by these. */
+	v->src_port = public_port;
+	if (v->proto == NAT_PROTO_ICMP)
+		v->dst_port = public_port;
+}
+
+static bool translate(
+	struct path_worker *w, struct rte_mbuf *m, struct flow_session *s, struct door *door)
+{
+	const struct nat_view *v = &path_meta(m)->view;
+	struct nat_icmp_error room;
+	const struct nat_icmp_error *quote =
+		unlikely(path_meta(m)->is_error) && path_quote(m, &room) ? &room : NULL;
+	uint8_t public_v4[4];
+
+	if (!may_pass(w, m))
+		return false;
+	/* Whoever shares the public address may have chosen the same number (RFC 6864, 5.3); a
+	 * fragment got that of its datagram when it was collected. */
+	if (!v->dont_fragment && !path_meta(m)->is_fragment)
+		nat_set_ip_id(rte_pktmbuf_mtod(m, uint8_t *), v, path_datagram_id(w));
+	if (door) {
+		rewrite(w, m, quote, door->public_v4, door->public_port);
+		door->counters.out_pkts++;
+		door->counters.out_bytes += v->total_len;
+		path_door_used(w, door);
+		return true;
+	}
+	if (likely(!quote))
+		flow_sent(w->flows, s, path_tcp_flags(m), w->now_ns);
+	store_be32(public_v4, s->public_v4);
+	if (likely(!s->is_exempt))
+		rewrite(w, m, quote, public_v4, s->public_port);
+	return true;
+}
+
+/* After NAT: out, or in again by another door. */
+void path_to_public(struct path_worker *w, struct rte_mbuf *m)
+{
+	const struct path *p = w->path;
+	struct path_meta *meta = path_meta(m);
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct ip_addr dst = meta->view.version == 4 ? ip_from_v4(ip + 16) : ip_from_v6(ip + 24);
+
+	if (unlikely(meta->view.version == 4 && path_is_pool(p, load_be32(ip + 16)))) {
+		meta->is_hairpin = true;
+		meta->via = PATH_VIA_NONE;
+		w->stats.counter[STATS_hairpinned]++;
+		path_knock(w, m);
+		return;
+	}
+	path_route(w, m, (uint16_t)p->public_idx, &dst);
 }
 
 void path_snat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 {
 	const struct path *p = w->path;
-	struct door_inner_key keys[PATH_BURST];
-	const struct door_inner_key *key_ptrs[PATH_BURST];
+	uint16_t mtu_bytes = p->ports[p->public_idx].mtu_bytes;
+	struct flow_out_key keys[PATH_BURST];
+	struct flow_session *sessions[PATH_BURST];
 	struct door *doors[PATH_BURST];
+	struct nat_icmp_error quote;
 
 	if (n == 0)
 		return;
-	for (uint16_t i = 0; i < n; i++) {
-		const struct path_meta *meta = path_meta(pkts[i]);
-
-		keys[i] = (struct door_inner_key){
-			.peer_idx = meta->peer_idx,
-			.port_be16 = rte_cpu_to_be_16(meta->view.src_port),
-			.proto = meta->view.proto,
-		};
-		memcpy(keys[i].addr_v4, rte_pktmbuf_mtod_offset(pkts[i], const uint8_t *, 12), 4);
-		key_ptrs[i] = &keys[i];
-	}
-	doors_lookup_inner_bulk(p->params.doors, key_ptrs, n, doors);
+	for (uint16_t i = 0; i < n; i++)
+		keys[i] = out_key(pkts[i],
+			unlikely(path_meta(pkts[i])->is_error) && path_quote(pkts[i], &quote)
+				? &quote
+				: NULL);
+	find_sessions(w, pkts, keys, n, sessions);
+	find_doors(w, keys, n, sessions, doors);
 
 	for (uint16_t i = 0; i < n; i++) {
-		if (translate(w, pkts[i], doors[i])) {
-			struct ip_addr dst =
-				ip_from_v4(rte_pktmbuf_mtod_offset(pkts[i], const uint8_t *, 16));
+		struct flow_session *s = sessions[i];
 
-			w->stats.counter[STATS_translated_out]++;
-			path_route(w, pkts[i], (uint16_t)p->public_idx, &dst);
-		}
+		if (!s && !doors[i])
+			s = begin(w, pkts[i], &keys[i]);
+		if ((!s && !doors[i]) || !translate(w, pkts[i], s, doors[i]))
+			continue;
+		w->stats.counter[STATS_translated_out]++;
+		if (likely(path_meta(pkts[i])->view.total_len <= mtu_bytes))
+			path_to_public(w, pkts[i]);
+		else
+			path_cut(w, pkts[i], mtu_bytes, path_to_public);
 	}
 }

@@ -33,9 +33,13 @@ static void run_opening(struct path_worker *w, struct rte_mbuf **pkts, uint16_t 
 static void run_admitting(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 {
 	n = path_dnat_burst(w, pkts, n);
-	n = path_mtu_burst(w, pkts, n);
-	for (uint16_t i = 0; i < n; i++)
-		path_seal_push(w, pkts[i]);
+	path_mtu_burst(w, pkts, n);
+}
+
+static void run_admitting6(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
+{
+	n = path_v6_in_burst(w, pkts, n);
+	path_mtu_burst(w, pkts, n);
 }
 
 /* What a burst was sorted into. */
@@ -43,22 +47,17 @@ static void run_sorted(struct path_worker *w)
 {
 	struct path_burst *b = &w->opening;
 
-	w->stats.counter[STATS_recognised_data] += w->opening.n;
-	w->stats.counter[STATS_recognised_public] += w->knocking.n;
+	w->stats.counter[STATS_recognised_data] += b->n;
 	if (b->n) {
 		uint16_t n = path_dispatch_burst(w, PATH_STAGE_OPEN, b->pkts, b->n);
 
 		run_opening(w, b->pkts, n);
 		b->n = 0;
 	}
-	b = &w->knocking;
-	if (b->n) {
-		uint16_t n = path_door_burst(w, b->pkts, b->n);
-
-		n = path_dispatch_burst(w, PATH_STAGE_DNAT, b->pkts, n);
-		run_admitting(w, b->pkts, n);
-		b->n = 0;
-	}
+	if (w->knocking.n)
+		path_knock_flush(w);
+	if (w->admitting6.n)
+		path_v6_flush(w);
 }
 
 static unsigned rx_turn(struct path_worker *w)
@@ -85,6 +84,38 @@ static unsigned rx_turn(struct path_worker *w)
 	return n_all;
 }
 
+/* What another worker handed over, by the stage at which it goes on. */
+struct handed {
+	struct path_burst opening, admitting, admitting6, sealing;
+};
+
+static void sort_handed(struct path_worker *w, struct rte_mbuf *m, struct handed *h)
+{
+	struct path_burst *b;
+
+	switch ((enum path_stage)path_meta(m)->stage) {
+	case PATH_STAGE_OPEN:
+		b = &h->opening;
+		break;
+	case PATH_STAGE_DNAT:
+		b = &h->admitting;
+		break;
+	case PATH_STAGE_V6:
+		b = &h->admitting6;
+		break;
+	case PATH_STAGE_SEAL:
+		b = &h->sealing;
+		break;
+	case PATH_STAGE_FRAGMENT:
+		path_fragment_collect(w, m);
+		return;
+	default:
+		path_tx(w, m, path_meta(m)->path.port_idx);
+		return;
+	}
+	b->pkts[b->n++] = m;
+}
+
 /* Packets that other workers handed over: one burst from each. */
 static unsigned handed_turn(struct path_worker *w)
 {
@@ -92,29 +123,41 @@ static unsigned handed_turn(struct path_worker *w)
 
 	for (unsigned from = 0; from < w->path->params.n_workers; from++) {
 		struct rte_mbuf *pkts[PATH_BURST];
+		struct handed h;
 		unsigned n;
 
 		if (!w->rings_in[from])
 			continue;
 		n = rte_ring_sc_dequeue_burst(w->rings_in[from], (void **)pkts, PATH_BURST, NULL);
+		if (n == 0)
+			continue;
+		h.opening.n = h.admitting.n = h.admitting6.n = h.sealing.n = 0;
 		for (unsigned i = 0; i < n; i++) {
-			struct path_meta *meta = path_meta(pkts[i]);
-
-			w->stats.counter[meta->is_originated ? STATS_originated
-							     : STATS_handed_in]++;
-			if (meta->stage == PATH_STAGE_OPEN)
-				w->opening.pkts[w->opening.n++] = pkts[i];
-			else if (meta->stage == PATH_STAGE_DNAT)
-				w->admitting.pkts[w->admitting.n++] = pkts[i];
-			else
-				path_tx(w, pkts[i], meta->path.port_idx);
+			w->stats.counter[path_meta(pkts[i])->is_originated ? STATS_originated
+									   : STATS_handed_in]++;
+			sort_handed(w, pkts[i], &h);
 		}
-		run_opening(w, w->opening.pkts, w->opening.n);
-		run_admitting(w, w->admitting.pkts, w->admitting.n);
-		w->opening.n = w->admitting.n = 0;
+		run_opening(w, h.opening.pkts, h.opening.n);
+		run_admitting(w, h.admitting.pkts, h.admitting.n);
+		run_admitting6(w, h.admitting6.pkts, h.admitting6.n);
+		path_mtu_burst(w, h.sealing.pkts, h.sealing.n);
 		n_all += n;
 	}
 	return n_all;
+}
+
+/* Packets made on the way (answers, pieces, what came back by another door) run to their end. */
+static void finish_turn(struct path_worker *w)
+{
+	while (w->knocking.n || w->admitting6.n || w->sealing.n) {
+		if (w->knocking.n)
+			path_knock_flush(w);
+		if (w->admitting6.n)
+			path_v6_flush(w);
+		/* Releasing what was held may queue more for sealing. */
+		while (w->sealing.n)
+			path_seal_flush(w);
+	}
 }
 
 unsigned path_worker_turn(struct path_worker *w)
@@ -126,9 +169,9 @@ unsigned path_worker_turn(struct path_worker *w)
 	n += rx_turn(w);
 	n += handed_turn(w);
 	path_timers_turn(w);
-	/* Releasing what was held may queue more for sealing. */
-	while (w->sealing.n)
-		path_seal_flush(w);
+	path_fragments_turn(w);
+	flow_turn(w->flows, w->now_ns, PATH_FLOWS_PER_TURN);
+	finish_turn(w);
 	path_tx_flush(w);
 	path_hand_over_flush(w);
 	path_free_flush(w);

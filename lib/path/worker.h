@@ -13,6 +13,10 @@
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
+#include "flow/flow.h"
+#include "frag/frag.h"
+#include "nat/fragment.h"
+#include "nat/icmp.h"
 #include "nat/nat.h"
 #include "pkt/pkt.h"
 #include "path/path.h"
@@ -20,9 +24,19 @@
 /* Where a packet goes on when another worker takes it over. */
 enum path_stage {
 	PATH_STAGE_NONE = 0,
-	PATH_STAGE_OPEN, /* WireGuard data for this worker's keypair */
-	PATH_STAGE_DNAT, /* a door was found, its peer lives here */
-	PATH_STAGE_TX,	 /* a finished frame, for a port without a tx queue for its maker */
+	PATH_STAGE_OPEN,     /* WireGuard data for this worker's keypair */
+	PATH_STAGE_FRAGMENT, /* a fragment from the Internet; its datagram is collected here */
+	PATH_STAGE_DNAT,     /* IPv4 for a peer that lives here */
+	PATH_STAGE_V6,	     /* IPv6 for a peer that lives here */
+	PATH_STAGE_SEAL,     /* from another peer, for one that lives here: nothing to translate */
+	PATH_STAGE_TX,	     /* a finished frame, for a port without a tx queue for its maker */
+};
+
+/* What leads a packet, once it is found: it may end while the packet waits. */
+enum path_via {
+	PATH_VIA_NONE = 0, /* nothing yet, or nothing that could end */
+	PATH_VIA_DOOR,
+	PATH_VIA_SESSION,
 };
 
 /* What the path knows of a packet, in the mbuf's private area. path comes first: the handshake
@@ -31,12 +45,18 @@ struct path_meta {
 	struct peer_path path; /* tunnel -> Internet: how it came; else only port_idx */
 	uint8_t stage;	       /* enum path_stage */
 	bool is_originated;    /* made by the gateway */
+	bool is_hairpin;       /* from a peer to a public address: its hop is counted */
+	bool is_error;	       /* an ICMP error: led by the packet that it quotes */
+	bool is_exempt;	       /* from an exempt source to an inner address */
+	bool is_fragment;      /* its ports are those of its first fragment */
+	uint8_t via;	       /* enum path_via */
 	uint32_t peer_idx;
 	struct nat_view view; /* of the IP packet that the data begins with */
-	uint32_t generation;  /* of door, when it was looked up */
+	uint32_t generation;  /* of door, or serial of session, when it was looked up */
 	union {
 		struct noise_keypair *keypair;
 		struct door *door;
+		struct flow_session *session;
 	};
 };
 static_assert(sizeof(struct path_meta) <= PKT_PRIV_BYTES, "fits the private area");
@@ -75,9 +95,18 @@ static inline bool path_addrs_has_v6(const struct path_addrs *a, const struct ip
 	return false;
 }
 
-struct path_pool {
-	uint32_t net, mask; /* host order */
+/* An IPv4 prefix, host order. */
+struct path_prefix {
+	uint32_t net, mask;
 };
+
+static inline bool path_prefixes_have(const struct path_prefix *set, unsigned n, uint32_t addr)
+{
+	for (unsigned i = 0; i < n; i++)
+		if ((addr & set[i].mask) == set[i].net)
+			return true;
+	return false;
+}
 
 /* A port as the stages see it; read-only while workers run. */
 
@@ -128,10 +157,17 @@ struct path_worker {
 	struct path_burst opening;		     /* for the open stage */
 	struct path_burst knocking;		     /* for the door stage */
 	struct path_burst admitting;		     /* for the dnat stage */
+	struct path_burst admitting6;		     /* for the IPv6 filter */
 	struct path_burst sealing;		     /* for the seal stage */
 	struct path_burst freeing;		     /* dropped or consumed */
 	struct path_burst handing[CONF_WORKERS_MAX]; /* by the worker that takes over */
 	struct path_burst sending[CONF_PORTS_MAX];   /* by port */
+
+	struct flows *flows;	       /* sessions of the peers at home here */
+	struct frag_table *frags_in;   /* datagrams from the Internet, whoever they are for */
+	struct frag_table *frags_out;  /* of peers at home here */
+	uint16_t datagram_id, id_step; /* path_datagram_id() */
+	uint64_t errors_tat_ns;	       /* of ICMP errors to the Internet: path_limit_pass() */
 
 	struct path_hop hops[CONF_PORTS_MAX][PATH_HOPS];
 	struct rte_ring *rings_in[CONF_WORKERS_MAX]; /* by the worker that hands over; own: NULL */
@@ -154,21 +190,25 @@ struct path {
 	struct path_addrs own;	 /* of all ports */
 	struct path_addrs inner; /* inside the tunnel */
 	unsigned n_pool;
-	struct path_pool pool[CONF_POOL_MAX]; /* of the public port */
+	struct path_prefix pool[2 * CONF_POOL_MAX]; /* every public address: for leases and NAT */
+	unsigned n_exempt;
+	struct path_prefix exempt[CONF_EXEMPT_MAX]; /* destinations without translation */
+	unsigned n_blocked;
+	struct conf_blocked
+		blocked[CONF_BLOCKED_MAX]; /* destination ports that peers may not use */
+	uint16_t mss4, mss6; /* largest TCP segment through the tunnel; 0: not clamped */
+	bool peer_to_peer;
+	struct blocks *blocks; /* of public ports for source NAT; workers claim, all read */
 	atomic_bool is_stopping;
 	struct path_worker *workers[CONF_WORKERS_MAX];
 };
 
 static inline bool path_is_pool(const struct path *p, uint32_t addr)
 {
-	for (unsigned i = 0; i < p->n_pool; i++)
-		if ((addr & p->pool[i].mask) == p->pool[i].net)
-			return true;
-	return false;
+	return path_prefixes_have(p->pool, p->n_pool, addr);
 }
 
-/* Entry, port or pool address, on whichever port: nobody else sends from it, and from inside the
- * tunnel there is nothing behind it. */
+/* Entry, port or pool address, on whichever port: nobody else sends from it. */
 static inline bool path_is_own_v4(const struct path *p, uint32_t addr)
 {
 	return path_addrs_has_v4(&p->own, addr) || path_is_pool(p, addr);
@@ -224,8 +264,8 @@ static inline void path_door_used(const struct path_worker *w, struct door *door
  */
 
 /* The worker that must handle this packet at this stage: of the keypair named by the receiver
- * index, or of the peer behind the door. May be no worker at all (>= n_workers). The one oracle for
- * dispatch. */
+ * index, the one that collects a fragmented datagram, or the home of the peer. May be no worker at
+ * all (>= n_workers). The one oracle for dispatch. */
 uint32_t path_owner_of(const struct path *p, enum path_stage stage, struct rte_mbuf *m);
 
 /* Keep what is this worker's in pkts, hand over the rest. */
@@ -237,7 +277,7 @@ void path_hand_over_flush(struct path_worker *w);
 /* --- stages --------------------------------------------------------------------------------------
  */
 
-/* Frames of one port, sorted into opening and knocking, answered, punted or dropped. */
+/* Frames of one port, sorted into opening, knocking and admitting6, answered, punted or dropped. */
 void path_classify_burst(
 	struct path_worker *w, uint16_t port_idx, struct rte_mbuf **pkts, uint16_t n);
 
@@ -247,10 +287,43 @@ uint16_t path_replay_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16
 uint16_t path_inner_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n);
 void path_snat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n);
 
-/* Internet -> tunnel. dnat and whoever makes packets for peers push to seal. */
+/* Internet -> tunnel. mtu pushes to seal, whole or in pieces. */
 uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n);
 uint16_t path_dnat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n);
-uint16_t path_mtu_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n);
+void path_mtu_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n);
+
+/* What is left of inner for packets that have ports or need none: blocked ports; IPv6 goes on from
+ * here. True: to snat. */
+bool path_inner_led(struct path_worker *w, struct rte_mbuf *m);
+
+/* IPv6 inside is routed, not translated (v6.c). Out: one packet that inner let pass. In: queue one
+ * for its peer, wherever that lives; what lives here, in bursts. */
+void path_v6_out(struct path_worker *w, struct rte_mbuf *m);
+void path_v6_in(struct path_worker *w, struct rte_mbuf *m);
+void path_v6_flush(struct path_worker *w);
+uint16_t path_v6_in_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n);
+
+/* A packet for the door stage, from wherever; what is queued runs when there is no room. */
+void path_knock(struct path_worker *w, struct rte_mbuf *m);
+void path_knock_flush(struct path_worker *w);
+/* For the peer in its meta, at home here or elsewhere, as it is. */
+void path_to_peer(struct path_worker *w, struct rte_mbuf *m);
+/* From a peer, translated, or from the gateway: out of the public port, or in again by another
+ * door. */
+void path_to_public(struct path_worker *w, struct rte_mbuf *m);
+
+/* Why flow said no. */
+enum stats_drop path_flow_reason(enum flow_verdict verdict);
+
+/* Of a TCP packet with its header; else 0. */
+static inline uint8_t path_tcp_flags(struct rte_mbuf *m)
+{
+	const struct nat_view *v = &path_meta(m)->view;
+
+	if (v->proto != NAT_PROTO_TCP || !v->has_l4)
+		return 0;
+	return rte_pktmbuf_mtod_offset(m, const uint8_t *, v->l4_offset)[13];
+}
 
 /* Queue an inner packet (empty: a keepalive) for the peer in its meta. */
 void path_seal_push(struct path_worker *w, struct rte_mbuf *m);
@@ -269,6 +342,56 @@ void path_send_outer(struct path_worker *w, struct rte_mbuf *m, const struct pee
 
 /* A data message to the peer, by its path (outer.c). */
 void path_send_peer(struct path_worker *w, struct rte_mbuf *m, struct peer_hot *hot);
+
+/* --- sizes (mtu.c) -------------------------------------------------------------------------------
+ */
+
+/* False: larger than mtu_bytes, and may not be cut. */
+bool path_fits(struct rte_mbuf *m, uint16_t mtu_bytes);
+/* Cut an IPv4 packet into pieces of at most mtu_bytes, each to sink. The first is m itself, the
+ * others are the gateway's own (is_originated). */
+void path_cut(struct path_worker *w, struct rte_mbuf *m, uint16_t mtu_bytes,
+	void (*sink)(struct path_worker *w, struct rte_mbuf *m));
+
+/* The IPv4 identification of a datagram that leaves by a public address and may be cut later
+ * (RFC 6864): no two workers give the same within a round. */
+static inline uint16_t path_datagram_id(struct path_worker *w)
+{
+	return w->datagram_id = (uint16_t)(w->datagram_id + w->id_step);
+}
+
+/* --- ICMP errors (errors.c) ----------------------------------------------------------------------
+ */
+
+/* The end of a packet for a reason that its sender is told, as often as limits allow: TTL, size,
+ * prohibited. mtu_bytes: of STATS_DROP_too_big. The packet is as its sender made it, but for the
+ * hop; from a peer (then meta.peer_idx is it, and the answer comes from inside), or from outside.
+ */
+void path_refuse_peer(
+	struct path_worker *w, struct rte_mbuf *m, enum stats_drop reason, uint16_t mtu_bytes);
+void path_refuse_public(
+	struct path_worker *w, struct rte_mbuf *m, enum stats_drop reason, uint16_t mtu_bytes);
+
+/* The packet that an ICMP error quotes. False: it quotes none, or its checksum is wrong. */
+static inline bool path_quote(struct rte_mbuf *m, struct nat_icmp_error *out)
+{
+	return nat_icmp_error_parse(
+		       rte_pktmbuf_mtod(m, const uint8_t *), &path_meta(m)->view, out) == NAT_OK;
+}
+
+/* --- fragments (fragment.c) ----------------------------------------------------------------------
+ */
+
+/* A fragment from the Internet to a public address or a peer's own IPv6 address: to the worker that
+ * collects its datagram; there it waits, ends, or knocks with those that waited for it. */
+void path_fragment_public(struct path_worker *w, struct rte_mbuf *m);
+void path_fragment_collect(struct path_worker *w, struct rte_mbuf *m);
+/* The same for all fragments of a datagram, whichever queues they come by. */
+uint32_t path_fragment_owner(const struct path *p, struct rte_mbuf *m);
+/* A fragment from a peer: it waits, ends, or goes on with those that waited for it. */
+void path_fragment_peer(struct path_worker *w, struct rte_mbuf *m);
+/* Those that waited too long. */
+void path_fragments_turn(struct path_worker *w);
 
 /* --- sessions (session.c) ------------------------------------------------------------------------
  */
@@ -294,6 +417,9 @@ void path_hold_drop(struct path_worker *w, struct peer_hot *hot, enum stats_drop
 void path_endpoint_set(struct path_worker *w, struct peer_hot *hot, const struct peer_path *path);
 /* Up to a burst of orders and of control's frames; returns how many. */
 unsigned path_mail_turn(struct path_worker *w);
+
+/* Sessions looked at per turn of the loop: at some 100 cycles each, a few microseconds. */
+#define PATH_FLOWS_PER_TURN 64
 
 /* --- timer wheel (wheel.c) -----------------------------------------------------------------------
  */

@@ -26,7 +26,7 @@
 
 #include "base/ip.h"
 #include "cookie/cookie.h"
-#include "flow/limits.h"
+#include "flow/flow.h"
 #include "mbox/mbox.h"
 #include "noise/noise.h"
 #include "noise/session.h"
@@ -96,6 +96,7 @@ struct peer_hot {
 	uint64_t rx_bytes, tx_bytes, rx_pkts, tx_pkts; /* inner packets, keepalives included */
 	uint64_t last_handshake_ns;		       /* 0: never */
 	uint64_t last_received_ns; /* refreshed at most every 250 ms; 0: never */
+	uint64_t errors_tat_ns;	   /* of ICMP errors to the peer: path's limit */
 	struct peer_outer outer;
 	struct rte_mbuf *held[PEER_HOLD_MAX];
 	uint8_t n_held;

@@ -24,7 +24,12 @@
 	X(martian_source, "source address cannot be a host's")                                   \
 	X(martian_destination, "destination address cannot be a host's")                         \
 	X(own_source, "source address is one of the gateway's own")                              \
-	X(fragment, "IP fragment")                                                               \
+	X(fragment, "fragment to an address of the gateway itself")                              \
+	X(fragment_protocol, "fragment of a protocol that has no ports")                         \
+	X(fragment_tiny, "first fragment without a whole header, or one that hides it")          \
+	X(fragment_overlap, "fragments of one datagram overlap, or one comes twice")             \
+	X(fragment_quota, "too many unfinished datagrams of one sender, or in all")              \
+	X(fragment_expired, "the first fragment of the datagram did not come in time")           \
 	X(entry_closed, "to one of the gateway's own addresses, but neither WireGuard nor ping") \
 	X(wg_malformed, "to the WireGuard port, but no WireGuard message")                       \
 	X(wg_unknown_index, "receiver index names no keypair")                                   \
@@ -36,10 +41,19 @@
 	X(inner_source, "inner source address is not the peer's")                                \
 	X(inner_no_service, "to the gateway's inner address, but no such service")               \
 	X(inner_to_peer, "to another peer's inner address")                                      \
-	X(inner_no_lease, "from a peer, but no lease and no session leads out")                  \
+	X(inner_protocol, "from a peer, of a protocol that is not translated")                   \
 	X(inner_to_self, "from a peer to an entry or public address of the gateway")             \
+	X(nat_blocked, "to a destination port that peers may not use")                           \
+	X(nat_no_beginning, "TCP without a session that does not begin one")                     \
+	X(nat_no_port, "the peer may have no further public port, or none is free")              \
+	X(nat_too_many, "the peer has as many sessions as it may")                               \
+	X(nat_too_fast, "the peer begins sessions faster than it may")                           \
+	X(nat_table_full, "the worker has no room for a session")                                \
 	X(ttl_expired, "TTL or hop limit ended here")                                            \
-	X(no_lease, "from the Internet to a public address, but no lease is open there")         \
+	X(no_lease, "to a public address, but no lease is open there and the port is nobody's")  \
+	X(no_session, "to a peer, but nothing it sent asks for it: its filter says no")          \
+	X(icmp_error_stray, "ICMP error about nothing that a lease or session sent")             \
+	X(bad_icmp_checksum, "ICMP checksum wrong")                                              \
 	X(lease_source, "source is not one the lease admits")                                    \
 	X(lease_closed, "lease ended while the packet was on its way between workers")           \
 	X(peer_gone, "peer was deleted")                                                         \
@@ -81,16 +95,23 @@ enum stats_drop {
 	X(opened, "open: data messages whose tag verified")                                        \
 	X(fresh, "replay: of these, not seen before")                                              \
 	X(admitted, "inner: of these, packets for the Internet with the peer's own source")        \
-	X(translated_out, "snat: of these, sent out by a lease")                                   \
+	X(translated_out, "snat: of these, sent out by a lease or session")                        \
 	X(door_found, "door: packets to an open lease")                                            \
+	X(port_found, "door: packets to a port that a peer has for its sessions")                  \
 	X(translated_in, "dnat: of these, led to the peer")                                        \
+	X(routed_out, "IPv6 packets of peers, sent out")                                           \
+	X(routed_in, "IPv6 packets led to a peer")                                                 \
+	X(hairpinned, "packets of peers to a public address, in again by another door")            \
+	X(errors_translated, "ICMP errors translated, either way")                                 \
+	X(errors_sent, "ICMP errors that the gateway made")                                        \
+	X(fragments_cut, "pieces that too large packets were cut into")                            \
 	X(sealed, "seal: data messages sealed")                                                    \
 	X(keepalives_in, "keepalives received")                                                    \
 	X(keepalives_out, "keepalives sent")                                                       \
 	X(handshakes_in, "handshake messages passed to the handshake thread")                      \
 	X(installed, "keypairs installed")                                                         \
 	X(roamed, "endpoint changes by authenticated packets")                                     \
-	X(holding, "packets that wait now for a handshake")                                        \
+	X(holding, "packets that wait now, for a handshake or a first fragment")                   \
 	X(turns, "turns of the loop")                                                              \
 	X(busy_turns, "turns that found work")                                                     \
 	X(sleeps, "sleeps while idle")

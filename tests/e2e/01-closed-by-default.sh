@@ -62,10 +62,7 @@ nothing_from 3 client wan0 $CLIENT $ENTRY ping $INNER 198.51.100.7 $GATEWAY_PUBL
 in_client ping -n -q -c 1 -W 3 $ENTRY >/dev/null || fail "ping to the entry is not answered"
 in_client ping -n -q -c 1 -W 3 -I wan0 $ENTRY6 >/dev/null || fail "ping6 is not answered"
 
-step "from inside the tunnel nothing leads out without a lease"
-before=$(drop inner_no_lease)
-in_client curl --silent --max-time 1 "http://$HOST/" && fail "the Internet was reached"
-eventually 5 "it is counted" dropped_since inner_no_lease "$before" 1
+step "from inside the tunnel nothing leads to the gateway"
 before=$(drop inner_no_service)
 in_client curl --silent --max-time 1 "http://$GATEWAY_INNER/" && fail "there is a service"
 eventually 5 "it is counted" dropped_since inner_no_service "$before" 1

@@ -40,10 +40,23 @@ void rig_lease_close(struct rig *r, struct rig_client *c)
 	assert_int_equal(doors_close(r->doors, c->lease_id), 0);
 }
 
+void rig_client_filter(struct rig *r, struct rig_client *c, enum flow_filter filter)
+{
+	struct peer_conf conf = *peer_conf_get(r->peers, c->peer_idx);
+	const char *culprit = "";
+
+	conf.limits.filter = filter;
+	assert_int_equal(peer_set(r->peers, c->peer_idx, &conf, &culprit), 0);
+	drain_peer_msgs(r);
+}
+
 struct rig_client *rig_client_add(struct rig *r, unsigned i, unsigned home)
 {
 	struct rig_client *c = &r->clients[i];
-	struct peer_conf conf = {.public_key = {(uint8_t)(i + 1)}, .forwarding = true};
+	struct peer_conf conf = {.public_key = {(uint8_t)(i + 1)},
+		.forwarding = true,
+		.limits = {.max_sessions = 64, .max_blocks = 2, .new_per_s = 1000, .burst = 1000}};
+	struct ip_addr pool = frame_addr(RIG_POOL4);
 	const char *culprit = "";
 	char outer[32];
 
@@ -57,6 +70,7 @@ struct rig_client *rig_client_add(struct rig *r, unsigned i, unsigned home)
 	conf.address6 = frame_addr(c->inner6);
 	assert_int_equal(peer_add(r->peers, &conf, &c->peer_idx, &culprit), 0);
 	drain_peer_msgs(r);
+	peer_public_set(r->peers, c->peer_idx, load_be32(ip_v4_bytes(&pool)));
 	c->home = home;
 	peer_home_set(r->peers, c->peer_idx, (uint8_t)home);
 	rig_lease_open(r, c);

@@ -40,6 +40,11 @@ static size_t l4_header_bytes(uint8_t proto)
 	}
 }
 
+size_t packet_len(const uint8_t *ip)
+{
+	return is_v4(ip) ? load_be16(ip + 2) : 40u + load_be16(ip + 4);
+}
+
 static void put_l4_checksum(uint8_t *ip, uint8_t *l4, uint8_t proto, size_t l4_len)
 {
 	uint8_t *field = l4 + (proto == IPPROTO_TCP ? 16 : proto == IPPROTO_UDP ? 6 : 2);
@@ -95,12 +100,12 @@ size_t packet_build(uint8_t *out, const struct flow *f, const void *payload, siz
 	memset(l4, 0, l4_header_bytes(f->proto));
 	if (f->proto == IPPROTO_TCP) {
 		l4[12] = 5 << 4;
-		l4[13] = RTE_TCP_SYN_FLAG;
+		l4[13] = f->type ? f->type : RTE_TCP_SYN_FLAG;
 	} else if (f->proto == IPPROTO_UDP) {
 		store_be16(l4 + 4, (uint16_t)l4_len);
 	} else if (f->proto == IPPROTO_ICMP || f->proto == IPPROTO_ICMPV6) {
-		l4[0] = f->proto == IPPROTO_ICMP ? 8 : 128;
-		store_be16(l4 + 4, 0x1234);
+		l4[0] = f->type ? f->type : f->proto == IPPROTO_ICMP ? 8 : 128;
+		store_be16(l4 + 4, f->src_port ? f->src_port : 0x1234);
 	}
 	if (f->proto == IPPROTO_TCP || f->proto == IPPROTO_UDP) {
 		store_be16(l4, f->src_port);
@@ -120,9 +125,11 @@ void packet_mend(uint8_t *ip)
 	header->hdr_checksum = rte_ipv4_cksum(header);
 }
 
-size_t packet_len(const uint8_t *ip)
+void packet_mend_l4(uint8_t *ip)
 {
-	return is_v4(ip) ? load_be16(ip + 2) : 40u + load_be16(ip + 4);
+	size_t at = is_v4(ip) ? 20 : 40;
+
+	put_l4_checksum(ip, ip + at, is_v4(ip) ? ip[9] : ip[6], packet_len(ip) - at);
 }
 
 size_t packet_payload_at(const uint8_t *ip)
@@ -164,6 +171,9 @@ bool packet_is(const uint8_t *ip, const struct flow *f)
 		return false;
 	if (f->hops && f->hops != (is_v4(ip) ? ip[8] : ip[7]))
 		return false;
+	if (f->proto == IPPROTO_ICMP || f->proto == IPPROTO_ICMPV6)
+		return (!f->type || f->type == ip[at]) &&
+		       (!f->src_port || f->src_port == load_be16(ip + at + 4));
 	return (f->proto != IPPROTO_TCP && f->proto != IPPROTO_UDP) ||
 	       (load_be16(ip + at) == f->src_port && load_be16(ip + at + 2) == f->dst_port);
 }
@@ -185,6 +195,17 @@ void frame_build(struct frame *f, const struct rte_ether_addr *src,
 	size_t payload_len)
 {
 	frame_wrap(f, src, dst, packet_build(f->bytes + FRAME_ETHER, flow, payload, payload_len));
+}
+
+void frame_echo_reply(struct frame *f)
+{
+	uint8_t *ip = f->bytes + FRAME_ETHER;
+
+	if (is_v4(ip))
+		ip[20] = 0;
+	else
+		ip[40] = 129;
+	packet_mend_l4(ip);
 }
 
 static void who_has_v6(struct frame *f, const struct rte_ether_addr *mac,

@@ -23,9 +23,10 @@ struct frame {
 /* One IP packet without options. Addresses are text of one family. */
 struct flow {
 	const char *src, *dst;
-	uint16_t src_port, dst_port;
+	uint16_t src_port, dst_port; /* of an echo request: its identifier is src_port */
 	uint8_t proto; /* TCP, UDP, ICMP or ICMPv6 (an echo request); else the payload is bare */
 	uint8_t hops;  /* 0: 64 */
+	uint8_t type;  /* TCP: flags; ICMP: type; 0: SYN, echo request */
 };
 
 struct ip_addr frame_addr(const char *text);
@@ -34,6 +35,8 @@ struct ip_addr frame_addr(const char *text);
 size_t packet_build(uint8_t *out, const struct flow *f, const void *payload, size_t payload_len);
 /* Put the IPv4 header checksum right again after a change. */
 void packet_mend(uint8_t *ip);
+/* And the checksum of TCP, UDP or ICMP. */
+void packet_mend_l4(uint8_t *ip);
 /* IP header, lengths and the L4 checksum are right. */
 bool packet_is_sound(const uint8_t *ip, size_t len);
 /* Does it say src:port -> dst:port? */
@@ -48,6 +51,8 @@ void frame_wrap(struct frame *f, const struct rte_ether_addr *src, const struct 
 void frame_build(struct frame *f, const struct rte_ether_addr *src,
 	const struct rte_ether_addr *dst, const struct flow *flow, const void *payload,
 	size_t payload_len);
+/* The echo request at bytes + FRAME_ETHER becomes a reply. */
+void frame_echo_reply(struct frame *f);
 /* A broadcast request "who has target, tell sender", or a solicitation for IPv6. */
 void frame_who_has(struct frame *f, const struct rte_ether_addr *mac, const struct ip_addr *sender,
 	const struct ip_addr *target);

@@ -57,7 +57,9 @@ static void conf_fill(struct rig *r)
 	c->max_sleep_us = 250;
 	c->n_ports = r->n_ports;
 	for (unsigned i = 0; i < r->n_ports; i++) {
-		c->ports[i].mtu_bytes = 1500;
+		c->ports[i].mtu_bytes = i == RIG_PUBLIC && r->params.public_mtu_bytes
+						? r->params.public_mtu_bytes
+						: 1500;
 		c->ports[i].answer_ping = !r->params.has_no_ping;
 	}
 	tunnel->is_tunnel = true;
@@ -65,6 +67,7 @@ static void conf_fill(struct rig *r)
 	tunnel->ifaddrs[tunnel->n_ifaddrs++] = ifaddr(RIG_ENTRY6 "/64");
 	public->is_public = true;
 	public->ifaddrs[public->n_ifaddrs++] = ifaddr(RIG_PUBLIC4 "/24");
+	public->ifaddrs[public->n_ifaddrs++] = ifaddr(RIG_PUBLIC6 "/64");
 	assert_int_equal(ip_prefix_parse("203.0.113.0/28", &c->pool[c->n_pool++]), 0);
 	c->listen_port = RIG_LISTEN_PORT;
 	c->inner_addrs[c->n_inner_addrs++] = frame_addr(RIG_INNER_GW4);
@@ -72,6 +75,21 @@ static void conf_fill(struct rig *r)
 	c->max_peers = RIG_MAX_PEERS;
 	c->max_leases = RIG_MAX_PEERS;
 	c->inner_mtu_bytes = RIG_INNER_MTU;
+	c->nat_port_first = 2048;
+	c->nat_port_last = 18431;
+	c->nat_block_ports = 64;
+	c->nat_max_sessions = 1024;
+	c->nat_udp_ns = 300 * NS_IN_S;
+	c->nat_tcp_established_ns = 7440 * NS_IN_S;
+	c->nat_tcp_transitory_ns = 240 * NS_IN_S;
+	c->nat_icmp_ns = 60 * NS_IN_S;
+	c->nat_rest_ns = 120 * NS_IN_S;
+	c->nat_fragment_ns = 2 * NS_IN_S;
+	c->mss_clamp = true;
+	c->peer_to_peer = r->params.peer_to_peer;
+	assert_int_equal(ip_prefix_parse(RIG_EXEMPT4, &c->nat_exempt[c->n_nat_exempt++]), 0);
+	c->nat_blocked[c->n_nat_blocked++] =
+		(struct conf_blocked){.protos = LEASE_PROTO_TCP, .port = RIG_BLOCKED};
 	c->rekey_after_ns = noise_timing_default.rekey_after_ns;
 	c->reject_after_ns = noise_timing_default.reject_after_ns;
 	c->rekey_attempt_ns = noise_timing_default.rekey_attempt_ns;
@@ -253,6 +271,8 @@ struct rig *rig_create(const struct rig_params *params)
 	neighbour_learn(r, RIG_TUNNEL, "192.0.2.77", RIG_ENTRY4);
 	neighbour_learn(r, RIG_TUNNEL, RIG_CLIENT6, RIG_ENTRY6);
 	neighbour_learn(r, RIG_PUBLIC, RIG_HOST4, RIG_PUBLIC4);
+	neighbour_learn(r, RIG_PUBLIC, RIG_HOST6, RIG_PUBLIC6);
+	neighbour_learn(r, RIG_PUBLIC, RIG_EXEMPT4, RIG_PUBLIC4);
 	rig_tx_discard(r);
 	return r;
 }
@@ -485,6 +505,11 @@ void rig_tx_discard(struct rig *r)
 	for (unsigned i = 0; i < RIG_PORTS; i++)
 		while (rig_tx(r, i, &f))
 			;
+}
+
+void rig_public_wrap(struct rig *r, struct frame *f, size_t len)
+{
+	frame_wrap(f, rig_neighbour_mac(RIG_PUBLIC), &r->ports[port_of(r, RIG_PUBLIC)].mac, len);
 }
 
 void rig_public_frame(struct rig *r, struct frame *f, const struct flow *flow, size_t payload_len)

@@ -30,6 +30,10 @@
 #define RIG_PUBLIC4   "198.51.100.1"
 #define RIG_HOST4     "198.51.100.9"
 #define RIG_POOL4     "203.0.113.5"
+#define RIG_HOST6     "2001:db8:9::9"
+#define RIG_PUBLIC6   "2001:db8:9::1"
+#define RIG_EXEMPT4   "198.51.100.88" /* a neighbour of the host, not to be translated to */
+#define RIG_BLOCKED   25	      /* TCP port that peers may not use */
 #define RIG_INNER_GW4 "10.0.0.1"
 #define RIG_INNER_GW6 "fd00::1"
 
@@ -53,6 +57,8 @@ struct rig_params {
 	unsigned n_workers, n_rx_queues, n_tx_queues; /* 0: 1 */
 	bool one_device;			      /* the tunnel port is the public one too */
 	bool has_no_ping;
+	bool peer_to_peer;
+	uint16_t public_mtu_bytes; /* 0: 1500 */
 };
 
 struct rig {
@@ -108,7 +114,11 @@ void rig_client_flow(struct rig *r, struct rig_client *c, struct frame *f, const
 /* A frame for the client: verify and decrypt it; returns the plaintext's length, -1 when it is not
  * one. */
 int rig_client_open(struct rig *r, struct rig_client *c, const struct frame *f, uint8_t *out);
+/* What it may do with sessions: strict, and more of all than tests need. */
+void rig_client_filter(struct rig *r, struct rig_client *c, enum flow_filter filter);
 /* From host 198.51.100.9 to the public pool. */
+/* Of a packet that lies at bytes + FRAME_ETHER. */
+void rig_public_wrap(struct rig *r, struct frame *f, size_t len);
 void rig_public_frame(struct rig *r, struct frame *f, const struct flow *flow, size_t payload_len);
 
 /* Put a frame on the wire towards a port. */

@@ -336,7 +336,7 @@ static void reports(void **state)
 
 	server->stats[0].drop[STATS_DROP_no_lease] = 42;
 	expect("drops", 0);
-	assert_out("42  no_lease  from the Internet");
+	assert_out("42  no_lease  to a public address");
 	assert_null(strstr(out, "wg_bad_tag"));
 	expect("drops --all", 0);
 	assert_out("wg_bad_tag");

@@ -1,0 +1,236 @@
+/* v6.c - IPv6 inside the tunnel: routed, not translated, and closed unless the peer began.
+ *
+ * Spec: RFC 6092 (simple security), RFC 4890 (which ICMPv6 may pass), RFC 8200.
+ */
+#include "path/worker.h"
+
+/* Both directions have the same key: inner is the peer's end. Protocols without ports have 0. */
+static void v6_key(struct rte_mbuf *m, const struct nat_icmp_error *quote, bool is_out,
+	struct flow_v6_key *out)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	const struct nat_view *v = &path_meta(m)->view;
+	struct flow_v6_key key = {.proto = v->proto};
+	uint16_t src_port = v->src_port, dst_port = v->dst_port;
+	struct ip_addr src = ip_from_v6(ip + 8), dst = ip_from_v6(ip + 24);
+
+	/* What is quoted went the other way. */
+	if (quote) {
+		key.proto = quote->inner_proto;
+		src = quote->inner_dst;
+		dst = quote->inner_src;
+		src_port = quote->inner_dst_port;
+		dst_port = quote->inner_src_port;
+	}
+	key.inner = is_out ? src : dst;
+	key.remote = is_out ? dst : src;
+	key.inner_port = is_out ? src_port : dst_port;
+	key.remote_port = is_out ? dst_port : src_port;
+	if (key.proto == NAT_PROTO_ICMPV6)
+		key.remote_port = 0;
+	*out = key;
+}
+
+static const struct nat_icmp_error *quote_of(struct rte_mbuf *m, struct nat_icmp_error *room)
+{
+	return unlikely(path_meta(m)->is_error) && path_quote(m, room) ? room : NULL;
+}
+
+/* The pinhole at the peer's end; NULL: none is open, or it is another peer's: an ICMP error may
+ * quote anything. */
+static struct door *find_door(
+	struct path_worker *w, const struct flow_v6_key *key, uint32_t peer_idx)
+{
+	struct door_v6_key door_key = {
+		.port_be16 = rte_cpu_to_be_16(key->inner_port), .proto = key->proto};
+	struct door *door;
+
+	memcpy(door_key.addr, key->inner.bytes, sizeof(door_key.addr));
+	door = doors_lookup_v6(w->path->params.doors, &door_key);
+	return door && door->peer_idx == peer_idx ? door : NULL;
+}
+
+/* The same of a session. */
+static struct flow_session *own(struct flow_session *s, uint32_t peer_idx)
+{
+	return s && s->peer_idx == peer_idx ? s : NULL;
+}
+
+static void clamp(struct path_worker *w, struct rte_mbuf *m)
+{
+	if (unlikely(path_tcp_flags(m) & FLOW_TCP_SYN) && w->path->mss6)
+		nat_mss_clamp(rte_pktmbuf_mtod(m, uint8_t *), &path_meta(m)->view, w->path->mss6);
+}
+
+/* The session that leads a packet of the peer; NULL: it ended here. */
+static struct flow_session *begin(
+	struct path_worker *w, struct rte_mbuf *m, const struct flow_v6_key *key)
+{
+	uint32_t peer_idx = path_meta(m)->peer_idx;
+	const struct peer_view *view = peer_view(w->path->params.peers, peer_idx);
+	enum flow_verdict verdict;
+	struct flow_session *s;
+
+	if (path_meta(m)->is_error || !view) {
+		path_drop(w, m, view ? STATS_DROP_icmp_error_stray : STATS_DROP_peer_gone);
+		return NULL;
+	}
+	verdict = flow_begin_v6(
+		w->flows, peer_idx, key, path_tcp_flags(m), &view->limits, w->now_ns, &s);
+	if (verdict == FLOW_OK)
+		return s;
+	if (verdict == FLOW_NOT_A_BEGINNING)
+		path_drop(w, m, path_flow_reason(verdict));
+	else
+		path_refuse_peer(w, m, path_flow_reason(verdict), 0);
+	return NULL;
+}
+
+static void count_out(struct path_worker *w, struct rte_mbuf *m, struct door *door)
+{
+	door->counters.out_pkts++;
+	door->counters.out_bytes += path_meta(m)->view.total_len;
+	path_door_used(w, door);
+}
+
+void path_v6_out(struct path_worker *w, struct rte_mbuf *m)
+{
+	const struct path *p = w->path;
+	uint16_t mtu_bytes = p->ports[p->public_idx].mtu_bytes;
+	struct nat_icmp_error room;
+	const struct nat_icmp_error *quote = quote_of(m, &room);
+	struct flow_v6_key key;
+	struct flow_session *s;
+	struct door *door = NULL;
+
+	v6_key(m, quote, true, &key);
+	flow_find_v6_burst(w->flows, &key, 1, &s);
+	s = own(s, path_meta(m)->peer_idx);
+	if (!s)
+		door = find_door(w, &key, path_meta(m)->peer_idx);
+	if (!s && !door)
+		s = begin(w, m, &key);
+	if (!s && !door)
+		return;
+	if (!path_fits(m, mtu_bytes)) {
+		path_refuse_peer(w, m, STATS_DROP_too_big, mtu_bytes);
+		return;
+	}
+	if (!nat_hop(rte_pktmbuf_mtod(m, uint8_t *), &path_meta(m)->view)) {
+		path_refuse_peer(w, m, STATS_DROP_ttl_expired, 0);
+		return;
+	}
+	clamp(w, m);
+	if (door)
+		count_out(w, m, door);
+	else if (!quote)
+		flow_sent(w->flows, s, path_tcp_flags(m), w->now_ns);
+	w->stats.counter[STATS_routed_out]++;
+	path_to_public(w, m);
+}
+
+/* By what the packet may come in: a session of the peer's, or a pinhole. False: it ended here. */
+static bool find_way(struct path_worker *w, struct rte_mbuf *m, struct flow_session *s,
+	const struct flow_v6_key *key)
+{
+	struct path_meta *meta = path_meta(m);
+	struct door *door;
+
+	s = own(s, meta->peer_idx);
+	if (s) {
+		meta->via = PATH_VIA_SESSION;
+		meta->session = s;
+		meta->generation = s->serial;
+		return true;
+	}
+	door = find_door(w, key, meta->peer_idx);
+	if (!door) {
+		path_drop(
+			w, m, meta->is_error ? STATS_DROP_icmp_error_stray : STATS_DROP_no_session);
+		return false;
+	}
+	meta->via = PATH_VIA_DOOR;
+	meta->door = door;
+	meta->generation = atomic_load_explicit(&door->generation, memory_order_acquire);
+	if (door_admits(door, &key->remote))
+		return true;
+	door->counters.refused_pkts++;
+	path_drop(w, m, STATS_DROP_lease_source);
+	return false;
+}
+
+static bool admit(struct path_worker *w, struct rte_mbuf *m, struct flow_session *s,
+	const struct flow_v6_key *key)
+{
+	struct path_meta *meta = path_meta(m);
+	uint16_t mtu_bytes = w->path->inner_mtu_bytes;
+
+	if (!find_way(w, m, s, key))
+		return false;
+	if (!path_fits(m, mtu_bytes)) {
+		path_refuse_public(w, m, STATS_DROP_too_big, mtu_bytes);
+		return false;
+	}
+	if (!nat_hop(rte_pktmbuf_mtod(m, uint8_t *), &meta->view)) {
+		path_refuse_public(w, m, STATS_DROP_ttl_expired, 0);
+		return false;
+	}
+	clamp(w, m);
+	if (meta->via == PATH_VIA_DOOR) {
+		/* Its flows are led by the door alone: they end with it. */
+		meta->door->counters.in_pkts++;
+		meta->door->counters.in_bytes += meta->view.total_len;
+		path_door_used(w, meta->door);
+	} else if (!meta->is_error) {
+		flow_received(w->flows, s, path_tcp_flags(m), w->now_ns);
+	}
+	return true;
+}
+
+/* n is not 0. */
+static void find_sessions(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n,
+	struct flow_v6_key *keys, struct flow_session **out)
+{
+	struct nat_icmp_error room;
+	uint16_t i = 0;
+
+	do
+		v6_key(pkts[i], quote_of(pkts[i], &room), false, &keys[i]);
+	while (++i < n);
+	flow_find_v6_burst(w->flows, keys, n, out);
+}
+
+uint16_t path_v6_in_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct flow_v6_key keys[PATH_BURST];
+	struct flow_session *sessions[PATH_BURST];
+	uint16_t kept = 0;
+
+	if (n == 0)
+		return 0;
+	find_sessions(w, pkts, n, keys, sessions);
+	for (uint16_t i = 0; i < n; i++)
+		if (admit(w, pkts[i], sessions[i], &keys[i]))
+			pkts[kept++] = pkts[i];
+	w->stats.counter[STATS_routed_in] += kept;
+	return kept;
+}
+
+void path_v6_flush(struct path_worker *w)
+{
+	struct rte_mbuf *pkts[PATH_BURST];
+	uint16_t n = w->admitting6.n;
+
+	memcpy(pkts, w->admitting6.pkts, n * sizeof(pkts[0]));
+	w->admitting6.n = 0;
+	n = path_dispatch_burst(w, PATH_STAGE_V6, pkts, n);
+	n = path_v6_in_burst(w, pkts, n);
+	path_mtu_burst(w, pkts, n);
+}
+
+void path_v6_in(struct path_worker *w, struct rte_mbuf *m)
+{
+	if (w->admitting6.n == PATH_BURST)
+		path_v6_flush(w);
+	w->admitting6.pkts[w->admitting6.n++] = m;
+}
