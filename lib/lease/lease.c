@@ -352,6 +352,10 @@ static int take_number_anywhere(
 		if (take_number_at(t, req, holder, &addr, out) == 0)
 			return 0;
 	}
+	if (ip_is_v4(&req->paired_addr) == is_v4 &&
+		lease_pool_contains(&t->conf, &req->paired_addr) &&
+		take_number_at(t, req, holder, &req->paired_addr, out) == 0)
+		return 0;
 	n = lease_pool_count(&t->conf, is_v4);
 	if (n == 0)
 		return -EADDRNOTAVAIL;

@@ -93,6 +93,7 @@ struct lease_request {
 	uint32_t peer_max_leases; /* quota */
 	uint8_t protos;
 	struct ip_addr public_addr;
+	struct ip_addr paired_addr; /* where a first lease goes if it can; zero: anywhere */
 	uint16_t public_port;
 	bool is_suggestion; /* another address and port will do where these can not be had */
 	struct ip_addr inner_addr;
@@ -134,10 +135,11 @@ void lease_table_destroy(struct lease_table *t);
  * whose port is no other number's inner port.
  *
  * The public address is the one the peer's other leases have; for a first lease the requested one,
- * else the one it had, else a random address of the pool, of the inner address's family. The port
- * is the requested one; else the one that the peer had for this inner endpoint, if still kept for
- * it; else a random free one out of the range. A peer that holds twice its quota, numbers that are
- * kept included, gets the longest-waiting of its own instead of a free one.
+ * else the one it had, else the paired one if it is of the pool and has a port, else a random
+ * address of the pool, of the inner address's family. The port is the requested one; else the one
+ * that the peer had for this inner endpoint, if still kept for it; else a random free one out of
+ * the range. A peer that holds twice its quota, numbers that are kept included, gets the
+ * longest-waiting of its own instead of a free one.
  *
  * now_ns   never less than in an earlier call, here and below.
  * *out     on success the live lease, owned by the table, valid until it ends.

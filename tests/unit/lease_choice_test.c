@@ -209,6 +209,38 @@ static void addresses_are_chosen_uniformly(void **state)
 	lease_table_destroy(t);
 }
 
+static void the_paired_address_comes_before_chance(void **state)
+{
+	struct lease_table *t = make_table(124, 50000, 50001, 100);
+	struct lease_request req;
+	const struct lease *l;
+	struct lease gone;
+
+	(void)state;
+	for (uint32_t peer = 0; peer < 3; peer++) {
+		req = make_request(peer, LEASE_PROTO_TCP, 80);
+		req.paired_addr = public_addr(5);
+		assert_int_equal(lease_grant(t, &req, 0, &l), 0);
+		/* Two ports: the third peer finds room elsewhere. */
+		assert_int_equal(ip_equal(&l->public_addr, &req.paired_addr), peer < 2);
+	}
+	/* Where it was comes first; what is asked for before all. */
+	assert_int_equal(lease_close(t, l->id, 0, &gone), 0);
+	req.paired_addr = public_addr(6);
+	assert_int_equal(lease_grant(t, &req, 0, &l), 0);
+	assert_true(ip_equal(&l->public_addr, &gone.public_addr));
+	req = make_request(7, LEASE_PROTO_TCP, 80);
+	req.paired_addr = public_addr(6);
+	req.public_addr = public_addr(7);
+	assert_int_equal(lease_grant(t, &req, 0, &l), 0);
+	assert_true(ip_equal(&l->public_addr, &req.public_addr));
+	/* One that is not in the pool says nothing. */
+	req = make_request(8, LEASE_PROTO_TCP, 80);
+	req.paired_addr = v4(192, 0, 2, 1);
+	assert_int_equal(lease_grant(t, &req, 0, &l), 0);
+	lease_table_destroy(t);
+}
+
 /* Chance that is none still gives free ports, and ends. */
 static void a_broken_generator_costs_only_the_randomness(void **state)
 {
@@ -274,6 +306,7 @@ int main(void)
 		cmocka_unit_test(the_last_free_port_is_found),
 		cmocka_unit_test(ports_are_chosen_uniformly),
 		cmocka_unit_test(addresses_are_chosen_uniformly),
+		cmocka_unit_test(the_paired_address_comes_before_chance),
 		cmocka_unit_test(a_broken_generator_costs_only_the_randomness),
 		cmocka_unit_test(a_million_leases),
 	};
