@@ -251,8 +251,10 @@ static struct neigh *neighbours_create(struct boot *b)
 		};
 		memcpy(links[i].ifaddrs, c->ifaddrs, sizeof(c->ifaddrs[0]) * c->n_ifaddrs);
 		if (c->is_public) {
-			links[i].n_pool = conf->n_pool;
+			links[i].n_pool = conf->n_pool + conf->n_nat_pool;
 			memcpy(links[i].pool, conf->pool, sizeof(conf->pool[0]) * conf->n_pool);
+			memcpy(links[i].pool + conf->n_pool, conf->nat_pool,
+				sizeof(conf->nat_pool[0]) * conf->n_nat_pool);
 		}
 	}
 	return neigh_create(&(struct neigh_params){
