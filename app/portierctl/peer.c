@@ -19,6 +19,22 @@ static const char *addresses(const json_t *peer, char buf[static 2 * CLI_TEXT_CH
 	return buf;
 }
 
+static const char *routes(const json_t *peer, char buf[static 4 * CLI_TEXT_CHARS])
+{
+	const json_t *route;
+	size_t i, used = 0;
+
+	snprintf(buf, 4 * CLI_TEXT_CHARS, "-");
+	json_array_foreach(json_object_get(peer, "routes"), i, route)
+	{
+		used += (size_t)snprintf(buf + used, 4 * CLI_TEXT_CHARS - used, "%s%s",
+			i > 0 ? ", " : "", json_string_value(route));
+		if (used >= 4 * CLI_TEXT_CHARS)
+			break;
+	}
+	return buf;
+}
+
 static const char *home(const json_t *peer, char buf[static CLI_TEXT_CHARS])
 {
 	const json_t *worker = json_object_get(peer, "home");
@@ -33,7 +49,8 @@ static void print_list(const json_t *result, const json_t *flags)
 {
 	struct cli_table *t = cli_table_create(
 		"NAME|PUBLIC "
-		"KEY|ADDRESS|ENDPOINT|>HANDSHAKE|>RECEIVED|>SENT|FORWARDING|>LEASES|HOME");
+		"KEY|ADDRESS|PUBLIC "
+		"ADDRESS|ENDPOINT|>HANDSHAKE|>RECEIVED|>SENT|FORWARDING|>LEASES|HOME");
 	char text[2 * CLI_TEXT_CHARS];
 	const json_t *peer;
 	size_t i;
@@ -45,6 +62,7 @@ static void print_list(const json_t *result, const json_t *flags)
 		cli_table_add(t, cli_text(peer, "name"));
 		cli_table_add(t, cli_text(peer, "public_key"));
 		cli_table_add(t, addresses(peer, text));
+		cli_table_add(t, cli_text(peer, "public_address"));
 		cli_table_add(t, cli_text(peer, "endpoint"));
 		cli_table_add(t, cli_seconds_format(json_object_get(peer, "last_handshake_age_s"),
 					 "never", text));
@@ -60,7 +78,7 @@ static void print_list(const json_t *result, const json_t *flags)
 static void print_one(const json_t *peer, const json_t *flags)
 {
 	const json_t *counters = json_object_get(peer, "counters");
-	char text[2 * CLI_TEXT_CHARS], more[CLI_TEXT_CHARS];
+	char text[2 * CLI_TEXT_CHARS], more[CLI_TEXT_CHARS], list[4 * CLI_TEXT_CHARS];
 
 	cli_field("peer", "%s", cli_text(peer, "name"));
 	cli_field("public key", "%s", cli_text(peer, "public_key"));
@@ -78,6 +96,10 @@ static void print_one(const json_t *peer, const json_t *flags)
 	cli_field("received, sent", "%s, %s",
 		cli_bytes_format(cli_number(counters, "rx_bytes"), text),
 		cli_bytes_format(cli_number(counters, "tx_bytes"), more));
+	cli_field("public address", "%s", cli_text(peer, "public_address"));
+	cli_field("routes", "%s", routes(peer, list));
+	cli_field("filter", "%s", cli_text(peer, "filter"));
+	cli_field("max sessions", "%lld", (long long)cli_number(peer, "max_sessions"));
 	cli_field("keepalive", "%d s", (int)cli_number(peer, "persistent_keepalive_s"));
 	cli_field("forwarding", "%s", switch_word(peer, "forwarding"));
 	cli_field("portmap", "%s", switch_word(peer, "portmap"));
@@ -109,6 +131,11 @@ static const struct cli_arg add_args[] = {
 	{"--portmap", "on|off", "portmap", CLI_SWITCH,
 		"whether it may ask for them by NAT-PMP and PCP (off)"},
 	{"--max-leases", "N", "max_leases", CLI_NUMBER, "how many (leases.max_per_peer)"},
+	{"--filter", "F", "filter", CLI_TEXT,
+		"what may come back in: strict, moderate or open (nat.filter)"},
+	{"--max-sessions", "N", "max_sessions", CLI_NUMBER, "how many (nat.sessions_per_peer)"},
+	{"--route", "PREFIX", "routes", CLI_TEXTS,
+		"an IPv6 prefix that leads to it, /48 to /128; up to 4 times"},
 	{"--endpoint", "A:PORT", "endpoint", CLI_TEXT, "where a handshake may be begun (nowhere)"},
 	{"--preshared-key-file", "F|-", "preshared_key", CLI_KEY_FILE, "a file, or standard input"},
 	{"--keepalive", "SECONDS", "persistent_keepalive_s", CLI_SECONDS,
@@ -118,13 +145,18 @@ static const struct cli_arg add_args[] = {
 static const struct cli_arg set_args[] = {
 	PEER_ARG,
 	{"--address", "A[,A6]", NULL, CLI_ADDRESSES,
-		"inside the tunnel; a new IPv4 one ends its leases"},
+		"inside the tunnel; another one ends its sessions, and of IPv4 its leases"},
 	{"--name", "N", "name", CLI_TEXT, "letters, digits and any of . _ @ -; up to 31"},
 	{"--forwarding", "on|off", "forwarding", CLI_SWITCH,
 		"whether it may have leases; off ends them"},
 	{"--portmap", "on|off", "portmap", CLI_SWITCH,
 		"whether it may ask for them by NAT-PMP and PCP"},
 	{"--max-leases", "N", "max_leases", CLI_NUMBER, "how many; those it has stay"},
+	{"--filter", "F", "filter", CLI_TEXT,
+		"what may come back in, of new flows: strict, moderate or open"},
+	{"--max-sessions", "N", "max_sessions", CLI_NUMBER, "how many; those it has stay"},
+	{"--route", "PREFIX", "routes", CLI_TEXTS,
+		"in place of those it has, up to 4 times; \"\": none. Ends its sessions"},
 	{"--endpoint", "A:PORT", "endpoint", CLI_TEXT,
 		"where a handshake may be begun; \"\": nowhere"},
 	{"--preshared-key-file", "F|-", "preshared_key", CLI_KEY_FILE,

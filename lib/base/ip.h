@@ -102,6 +102,12 @@ static inline bool ip_is_gateway_guess(const struct ip_addr *a)
 	return ip_is_v4(a) && a->bytes[15] == 1;
 }
 
+/* Global unicast (RFC 4291, 2.4) or unique local (RFC 4193): what IPv6 routes lead to. */
+static inline bool ip_is_routable_v6(const struct ip_addr *a)
+{
+	return (a->bytes[0] & 0xe0) == 0x20 || (a->bytes[0] & 0xfe) == 0xfc;
+}
+
 /* Text to value. Each returns 0, or -EINVAL with *out untouched. No name look-ups, no surrounding
  * space, IPv4 in four decimal parts only. A prefix without "/len" is one host; a prefix with host
  * bits set is -EINVAL, an ifaddr keeps them and needs its "/len". Endpoints are "192.0.2.1:51820"

@@ -221,18 +221,12 @@ int conf_parse_blocked(const struct conf_key *k, const char *text, void *base)
 	return -EINVAL;
 }
 
-/* Global unicast (RFC 4291, 2.4; the documentation prefix is within) or unique local (RFC 4193). */
-static bool is_routable_v6(const struct ip_addr *a)
-{
-	return (a->bytes[0] & 0xe0) == 0x20 || (a->bytes[0] & 0xfe) == 0xfc;
-}
-
 int conf_parse_route(const struct conf_key *k, const char *text, void *base)
 {
 	struct conf_peer *peer = base;
 	struct ip_prefix *slot = &peer->routes[peer->n_routes++], p;
 
-	if (ip_prefix_parse(text, &p) != 0 || p.len_bits < 48 || !is_routable_v6(&p.addr))
+	if (ip_prefix_parse(text, &p) != 0 || p.len_bits < 48 || !ip_is_routable_v6(&p.addr))
 		return -EINVAL;
 	*slot = p;
 	return 0;

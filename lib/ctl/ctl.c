@@ -70,6 +70,11 @@ struct ctl *ctl_create(const struct ctl_params *p, char fault[static CTL_FAULT_C
 	c->socket.fd = -1;
 	c->tick_at_ns = TIME_NEVER;
 	TAILQ_INIT(&c->clients);
+	if (p->conf->n_nat_pool > 0)
+		pairing_init(
+			&c->pairing, p->conf->private_key, p->conf->nat_pool, p->conf->n_nat_pool);
+	else
+		pairing_init(&c->pairing, p->conf->private_key, p->conf->pool, p->conf->n_pool);
 	c->looks = calloc(p->n_workers, sizeof(c->looks[0]));
 	c->ev_tick = evtimer_new(p->base, on_tick, c);
 	if (ctl_commits_init(c) != 0 || c->looks == NULL || c->ev_tick == NULL ||
@@ -104,6 +109,7 @@ void ctl_destroy(struct ctl *c)
 	rpc_text_fini(&c->reply);
 	rpc_arena_fini(&c->arena);
 	free(c->looks);
+	pairing_fini(&c->pairing);
 	free(c);
 }
 
@@ -113,17 +119,20 @@ void ctl_destroy(struct ctl *c)
 static int load_peer(
 	struct ctl *c, const struct conf_peer *from, uint32_t *out_idx, struct rpc_fault *fault)
 {
-	struct peer_conf conf = {
-		.address4 = from->address4,
-		.address6 = from->address6,
-		.endpoint = from->endpoint,
-		.forwarding = from->forwarding,
-		.portmap = from->portmap,
-		.max_leases = from->max_leases,
-		.persistent_keepalive_s = from->persistent_keepalive_s,
-	}; /* wiped */
+	struct peer_conf conf = ctl_peer_conf_default(c->p.conf); /* wiped */
 	int err;
 
+	conf.address4 = from->address4;
+	conf.address6 = from->address6;
+	conf.endpoint = from->endpoint;
+	conf.forwarding = from->forwarding;
+	conf.portmap = from->portmap;
+	conf.max_leases = from->max_leases;
+	conf.limits.filter = (enum flow_filter)from->filter;
+	conf.limits.max_sessions = from->max_sessions;
+	conf.persistent_keepalive_s = from->persistent_keepalive_s;
+	conf.n_routes = (uint8_t)from->n_routes;
+	memcpy(conf.routes, from->routes, from->n_routes * sizeof(conf.routes[0]));
 	snprintf(conf.name, sizeof(conf.name), "%s", from->name);
 	memcpy(conf.public_key, from->public_key, sizeof(conf.public_key));
 	memcpy(conf.preshared_key, from->preshared_key, sizeof(conf.preshared_key));
@@ -169,8 +178,10 @@ int ctl_load_conf(struct ctl *c, char fault[static CTL_FAULT_CHARS])
 		snprintf(fault, CTL_FAULT_CHARS, "control: memory is out");
 		return -EINVAL;
 	}
+	c->is_loading = true;
 	for (uint32_t i = 0; i < conf->n_peers && err == 0; i++)
 		err = load_peer(c, &conf->peers[i], &peer_idx[i], &why);
+	c->is_loading = false;
 	for (uint32_t i = 0; i < conf->n_leases && err == 0; i++)
 		err = load_lease(c, &conf->leases[i], peer_idx, &why);
 	if (err != 0)

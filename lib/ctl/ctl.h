@@ -83,6 +83,10 @@ int ctl_load_conf(struct ctl *c, char fault[static CTL_FAULT_CHARS]);
  * Bounded work; what is left continues at the next turn of the loop. */
 void ctl_tick(struct ctl *c);
 
+/* The IPv4 address that the peer's ordinary traffic leaves by, host order; 0: none, it has no IPv4.
+ * Fixed by its key while it has no lease; that of its leases while it has. */
+uint32_t ctl_peer_public(const struct ctl *c, uint32_t peer_idx);
+
 /* --- the rules, as the methods apply them; for the parts of the control thread -----------------
  *
  * Each returns 0, or -EINVAL with *fault and nothing changed. Changes are visible to workers on
@@ -90,6 +94,8 @@ void ctl_tick(struct ctl *c);
 
 int ctl_peer_add(
 	struct ctl *c, const struct peer_conf *conf, uint32_t *out_idx, struct rpc_fault *fault);
+/* What a peer is of which nothing else is said: defaults of the configuration. */
+struct peer_conf ctl_peer_conf_default(const struct conf *conf);
 /* Leases that the change ends (forwarding off, another IPv4 address) are closed first. */
 int ctl_peer_set(struct ctl *c, uint32_t peer_idx, const struct peer_conf *conf, unsigned *n_closed,
 	struct rpc_fault *fault);

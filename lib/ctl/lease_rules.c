@@ -35,6 +35,9 @@ static int check_peer(struct ctl *c, struct lease_request *req, struct rpc_fault
 			own, "to_address %s is not that of peer %s; accepted: %s", wanted, peer,
 			own);
 	req->peer_max_leases = conf->max_leases;
+	/* Where one pool serves both, the first lease leaves the peer the address that it has. */
+	if (c->p.conf->n_nat_pool == 0)
+		req->paired_addr = ctl_v4_addr(ctl_peer_public(c, req->peer_idx));
 	return 0;
 }
 
@@ -211,6 +214,7 @@ int ctl_lease_open(struct ctl *c, const struct lease_request *asked, const struc
 	if (publish(c, lease, rc == 0, fault) != 0)
 		return -EINVAL;
 	ctl_leases_reach(c, req.peer_idx);
+	ctl_peer_public_update(c, req.peer_idx);
 	*out = lease;
 	*is_renewal = rc == 1;
 	ctl_tick_arm(c);
@@ -264,6 +268,7 @@ int ctl_lease_close(struct ctl *c, uint64_t id, struct lease *out, struct door_c
 	if (lease_close(c->p.leases, id, c->p.now_ns(), &gone) != 0)
 		return refuse_unknown(id, fault);
 	doors_close(c->p.doors, id);
+	ctl_peer_public_update(c, gone.peer_idx);
 	if (out != NULL)
 		*out = gone;
 	if (counters != NULL)
@@ -282,6 +287,7 @@ void ctl_leases_expire(struct ctl *c, uint64_t now_ns)
 
 	while (n < CTL_EXPIRE_SLICE && lease_expire_next(c->p.leases, now_ns, &gone)) {
 		doors_close(c->p.doors, gone.id);
+		ctl_peer_public_update(c, gone.peer_idx);
 		n++;
 	}
 	if (n > 0)

@@ -5,10 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#define SESSIONS_MAX 16777216
+
 #define PEER_WORDS     "a name or a public key"
 #define ADDRESS4_WORDS "an IPv4 address"
 #define ADDRESS6_WORDS "an IPv6 address"
 #define KEY_WORDS      "32 bytes in base64, 44 characters"
+#define FILTER_WORDS   "strict, moderate or open"
+#define SESSIONS_WORDS "1 to 16777216"
+#define ROUTES_WORDS   "up to 4 IPv6 prefixes of 48 to 128 bits, as 2001:db8:2::/64"
 #define ENDPOINT_WORDS "address and port, as 192.0.2.1:51820 or [2001:db8::1]:51820; empty for none"
 
 static const struct rpc_param add_params[] = {
@@ -21,6 +26,9 @@ static const struct rpc_param add_params[] = {
 	{"forwarding", RPC_BOOL, false, NULL},
 	{"portmap", RPC_BOOL, false, NULL},
 	{"max_leases", RPC_INTEGER, false, NULL},
+	{"filter", RPC_TEXT, false, FILTER_WORDS},
+	{"max_sessions", RPC_INTEGER, false, SESSIONS_WORDS},
+	{"routes", RPC_TEXTS, false, ROUTES_WORDS},
 	{"persistent_keepalive_s", RPC_INTEGER, false, "0 (off) to 65535"},
 };
 
@@ -35,6 +43,9 @@ static const struct rpc_param set_params[] = {
 	{"forwarding", RPC_BOOL, false, NULL},
 	{"portmap", RPC_BOOL, false, NULL},
 	{"max_leases", RPC_INTEGER, false, NULL},
+	{"filter", RPC_TEXT, false, FILTER_WORDS},
+	{"max_sessions", RPC_INTEGER, false, SESSIONS_WORDS},
+	{"routes", RPC_TEXTS, false, ROUTES_WORDS},
 	{"persistent_keepalive_s", RPC_INTEGER, false, "0 (off) to 65535"},
 };
 
@@ -126,6 +137,70 @@ static int get_number(const json_t *params, const char *name, uint32_t max, uint
 	return 0;
 }
 
+static int get_filter(const json_t *params, enum flow_filter *out, struct rpc_fault *fault)
+{
+	const char *text = text_of(params, "filter");
+	char excerpt[RPC_EXCERPT_CHARS];
+
+	if (text == NULL)
+		return 0;
+	for (enum flow_filter f = FLOW_STRICT; f <= FLOW_OPEN; f++) {
+		if (strcmp(text, ctl_filter_word(f)) == 0) {
+			*out = f;
+			return 0;
+		}
+	}
+	return rpc_fault_set(fault, RPC_INVALID_PARAMS, text, FILTER_WORDS,
+		"filter \"%s\" is none; accepted: %s", rpc_excerpt(text, excerpt), FILTER_WORDS);
+}
+
+static int get_max_sessions(const json_t *params, uint32_t *out, struct rpc_fault *fault)
+{
+	const json_t *value = json_object_get(params, "max_sessions");
+	json_int_t number = json_integer_value(value);
+
+	if (value == NULL)
+		return 0;
+	if (number < 1 || number > SESSIONS_MAX)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "max_sessions", SESSIONS_WORDS,
+			"max_sessions %lld is not accepted; accepted: %s", (long long)number,
+			SESSIONS_WORDS);
+	*out = (uint32_t)number;
+	return 0;
+}
+
+/* All that it has from now on; an empty text means none. */
+static int get_routes(const json_t *params, struct peer_conf *conf, struct rpc_fault *fault)
+{
+	const json_t *list = json_object_get(params, "routes"), *item;
+	char excerpt[RPC_EXCERPT_CHARS];
+	size_t i;
+
+	if (list == NULL)
+		return 0;
+	if (json_array_size(list) > PEER_ROUTES_MAX)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "routes", ROUTES_WORDS,
+			"routes has %zu prefixes; accepted: up to %d", json_array_size(list),
+			PEER_ROUTES_MAX);
+	conf->n_routes = 0;
+	json_array_foreach(list, i, item)
+	{
+		const char *text = json_string_value(item);
+		struct ip_prefix p;
+
+		if (text[0] == '\0')
+			continue;
+		if (ip_prefix_parse(text, &p) != 0 || p.len_bits < PEER_ROUTE_BITS_MIN ||
+			!ip_is_routable_v6(&p.addr))
+			return rpc_fault_set(fault, RPC_INVALID_PARAMS, text, ROUTES_WORDS,
+				"route \"%s\" is not accepted; accepted: an IPv6 prefix of 48 to "
+				"128 bits out of 2000::/3 or fc00::/7",
+				rpc_excerpt(text, excerpt));
+		conf->routes[conf->n_routes++] = p;
+	}
+	return 0;
+}
+
 /* What the parameters say replaces what conf says. */
 static int get_conf(const json_t *params, struct peer_conf *conf, struct rpc_fault *fault)
 {
@@ -145,6 +220,9 @@ static int get_conf(const json_t *params, struct peer_conf *conf, struct rpc_fau
 		get_key(params, "public_key", conf->public_key, fault) != 0 ||
 		get_key(params, "preshared_key", conf->preshared_key, fault) != 0 ||
 		get_number(params, "max_leases", INT32_MAX, &conf->max_leases, fault) != 0 ||
+		get_filter(params, &conf->limits.filter, fault) != 0 ||
+		get_max_sessions(params, &conf->limits.max_sessions, fault) != 0 ||
+		get_routes(params, conf, fault) != 0 ||
 		get_number(params, "persistent_keepalive_s", UINT16_MAX, &keepalive_s, fault) != 0)
 		return -EINVAL;
 	if (name != NULL)
@@ -159,7 +237,7 @@ static int get_conf(const json_t *params, struct peer_conf *conf, struct rpc_fau
 
 static json_t *run_add(struct ctl *c, const json_t *params, struct rpc_fault *fault)
 {
-	struct peer_conf conf = {.max_leases = c->p.conf->max_leases_per_peer}; /* wiped */
+	struct peer_conf conf = ctl_peer_conf_default(c->p.conf); /* wiped */
 	json_t *result = NULL;
 	uint32_t peer_idx;
 

@@ -1,6 +1,8 @@
 /* What may be said of a peer, and the one way of saying it. */
 #include "ctl/server.h"
 
+#include "base/bytes.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,6 +59,10 @@ static const char *gateway_use(const struct ctl *c, const struct ip_addr *a)
 	for (unsigned i = 0; i < conf->n_pool; i++) {
 		if (ip_prefix_contains(&conf->pool[i], a))
 			return "in the public pool";
+	}
+	for (unsigned i = 0; i < conf->n_nat_pool; i++) {
+		if (ip_prefix_contains(&conf->nat_pool[i], a))
+			return "in the pool of ordinary traffic";
 	}
 	for (unsigned i = 0; i < conf->n_ports; i++) {
 		for (unsigned j = 0; j < conf->ports[i].n_ifaddrs; j++) {
@@ -140,6 +146,11 @@ static int refuse(struct ctl *c, const struct peer_conf *conf, int err, const ch
 			"peer %s: its %s is another peer's; accepted is one that no other peer has",
 			who, culprit);
 	case -ENOSPC:
+		if (strcmp(culprit, "route") == 0)
+			return rpc_fault_set(fault, RPC_EXHAUSTED, "tunnel.max_peers", NULL,
+				"peer %s: the table of routes, which has room for tunnel.max_peers "
+				"= %u, is full",
+				who, c->p.conf->max_peers);
 		return rpc_fault_set(fault, RPC_EXHAUSTED, "tunnel.max_peers", NULL,
 			"peer %s: there are %u peers, and tunnel.max_peers is %u", who,
 			peers_count(c->p.peers), c->p.conf->max_peers);
@@ -154,16 +165,58 @@ static int refuse(struct ctl *c, const struct peer_conf *conf, int err, const ch
 	}
 }
 
+struct peer_conf ctl_peer_conf_default(const struct conf *conf)
+{
+	return (struct peer_conf){
+		.max_leases = conf->max_leases_per_peer,
+		.limits =
+			{
+				.filter = (enum flow_filter)conf->nat_filter,
+				.max_sessions = conf->nat_sessions_per_peer,
+				.max_blocks = conf->nat_max_blocks,
+				.new_per_s = conf->nat_new_per_s,
+				.burst = 2 * conf->nat_new_per_s,
+			},
+	};
+}
+
+static uint32_t paired_address(const struct ctl *c, const struct peer_conf *conf)
+{
+	return ip_is_none(&conf->address4) ? 0 : pairing_address(&c->pairing, conf->public_key);
+}
+
+void ctl_peer_public_update(struct ctl *c, uint32_t peer_idx)
+{
+	const struct peer_conf *conf = peer_conf_get(c->p.peers, peer_idx);
+	const struct lease *lease;
+	uint64_t cursor = 0;
+
+	if (conf == NULL)
+		return;
+	lease = lease_next(c->p.leases, peer_idx, &cursor);
+	peer_public_set(c->p.peers, peer_idx,
+		lease != NULL ? load_be32(ip_v4_bytes(&lease->public_addr))
+			      : paired_address(c, conf));
+}
+
+uint32_t ctl_peer_public(const struct ctl *c, uint32_t peer_idx)
+{
+	return peer_public(c->p.peers, peer_idx);
+}
+
 int ctl_peer_add(
 	struct ctl *c, const struct peer_conf *conf, uint32_t *out_idx, struct rpc_fault *fault)
 {
 	const char *culprit = "address";
 	int err;
 
-	if (check_conf(c, conf, fault) != 0)
+	if (check_conf(c, conf, fault) != 0 || ctl_routes_check(c, PEER_NONE, conf, fault) != 0)
 		return -EINVAL;
 	err = peer_add(c->p.peers, conf, out_idx, &culprit);
-	return err == 0 ? 0 : refuse(c, conf, err, culprit, fault);
+	if (err != 0)
+		return refuse(c, conf, err, culprit, fault);
+	ctl_peer_public_update(c, *out_idx);
+	return 0;
 }
 
 static unsigned close_leases(struct ctl *c, uint32_t peer_idx)
@@ -192,13 +245,14 @@ int ctl_peer_set(struct ctl *c, uint32_t peer_idx, const struct peer_conf *conf,
 
 	if (old == NULL)
 		return refuse(c, conf, -ENOENT, NULL, fault);
-	if (check_conf(c, conf, fault) != 0)
+	if (check_conf(c, conf, fault) != 0 || ctl_routes_check(c, peer_idx, conf, fault) != 0)
 		return -EINVAL;
 	ends_leases = !conf->forwarding || !ip_equal(&old->address4, &conf->address4);
 	err = peer_set(c->p.peers, peer_idx, conf, &culprit);
 	if (err != 0)
 		return refuse(c, conf, err, culprit, fault);
 	*n_closed = ends_leases ? close_leases(c, peer_idx) : 0;
+	ctl_peer_public_update(c, peer_idx);
 	return 0;
 }
 

@@ -6,8 +6,8 @@
  *   commit.c   replies that wait for the workers
  *   method.c   a line to replies: the table of methods
  *   peer_methods.c, lease_methods.c, report_methods.c   the methods
- *   peer_rules.c, lease_rules.c   what may be changed, and the one way of changing it
- *   health.c   the look at the workers
+ *   peer_rules.c, route_rules.c, lease_rules.c   what may be changed, and the one way of changing
+ * it pairing.c   the address that a peer leaves by health.c   the look at the workers
  *   uapi_server.c, uapi_set.c   the socket of the WireGuard tools, and what they may change
  *   metrics.c, metrics_http.c   what monitoring reads, and how
  *   shape.c    values to JSON
@@ -17,6 +17,7 @@
 #define PORTIER_CTL_SERVER_H
 
 #include "ctl/ctl.h"
+#include "ctl/pairing.h"
 
 #include <event2/buffer.h>
 #include <event2/event.h>
@@ -110,6 +111,10 @@ struct ctl {
 	struct event *ev_poll;
 	unsigned n_polls; /* in vain, in a row */
 
+	/* peer_rules.c, lease_rules.c */
+	struct pairing pairing;
+	bool is_loading; /* what comes was compared with each other by conf */
+
 	/* ctl.c */
 	struct event *ev_tick;
 	uint64_t tick_at_ns;
@@ -185,7 +190,14 @@ extern const struct ctl_method ctl_peer_methods[];
 extern const struct ctl_method ctl_lease_methods[];
 extern const struct ctl_method ctl_report_methods[];
 
-/* --- peer_rules.c, lease_rules.c */
+/* --- peer_rules.c, route_rules.c, lease_rules.c */
+/* By its lease, or else by its key. After each change of either. */
+void ctl_peer_public_update(struct ctl *c, uint32_t peer_idx);
+/* No prefix or address of the gateway or of another peer meets one of this peer's routes, and its
+ * IPv6 address meets none of theirs. peer_idx: itself, PEER_NONE when it is new. 0; -EINVAL with
+ * *fault. O(peers) when it has routes. */
+int ctl_routes_check(
+	struct ctl *c, uint32_t peer_idx, const struct peer_conf *conf, struct rpc_fault *fault);
 /* The peer named so. 0; -EINVAL with *fault. */
 int ctl_peer_find(struct ctl *c, const char *who, uint32_t *out_idx, struct rpc_fault *fault);
 /* Name, or else public key. */
@@ -239,6 +251,11 @@ json_t *ctl_age_build(uint64_t now_ns, uint64_t then_ns);
 int ctl_moment_get(const struct ctl *c, const json_t *params, const char *name, uint64_t *out_ns,
 	struct rpc_fault *fault);
 json_t *ctl_address_build(const struct ip_addr *a);
+/* Host order to an address; 0 to none. */
+struct ip_addr ctl_v4_addr(uint32_t v4);
+/* Host order; null for 0. */
+json_t *ctl_v4_build(uint32_t v4);
+const char *ctl_filter_word(enum flow_filter filter);
 /* Seconds of a checked parameter to nanoseconds: -EINVAL with *fault over 100 years. absent: leaves
  * *out_ns. */
 int ctl_seconds_get(

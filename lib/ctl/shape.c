@@ -1,6 +1,8 @@
 /* Values to JSON and back: one word for one thing. */
 #include "ctl/server.h"
 
+#include "base/bytes.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -60,6 +62,28 @@ json_t *ctl_address_build(const struct ip_addr *a)
 	return ip_is_none(a) ? json_null() : json_string(ip_addr_format(a, text));
 }
 
+struct ip_addr ctl_v4_addr(uint32_t v4)
+{
+	uint8_t bytes[4];
+
+	store_be32(bytes, v4);
+	return v4 == 0 ? (struct ip_addr){0} : ip_from_v4(bytes);
+}
+
+json_t *ctl_v4_build(uint32_t v4)
+{
+	struct ip_addr a = ctl_v4_addr(v4);
+
+	return ctl_address_build(&a);
+}
+
+const char *ctl_filter_word(enum flow_filter filter)
+{
+	static const char *const words[] = {"strict", "moderate", "open"};
+
+	return words[filter];
+}
+
 static json_t *endpoint_build(const struct ip_endpoint *e)
 {
 	char text[IP_TEXT_CHARS];
@@ -74,6 +98,22 @@ static json_t *key_build(const uint8_t key[static CRYPTO_KEY_BYTES])
 	return json_string(crypto_key_format(key, text));
 }
 
+/* What concerns a peer's ordinary traffic. */
+static void traffic_add(
+	struct ctl *c, uint32_t peer_idx, const struct peer_conf *conf, json_t *peer)
+{
+	json_t *routes = json_array();
+	char text[IP_TEXT_CHARS];
+
+	for (unsigned i = 0; i < conf->n_routes; i++)
+		json_array_append_new(
+			routes, json_string(ip_prefix_format(&conf->routes[i], text)));
+	json_object_set_new(peer, "routes", routes);
+	json_object_set_new(peer, "public_address", ctl_v4_build(ctl_peer_public(c, peer_idx)));
+	json_object_set_new(peer, "filter", json_string(ctl_filter_word(conf->limits.filter)));
+	json_object_set_new(peer, "max_sessions", json_integer(conf->limits.max_sessions));
+}
+
 /* Keys but the public one stay inside: only whether there is a preshared key is said. */
 json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx)
 {
@@ -81,6 +121,7 @@ json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx)
 	const struct peer_conf *conf = peer_conf_get(c->p.peers, peer_idx);
 	uint64_t now_ns = c->p.now_ns();
 	struct peer_status status;
+	json_t *peer;
 
 	if (conf == NULL)
 		return NULL;
@@ -88,9 +129,8 @@ json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx)
 	/* Where it is heard; else where it is said to be. */
 	if (status.endpoint.port == 0)
 		status.endpoint = conf->endpoint;
-	return json_pack(
-		"{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:i, s:i, s:i, s:b, s:o, s:o, s:o, s:o,"
-		" s:{s:I, s:I, s:I, s:I}}",
+	peer = json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:i, s:i, s:i, s:b, s:o, s:o, s:o, s:o,"
+			 " s:{s:I, s:I, s:I, s:I}}",
 		"name", conf->name, "public_key", key_build(conf->public_key), "address4",
 		ctl_address_build(&conf->address4), "address6", ctl_address_build(&conf->address6),
 		"endpoint", endpoint_build(&status.endpoint), "forwarding", conf->forwarding,
@@ -104,6 +144,8 @@ json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx)
 		"unreachable_age_s", ctl_age_build(now_ns, status.unreachable_since_ns), "counters",
 		"rx_pkts", (json_int_t)status.rx_pkts, "rx_bytes", (json_int_t)status.rx_bytes,
 		"tx_pkts", (json_int_t)status.tx_pkts, "tx_bytes", (json_int_t)status.tx_bytes);
+	traffic_add(c, peer_idx, conf, peer);
+	return peer;
 }
 
 static const char *proto_word(uint8_t protos)

@@ -159,7 +159,7 @@ static int set_peer(struct ctl *c, const struct uapi_request *r, const struct ua
 	struct rpc_fault *fault)
 {
 	uint32_t peer_idx = peer_find_key(c->p.peers, peer->public_key);
-	struct peer_conf conf = {.max_leases = c->p.conf->max_leases_per_peer}; /* wiped */
+	struct peer_conf conf = ctl_peer_conf_default(c->p.conf); /* wiped */
 	unsigned n_closed;
 	int err;
 

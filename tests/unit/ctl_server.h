@@ -107,6 +107,10 @@ static inline void fill_conf(struct server *s)
 	conf->max_leases = MAX_LEASES;
 	conf->max_leases_per_peer = 8;
 	conf->max_peers = MAX_PEERS;
+	conf->nat_filter = FLOW_MODERATE;
+	conf->nat_sessions_per_peer = 77;
+	conf->nat_max_blocks = 5;
+	conf->nat_new_per_s = 30;
 	conf->lcore_cpus[1] = 1;
 	conf->n_ports = 1;
 	snprintf(port->name, sizeof(port->name), "wan");

@@ -226,6 +226,20 @@ static void peer_verbs(void **state)
 	assert_int_equal(number(result, "persistent_keepalive_s"), 25);
 	assert_string_equal(text(result, "endpoint"), "192.0.2.9:51820");
 	json_decref(result);
+	result = expect_json("--json peer set al --filter moderate --max-sessions 99 --route "
+			     "2001:db8:2::/64 --route fd77::/48");
+	assert_string_equal(text(result, "filter"), "moderate");
+	assert_int_equal(number(result, "max_sessions"), 99);
+	assert_int_equal(json_array_size(json_object_get(result, "routes")), 2);
+	json_decref(result);
+	expect("peer show al", 0);
+	assert_out("2001:db8:2::/64, fd77::/48");
+	assert_out("moderate");
+	assert_out("public address");
+	expect("peer set al --filter closed", 1);
+	result = expect_json("--json peer set al --route=");
+	assert_int_equal(json_array_size(json_object_get(result, "routes")), 0);
+	json_decref(result);
 	result = expect_json("peer set al --keepalive off --json");
 	assert_int_equal(number(result, "persistent_keepalive_s"), 0);
 	json_decref(result);
