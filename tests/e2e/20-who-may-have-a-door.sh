@@ -3,11 +3,9 @@
 # peer, its deletion, and a client that has no key any more.
 . "$(dirname "$0")/lib.sh"
 
-readonly STRANGER=203.0.113.66
-
 make_keys
 net_create
-ip_internet address add $STRANGER/24 dev inet0
+net_add_stranger
 gateway_conf
 gateway_start
 ctl peer add "$(<"$RUN/client.pub")" --address $INNER --name client >/dev/null
