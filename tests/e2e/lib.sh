@@ -261,6 +261,63 @@ held_is_beyond()
 	[[ $(held_size) -gt $1 ]]
 }
 
+# --- packet by packet: see tools/ends.py ---------------------------------------------------------
+
+# An address on the Internet, and one of IPv6 after net_add_ipv6, whose host says nothing of its own
+# accord: no port unreachable, no RST.
+readonly GHOST=203.0.113.77 GHOST6=2001:db8:f::77
+
+ghost_appears()
+{
+	ip_internet address add $GHOST/24 dev inet0
+	ip_internet rule add from $GHOST blackhole
+	ip_internet address add $GHOST6/64 dev inet0 nodad
+	ip_internet -6 rule add from $GHOST6 blackhole
+}
+
+# From here on the peer says nothing, either.
+client_goes_mute()
+{
+	ip_client rule add from $INNER blackhole
+	ip_client -6 rule add from $INNER6 blackhole
+}
+
+# goes_out [OPTION...] PROTO SPORT DST DPORT: it arrives, and PUBLIC and PUBLIC_PORT are its source
+# there.
+goes_out()
+{
+	local line dst
+
+	line=$("$TOOLS/ends.py" "${@:1:$#-4}" out "${@: -4}") || fail "$* does not get out: $?"
+	export PUBLIC PUBLIC_PORT
+	read -r PUBLIC PUBLIC_PORT dst _ <<<"$line"
+	assert_equal "the destination of $*" "$dst" "${*: -2:1}"
+}
+
+# comes_in [OPTION...] PROTO SRC SPORT DST DPORT: it arrives, its source as it was.
+comes_in()
+{
+	local line src sport
+
+	line=$("$TOOLS/ends.py" "${@:1:$#-5}" in "${@: -5}") || fail "$* does not get in: $?"
+	read -r src sport _ <<<"$line"
+	assert_equal "the source of $*" "$src $sport" "${*: -4:2}"
+}
+
+# is_dropped REASON [OPTION...] VERB ARG...: a packet of ends.py ends at the gateway, for that
+# reason.
+is_dropped()
+{
+	local reason=$1 before
+
+	shift
+	before=$(drop "$reason")
+	"$TOOLS/ends.py" --only-send "$@"
+	poll_until 5 drop_is_at_least "$reason" $((before + 1)) ||
+		fail "$* was not dropped as $reason"
+	assert_equal "packets dropped as $reason" $(($(drop "$reason") - before)) 1
+}
+
 # --- the end -------------------------------------------------------------------------------------
 
 gateway_stop()
