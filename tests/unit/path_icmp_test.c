@@ -447,6 +447,38 @@ static void test_fragments_that_end(void **state)
 	host_sends_in_vain(piece, 28, STATS_DROP_fragment_tiny);
 }
 
+/* As hosts make them: as large as their own link, so that the first is cut again. */
+static void test_large_fragments_in(void **state)
+{
+	const struct flow in = {RIG_HOST4, RIG_POOL4, 5555, RIG_LEASE_PORT, IPPROTO_UDP, 64};
+	static const size_t cuts[][2] = {{20, 1480}, {20 + 1480, 2008 - 1480}};
+	uint8_t whole[4096], plain[FRAME_BYTES_MAX];
+	size_t len = packet_build(whole, &in, NULL, 2000);
+	struct pieces p = {.len = 0};
+	struct frame f, out;
+
+	for (unsigned i = 0; i < 2; i++) {
+		uint8_t *ip = f.bytes + FRAME_ETHER;
+
+		memcpy(ip, whole, 20);
+		memcpy(ip + 20, whole + cuts[i][0], cuts[i][1]);
+		store_be16(ip + 2, (uint16_t)(20 + cuts[i][1]));
+		store_be16(ip + 6, i == 0 ? 0x2000 : 185);
+		packet_mend(ip);
+		rig_public_wrap(rig, &f, 20 + cuts[i][1]);
+		rig_rx(rig, RIG_PUBLIC, 0, &f);
+		rig_settle(rig);
+	}
+	assert_int_equal(rig_dropped_all(rig), 0);
+	while (rig_tx(rig, RIG_TUNNEL, &out)) {
+		assert_true(rig_client_open(rig, client, &out, plain) > 0);
+		piece_add(&p, plain);
+	}
+	assert_int_equal(p.n, 3);
+	assert_int_equal(p.got, len - 20);
+	assert_memory_equal(p.bytes + 8, whole + 28, len - 28);
+}
+
 /* --- MSS --- */
 
 static void test_mss(void **state)
@@ -481,6 +513,8 @@ int main(void)
 		ON(test_cut_out, setup_narrow),
 		ON(test_fragments_in, setup),
 		ON(test_fragments_in, setup_two_workers),
+		ON(test_large_fragments_in, setup),
+		ON(test_large_fragments_in, setup_two_workers),
 		ON(test_fragments_out, setup),
 		ON(test_fragments_out, setup_two_workers),
 		ON(test_fragments_that_end, setup),
