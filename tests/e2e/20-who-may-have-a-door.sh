@@ -41,7 +41,7 @@ step "a hop limit that ends here"
 before=$(drop ttl_expired)
 said=$(in_internet "$TOOLS/probe.py" --ttl 1 --ports "$LEASE_PORT" inet0 $HOST $GATEWAY_PUBLIC \
 	tcp "$LEASE_ADDRESS")
-assert_equal "what was said" "$said" "sent 1"
+[[ $said == "answer: proto 1 $GATEWAY_PUBLIC:"*"sent 1" ]] || fail "what was said is $said"
 eventually 5 "it is counted" drop_is_at_least ttl_expired $((before + 1))
 
 step "others than root may look, and change nothing"

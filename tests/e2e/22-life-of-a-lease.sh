@@ -8,7 +8,7 @@ readonly OTHER_KEY=CAQDAgEGBQgHCgkMCw4NEBIRFBMWFRgXGhkcGx4dIAE=
 make_keys
 net_create
 CONF_LEASES='ports = "20000-20001"; deny = [ "20001" ]; quarantine = "1s"; reserve = "1h";'
-CONF_POOL=198.51.100.5/32
+CONF_POOL='"198.51.100.5/32"'
 gateway_conf
 gateway_start
 ctl peer add "$(<"$RUN/client.pub")" --address $INNER --name client --forwarding on >/dev/null
