@@ -75,6 +75,7 @@ struct ctl *ctl_create(const struct ctl_params *p, char fault[static CTL_FAULT_C
 			&c->pairing, p->conf->private_key, p->conf->nat_pool, p->conf->n_nat_pool);
 	else
 		pairing_init(&c->pairing, p->conf->private_key, p->conf->pool, p->conf->n_pool);
+	ctl_portmap_init(c);
 	c->looks = calloc(p->n_workers, sizeof(c->looks[0]));
 	c->ev_tick = evtimer_new(p->base, on_tick, c);
 	if (ctl_commits_init(c) != 0 || c->looks == NULL || c->ev_tick == NULL ||
@@ -103,6 +104,7 @@ void ctl_destroy(struct ctl *c)
 	ctl_unlisten(c);
 	while (!TAILQ_EMPTY(&c->clients))
 		ctl_client_destroy(TAILQ_FIRST(&c->clients));
+	ctl_portmap_fini(c);
 	ctl_commits_fini(c);
 	if (c->ev_tick != NULL)
 		event_free(c->ev_tick);

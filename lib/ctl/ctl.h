@@ -42,6 +42,12 @@
 
 struct event_base;
 
+/* Where a NAT-PMP or PCP request came from: its answer goes back to peer, from gateway. */
+struct ctl_portmap_route {
+	uint32_t peer_idx;
+	struct ip_endpoint peer, gateway;
+};
+
 /* All pointers stay the caller's and outlive the server. */
 struct ctl_params {
 	struct event_base *base;
@@ -63,6 +69,10 @@ struct ctl_params {
 	const char *aead_name;	      /* the back end chosen at start */
 	uint64_t started_ns;
 	uint64_t stall_ns; /* 0: CTL_STALL_NS */
+	/* How answers of ctl_portmap_take leave. False: the answer is lost. */
+	bool (*portmap_reply)(
+		void *arg, const struct ctl_portmap_route *to, const uint8_t *msg, size_t len);
+	void *portmap_reply_arg;
 };
 
 struct ctl;
@@ -102,7 +112,8 @@ int ctl_peer_set(struct ctl *c, uint32_t peer_idx, const struct peer_conf *conf,
 /* Its leases are closed first. */
 int ctl_peer_del(struct ctl *c, uint32_t peer_idx, unsigned *n_closed, struct rpc_fault *fault);
 
-/* Open or renew. peer_max_leases is filled in here; inner_addr none means the peer's address. */
+/* Open or renew. peer_max_leases is filled in here; inner_addr none means the peer's address. On
+ * failure -EINVAL when the request may not be, else the errno of lease_grant or doors_open. */
 int ctl_lease_open(struct ctl *c, const struct lease_request *req, const struct lease **out,
 	bool *is_renewal, struct rpc_fault *fault);
 int ctl_lease_renew(struct ctl *c, uint64_t id, uint64_t ttl_ns, const struct lease **out,
@@ -110,5 +121,19 @@ int ctl_lease_renew(struct ctl *c, uint64_t id, uint64_t ttl_ns, const struct le
 /* *out: what ended; *counters: its last sums. Both may be NULL. */
 int ctl_lease_close(struct ctl *c, uint64_t id, struct lease *out, struct door_counters *counters,
 	struct rpc_fault *fault);
+
+/* --- NAT-PMP and PCP inside the tunnel ----------------------------------------------------------
+ */
+
+struct ctl_portmap_request {
+	struct ctl_portmap_route from; /* peer.addr is the peer's own: the tunnel vouches for it */
+	const uint8_t *msg;	       /* UDP payload, any bytes */
+	size_t len;
+};
+
+/* Carry out and answer: by portmap_reply, before this returns or, when workers have to learn of it
+ * first, later from within the loop. Never logs. A renewal costs O(1), and O(log n) for its
+ * deadline. */
+void ctl_portmap_take(struct ctl *c, const struct ctl_portmap_request *r);
 
 #endif

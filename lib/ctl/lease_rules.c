@@ -43,7 +43,7 @@ static int check_peer(struct ctl *c, struct lease_request *req, struct rpc_fault
 
 static int check_request(const struct lease_request *req, struct rpc_fault *fault)
 {
-	if (req->inner_port == 0)
+	if (req->inner_port == 0 && !req->is_symmetric)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "to_port", "1 to 65535",
 			"to_port is 0; accepted: 1 to 65535");
 	if ((req->protos & LEASE_PROTO_BOTH) == 0)
@@ -170,8 +170,8 @@ static int refuse_grant(
 	}
 }
 
-/* The owner of the door keys sees what the table of leases says. On failure the new lease goes
- * again. */
+/* The owner of the door keys sees what the table of leases says. On failure, an errno of
+ * doors_open, the new lease goes again. */
 static int publish(struct ctl *c, const struct lease *lease, bool is_new, struct rpc_fault *fault)
 {
 	int err = doors_open(c->p.doors, lease);
@@ -182,11 +182,14 @@ static int publish(struct ctl *c, const struct lease *lease, bool is_new, struct
 	if (is_new)
 		lease_close(c->p.leases, lease->id, c->p.now_ns(), &gone);
 	if (err == -EAFNOSUPPORT)
-		return rpc_fault_set(fault, RPC_REFUSED, "public_address", "an IPv4 address",
+		rpc_fault_set(fault, RPC_REFUSED, "public_address", "an IPv4 address",
 			"leases are on IPv4 addresses; accepted: an IPv4 address of the pool");
-	return rpc_fault_set(fault, RPC_EXHAUSTED, "doors", NULL,
-		"the tables of the workers are full (%u leases open, leases.max is %u); try again",
-		doors_count(c->p.doors), c->p.conf->max_leases);
+	else
+		rpc_fault_set(fault, RPC_EXHAUSTED, "doors", NULL,
+			"the tables of the workers are full (%u leases open, leases.max is %u); "
+			"try again",
+			doors_count(c->p.doors), c->p.conf->max_leases);
+	return err;
 }
 
 /* What the configuration opens has no end, and the table allows that; who asks gets at most
@@ -203,16 +206,19 @@ int ctl_lease_open(struct ctl *c, const struct lease_request *asked, const struc
 {
 	struct lease_request req = *asked;
 	const struct lease *lease;
-	int rc;
+	int rc, err;
 
 	if (check_peer(c, &req, fault) != 0 || check_request(&req, fault) != 0)
 		return -EINVAL;
 	req.ttl_ns = clamp_ttl(c, req.ttl_ns);
 	rc = lease_grant(c->p.leases, &req, c->p.now_ns(), &lease);
-	if (rc < 0)
-		return refuse_grant(c, &req, rc, fault);
-	if (publish(c, lease, rc == 0, fault) != 0)
-		return -EINVAL;
+	if (rc < 0) {
+		refuse_grant(c, &req, rc, fault);
+		return rc;
+	}
+	err = publish(c, lease, rc == 0, fault);
+	if (err != 0)
+		return err;
 	ctl_leases_reach(c, req.peer_idx);
 	ctl_peer_public_update(c, req.peer_idx);
 	*out = lease;

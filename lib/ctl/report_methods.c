@@ -97,8 +97,9 @@ static json_t *run_stats(struct ctl *c, const json_t *params, struct rpc_fault *
 		json_object_set_new(worker, "worker", json_integer(i));
 		json_array_append_new(workers, worker);
 	}
-	return json_pack("{s:o, s:o, s:o, s:o}", "workers", workers, "totals", worker_build(&sum),
-		"handshake", handshake_build(c), "neigh", neigh_build(c));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "workers", workers, "totals",
+		worker_build(&sum), "handshake", handshake_build(c), "neigh", neigh_build(c),
+		"portmap", ctl_portmap_build(c));
 }
 
 static json_t *run_drops(struct ctl *c, const json_t *params, struct rpc_fault *fault)

@@ -6,8 +6,10 @@
  *   commit.c   replies that wait for the workers
  *   method.c   a line to replies: the table of methods
  *   peer_methods.c, lease_methods.c, report_methods.c   the methods
- *   peer_rules.c, route_rules.c, lease_rules.c   what may be changed, and the one way of changing
- * it pairing.c   the address that a peer leaves by health.c   the look at the workers
+ *   peer_rules.c, route_rules.c, lease_rules.c   what may be changed, and the one way of changing it
+ *   pairing.c  the address that a peer leaves by
+ *   portmap.c and portmap_*.c   NAT-PMP and PCP (portmap.h)
+ *   health.c   the look at the workers
  *   uapi_server.c, uapi_set.c   the socket of the WireGuard tools, and what they may change
  *   metrics.c, metrics_http.c   what monitoring reads, and how
  *   shape.c    values to JSON
@@ -38,6 +40,20 @@
 /* A turn of ctl_tick. */
 #define CTL_EXPIRE_SLICE 1024u
 #define CTL_SWEEP_SLICE	 8192u
+
+struct ctl_portmap_counters {
+	uint64_t requests;
+	uint64_t answered, ignored; /* of these; ignored were no requests */
+	uint64_t lost;		    /* answers that found no room */
+	uint64_t opened, renewed, closed;
+	uint64_t refused; /* answers that say so */
+};
+
+struct ctl_portmap {
+	TAILQ_HEAD(, ctl_portmap_answer) answers; /* that wait for the workers */
+	uint64_t known_id;			  /* workers know of the leases up to this one */
+	struct ctl_portmap_counters counters;
+};
 
 /* Who is at the far end. */
 struct ctl_role {
@@ -113,7 +129,8 @@ struct ctl {
 
 	/* peer_rules.c, lease_rules.c */
 	struct pairing pairing;
-	bool is_loading; /* what comes was compared with each other by conf */
+	bool is_loading;	    /* what comes was compared with each other by conf */
+	struct ctl_portmap portmap; /* portmap.c */
 
 	/* ctl.c */
 	struct event *ev_tick;
@@ -228,6 +245,12 @@ int ctl_metrics_build(struct ctl *c, bool is_openmetrics, char **out, size_t *ou
 struct ctl_metrics *ctl_metrics_create(struct ctl *c, char fault[static CTL_FAULT_CHARS]);
 /* NULL is fine. */
 void ctl_metrics_destroy(struct ctl_metrics *m);
+
+/* --- portmap.c */
+void ctl_portmap_init(struct ctl *c);
+/* Answers that still wait are dropped. */
+void ctl_portmap_fini(struct ctl *c);
+json_t *ctl_portmap_build(const struct ctl *c);
 
 /* --- health.c */
 /* Ports that leases can have, on all addresses of the pool. */

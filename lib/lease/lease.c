@@ -614,7 +614,7 @@ int lease_amend(struct lease_table *t, uint64_t id, const struct ip_prefix *sour
 	if (n_sources > 0)
 		memmove(l->sources, sources, n_sources * sizeof(l->sources[0]));
 	l->n_sources = n_sources;
-	memcpy(l->nonce, nonce, sizeof(l->nonce));
+	memmove(l->nonce, nonce, sizeof(l->nonce));
 	return 0;
 }
 

@@ -161,7 +161,8 @@ int lease_grant(struct lease_table *t, const struct lease_request *req, uint64_t
 int lease_renew(struct lease_table *t, uint64_t id, uint64_t ttl_ns, uint64_t now_ns,
 	const struct lease **out);
 
-/* What else may change of a live lease; sources may be its own. The caller tells doors. 0; -ENOENT.
+/* What else may change of a live lease; sources and nonce may be its own. The caller tells doors.
+ * 0; -ENOENT.
  */
 int lease_amend(struct lease_table *t, uint64_t id, const struct ip_prefix *sources,
 	uint8_t n_sources, const uint8_t nonce[static LEASE_NONCE_BYTES]);
