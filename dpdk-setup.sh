@@ -12,8 +12,8 @@ readonly PACKAGES=(
 	libdpdk-dev libipsec-mb-dev libssl-dev libsodium-dev libb2-dev libconfig-dev libnuma-dev
 	libevent-dev libjansson-dev libmicrohttpd-dev libcmocka-dev
 	cmake python3 python3-prometheus-client clang-format shellcheck lua5.4
-	wireguard-go wireguard-tools iproute2 iputils-ping ethtool curl kmod procps util-linux
-	iperf3 traceroute bind9-dnsutils dnsmasq-base coturn
+	wireguard-go wireguard-tools iproute2 iputils-ping ethtool curl natpmpc kmod procps
+	util-linux iperf3 traceroute bind9-dnsutils dnsmasq-base coturn
 )
 
 usage()

@@ -231,8 +231,12 @@ static int mailboxes_up(struct rig *rig)
 		mail->to_control = mbox_create(name, FRAME_SLOTS, true, SOCKET_ID_ANY);
 		snprintf(name, sizeof(name), "from_control_%u", i);
 		mail->from_control = mbox_create(name, FRAME_SLOTS, false, SOCKET_ID_ANY);
+		snprintf(name, sizeof(name), "requests_%u", i);
+		mail->requests = mbox_create(name, FRAME_SLOTS, true, SOCKET_ID_ANY);
+		snprintf(name, sizeof(name), "replies_%u", i);
+		mail->replies = mbox_create(name, FRAME_SLOTS, false, SOCKET_ID_ANY);
 		ok = mail->msgs && mail->events && mail->orders && mail->to_control &&
-		     mail->from_control;
+		     mail->from_control && mail->requests && mail->replies;
 	}
 	return ok ? 0 : -1;
 }
@@ -489,11 +493,15 @@ static void mailboxes_down(struct rig *rig)
 
 		drain_frames(mail->to_control);
 		drain_frames(mail->from_control);
+		drain_frames(mail->requests);
+		drain_frames(mail->replies);
 		mbox_destroy(mail->msgs);
 		mbox_destroy(mail->events);
 		mbox_destroy(mail->orders);
 		mbox_destroy(mail->to_control);
 		mbox_destroy(mail->from_control);
+		mbox_destroy(mail->requests);
+		mbox_destroy(mail->replies);
 	}
 	mbox_destroy(rig->peer_msgs_out);
 	mbox_destroy(rig->peer_msgs_in);

@@ -24,7 +24,9 @@
 
 #define FRAME_SLOTS 1024u
 #define ORDER_SLOTS 4096u
-#define EAL_ARGS    (CONF_EAL_ARGS_MAX + 16)
+/* Of NAT-PMP and PCP: 44,000 a second from a million peers are 90 in the 2 ms of a busy turn. */
+#define REQUEST_SLOTS 1024u
+#define EAL_ARGS      (CONF_EAL_ARGS_MAX + 16)
 
 uint64_t boot_now_ns(void)
 {
@@ -199,8 +201,12 @@ static int mailboxes_up(struct boot *b, char *fault)
 		mail->to_control = mbox_create(name, FRAME_SLOTS, true, socket_id);
 		snprintf(name, sizeof(name), "from_control_%u", i);
 		mail->from_control = mbox_create(name, FRAME_SLOTS, false, socket_id);
+		snprintf(name, sizeof(name), "requests_%u", i);
+		mail->requests = mbox_create(name, REQUEST_SLOTS, true, socket_id);
+		snprintf(name, sizeof(name), "replies_%u", i);
+		mail->replies = mbox_create(name, REQUEST_SLOTS, false, socket_id);
 		ok = mail->msgs && mail->events && mail->orders && mail->to_control &&
-		     mail->from_control;
+		     mail->from_control && mail->requests && mail->replies;
 	}
 	if (!ok)
 		return refuse(fault,
@@ -398,6 +404,8 @@ static int ctl_up(struct boot *b, char *fault)
 			.wall_ns = wall_ns,
 			.aead_name = aead_backend_name(b->aead),
 			.started_ns = boot_now_ns(),
+			.portmap_reply = control_send_reply,
+			.portmap_reply_arg = b,
 		},
 		ctl_fault);
 	if (!b->ctl || ctl_load_conf(b->ctl, ctl_fault) < 0)
@@ -457,11 +465,15 @@ static void mailboxes_down(struct boot *b)
 
 		drain_frames(mail->to_control);
 		drain_frames(mail->from_control);
+		drain_frames(mail->requests);
+		drain_frames(mail->replies);
 		mbox_destroy(mail->msgs);
 		mbox_destroy(mail->events);
 		mbox_destroy(mail->orders);
 		mbox_destroy(mail->to_control);
 		mbox_destroy(mail->from_control);
+		mbox_destroy(mail->requests);
+		mbox_destroy(mail->replies);
 	}
 	mbox_destroy(b->peer_msgs_out);
 	mbox_destroy(b->peer_msgs_in);

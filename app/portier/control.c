@@ -1,22 +1,26 @@
 #include "control.h"
 
 #include <signal.h>
+#include <string.h>
 
 #include <event2/event.h>
 
 #include "base/log.h"
+#include "pkt/pkt.h"
 
-#define FRAMES_BURST 64
+#define MAIL_BURST 64
 
+/* A mailbox that wakes this thread. */
 struct lane {
 	struct boot *boot;
 	struct mbox *mbox;
+	void (*take)(struct boot *b, struct rte_mbuf *m);
 	struct event *readable;
 };
 
 struct control {
 	struct boot *boot;
-	struct lane lanes[CONF_WORKERS_MAX];
+	struct lane frames[CONF_WORKERS_MAX], requests[CONF_WORKERS_MAX];
 	struct event *timer, *on_term, *on_int;
 };
 
@@ -30,9 +34,10 @@ void control_send_frame(void *arg, uint16_t port_idx, struct rte_mbuf *frame)
 		rte_pktmbuf_free(frame);
 }
 
-static void take_frame(struct boot *b, struct rte_mbuf *frame, uint64_t now_ns)
+static void take_frame(struct boot *b, struct rte_mbuf *frame)
 {
 	struct path_punt punt = *(struct path_punt *)rte_mbuf_to_priv(frame);
+	uint64_t now_ns = boot_now_ns();
 
 	if (ip_is_none(&punt.next))
 		neigh_input(b->neigh, punt.port_idx, frame, now_ns);
@@ -40,17 +45,48 @@ static void take_frame(struct boot *b, struct rte_mbuf *frame, uint64_t now_ns)
 		neigh_hold(b->neigh, punt.port_idx, &punt.next, frame, now_ns);
 }
 
+static void take_request(struct boot *b, struct rte_mbuf *m)
+{
+	const struct path_service *s = rte_mbuf_to_priv(m);
+
+	ctl_portmap_take(b->ctl, &(struct ctl_portmap_request){
+					 .from = {s->peer_idx, s->peer, s->gateway},
+					 .msg = rte_pktmbuf_mtod(m, const uint8_t *),
+					 .len = m->data_len,
+				 });
+	rte_pktmbuf_free(m);
+}
+
+/* In a buffer of its own, to the worker that can seal it. */
+bool control_send_reply(
+	void *arg, const struct ctl_portmap_route *to, const uint8_t *msg, size_t len)
+{
+	struct boot *b = arg;
+	uint8_t home = peer_home(b->peers, to->peer_idx);
+	struct rte_mbuf *m = home < b->n_workers ? pkt_alloc(b->mempool) : NULL;
+
+	if (!m)
+		return false;
+	memcpy(rte_pktmbuf_append(m, (uint16_t)len), msg, len);
+	*(struct path_service *)rte_mbuf_to_priv(m) = (struct path_service){
+		.peer_idx = to->peer_idx, .peer = to->peer, .gateway = to->gateway};
+	if (mbox_push(b->mail[home].replies, m))
+		return true;
+	rte_pktmbuf_free(m);
+	return false;
+}
+
 /* One bounded burst; what is left wakes us again at once. */
-static void on_frames(evutil_socket_t fd, short what, void *arg)
+static void on_mail(evutil_socket_t fd, short what, void *arg)
 {
 	struct lane *lane = arg;
-	void *frames[FRAMES_BURST];
+	void *mail[MAIL_BURST];
 	unsigned n;
 
 	mbox_disarm(lane->mbox);
-	n = mbox_pop_burst(lane->mbox, frames, FRAMES_BURST);
+	n = mbox_pop_burst(lane->mbox, mail, MAIL_BURST);
 	for (unsigned i = 0; i < n; i++)
-		take_frame(lane->boot, frames[i], boot_now_ns());
+		lane->take(lane->boot, mail[i]);
 	mbox_arm(lane->mbox);
 	if (mbox_count(lane->mbox))
 		event_active(lane->readable, EV_READ, 0);
@@ -83,20 +119,25 @@ static void on_signal(evutil_socket_t signal_nr, short what, void *arg)
 	event_base_loopbreak(c->boot->base);
 }
 
+static int lane_open(struct lane *lane, struct boot *b, struct mbox *mbox,
+	void (*take)(struct boot *b, struct rte_mbuf *m))
+{
+	*lane = (struct lane){.boot = b, .mbox = mbox, .take = take};
+	lane->readable = event_new(b->base, mbox_fd(mbox), EV_READ | EV_PERSIST, on_mail, lane);
+	if (!lane->readable || event_add(lane->readable, NULL) < 0)
+		return -1;
+	event_active(lane->readable, EV_READ, 0);
+	return 0;
+}
+
 static int events_add(struct control *c)
 {
 	struct boot *b = c->boot;
 
-	for (unsigned i = 0; i < b->n_workers; i++) {
-		struct lane *lane = &c->lanes[i];
-
-		*lane = (struct lane){.boot = b, .mbox = b->mail[i].to_control};
-		lane->readable = event_new(
-			b->base, mbox_fd(lane->mbox), EV_READ | EV_PERSIST, on_frames, lane);
-		if (!lane->readable || event_add(lane->readable, NULL) < 0)
+	for (unsigned i = 0; i < b->n_workers; i++)
+		if (lane_open(&c->frames[i], b, b->mail[i].to_control, take_frame) < 0 ||
+			lane_open(&c->requests[i], b, b->mail[i].requests, take_request) < 0)
 			return -1;
-		event_active(lane->readable, EV_READ, 0);
-	}
 	c->timer = evtimer_new(b->base, on_timer, c);
 	c->on_term = evsignal_new(b->base, SIGTERM, on_signal, c);
 	c->on_int = evsignal_new(b->base, SIGINT, on_signal, c);
@@ -124,8 +165,10 @@ int control_run(struct boot *b)
 			b->n_ports, aead_backend_name(b->aead), b->conf->socket_path);
 		rc = event_base_dispatch(b->base) < 0 ? -1 : 0;
 	}
-	for (unsigned i = 0; i < b->n_workers; i++)
-		event_drop(c.lanes[i].readable);
+	for (unsigned i = 0; i < b->n_workers; i++) {
+		event_drop(c.frames[i].readable);
+		event_drop(c.requests[i].readable);
+	}
 	event_drop(c.timer);
 	event_drop(c.on_term);
 	event_drop(c.on_int);

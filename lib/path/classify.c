@@ -81,6 +81,8 @@ static void take_local(struct path_worker *w, uint16_t port_idx, struct rte_mbuf
 	} else if (v->proto == NAT_PROTO_UDP && v->dst_port == p->listen_port &&
 		   p->ports[port_idx].is_tunnel) {
 		take_wireguard(w, port_idx, m, src, dst);
+	} else if (path_service_is_request(v)) {
+		path_drop(w, m, STATS_DROP_portmap_outside);
 	} else if (v->proto != NAT_PROTO_ICMP && v->proto != NAT_PROTO_ICMPV6) {
 		path_drop(w, m, STATS_DROP_entry_closed);
 	} else if (!p->ports[port_idx].answer_ping) {

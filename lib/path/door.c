@@ -73,7 +73,9 @@ uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 			is_led = meta->peer_idx != PEER_NONE;
 		}
 		if (!is_led) {
-			path_drop(w, pkts[i], STATS_DROP_no_lease);
+			path_drop(w, pkts[i],
+				path_service_is_request(&meta->view) ? STATS_DROP_portmap_outside
+								     : STATS_DROP_no_lease);
 		} else if (!meta->is_hairpin && !meta->is_originated &&
 			   is_inner(w->path, rte_pktmbuf_mtod(pkts[i], const uint8_t *))) {
 			path_drop(w, pkts[i], STATS_DROP_martian_source);

@@ -150,6 +150,10 @@ static bool admit(struct path_worker *w, struct rte_mbuf *m)
 
 	if (verdict == NAT_MALFORMED)
 		return false;
+	if (path_service_has(p, m)) {
+		path_service_take(w, m);
+		return false;
+	}
 	if (is_gateway_inner(p, &dst)) {
 		take_service(w, m, verdict);
 		return false;
@@ -159,7 +163,9 @@ static bool admit(struct path_worker *w, struct rte_mbuf *m)
 		return false;
 	}
 	if (is_gateway_outer(p, &dst)) {
-		path_drop(w, m, STATS_DROP_inner_to_self);
+		path_drop(w, m,
+			path_service_is_request(&path_meta(m)->view) ? STATS_DROP_portmap_outside
+								     : STATS_DROP_inner_to_self);
 		return false;
 	}
 	neighbour = peer_find_inner(p->params.peers, &dst);

@@ -34,11 +34,20 @@ struct path_punt {
 	uint16_t port_idx;
 };
 
+/* The UDP payload of a request to the gateway inside the tunnel, or of its answer: what it carries
+ * in its mbuf's private area. */
+struct path_service {
+	uint32_t peer_idx;
+	struct ip_endpoint peer, gateway;
+};
+
 /* A worker's mailboxes; the other end of each is handshake's or control's. */
 struct path_mail {
 	struct mbox *msgs, *events, *orders; /* to and from the handshake thread: peer/order.h */
 	struct mbox *to_control;	     /* struct rte_mbuf * with struct path_punt */
 	struct mbox *from_control; /* struct rte_mbuf * with struct path_punt: frames to be sent */
+	struct mbox *requests;	   /* to control: struct rte_mbuf * with struct path_service */
+	struct mbox *replies;	   /* from control, to the home of the peer: the same */
 };
 
 struct path_params {

@@ -13,6 +13,7 @@
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
+#include "portmap/portmap.h"
 #include "flow/flow.h"
 #include "frag/frag.h"
 #include "nat/fragment.h"
@@ -61,6 +62,7 @@ struct path_meta {
 };
 static_assert(sizeof(struct path_meta) <= PKT_PRIV_BYTES, "fits the private area");
 static_assert(sizeof(struct path_punt) <= PKT_PRIV_BYTES, "fits the private area");
+static_assert(sizeof(struct path_service) <= PKT_PRIV_BYTES, "fits the private area");
 
 static inline struct path_meta *path_meta(struct rte_mbuf *m)
 {
@@ -392,6 +394,21 @@ uint32_t path_fragment_owner(const struct path *p, struct rte_mbuf *m);
 void path_fragment_peer(struct path_worker *w, struct rte_mbuf *m);
 /* Those that waited too long. */
 void path_fragments_turn(struct path_worker *w);
+/* --- services (service.c) ------------------------------------------------------------------------
+ */
+
+/* NAT-PMP or PCP, wherever it is sent to. */
+static inline bool path_service_is_request(const struct nat_view *v)
+{
+	return v->proto == NAT_PROTO_UDP && v->dst_port == PORTMAP_PORT;
+}
+
+/* A packet of the peer in its meta: is it for the gateway to answer, inside the tunnel? */
+bool path_service_has(const struct path *p, struct rte_mbuf *m);
+/* Such a packet, to control. */
+void path_service_take(struct path_worker *w, struct rte_mbuf *m);
+/* Up to a burst of control's answers; returns how many. */
+unsigned path_service_turn(struct path_worker *w);
 
 /* --- sessions (session.c) ------------------------------------------------------------------------
  */

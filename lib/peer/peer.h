@@ -100,6 +100,7 @@ struct peer_hot {
 	struct peer_outer outer;
 	struct rte_mbuf *held[PEER_HOLD_MAX];
 	uint8_t n_held;
+	uint64_t requests_due_ns; /* of NAT-PMP and PCP: when its allowance is whole again */
 } __attribute__((aligned(64)));
 
 /* W: handshake thread. */

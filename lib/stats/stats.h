@@ -40,6 +40,8 @@
 	X(inner_malformed, "decrypted packet is not a sound IP packet")                          \
 	X(inner_source, "inner source address is not the peer's")                                \
 	X(inner_no_service, "to the gateway's inner address, but no such service")               \
+	X(portmap_rate, "more NAT-PMP and PCP requests than a peer may send")                    \
+	X(portmap_outside, "NAT-PMP or PCP request to a public or entry address")                \
 	X(inner_to_peer, "to another peer's inner address")                                      \
 	X(inner_protocol, "from a peer, of a protocol that is not translated")                   \
 	X(inner_to_self, "from a peer to an entry or public address of the gateway")             \

@@ -192,6 +192,8 @@ static void mail_up(struct rig *r, unsigned i)
 		{&r->mail[i].orders, "orders", MBOX_SLOTS, false},
 		{&r->mail[i].to_control, "to_control", MBOX_SLOTS, true},
 		{&r->mail[i].from_control, "from_control", MBOX_SLOTS, false},
+		{&r->mail[i].requests, "requests", MBOX_SLOTS, true},
+		{&r->mail[i].replies, "replies", MBOX_SLOTS, false},
 	};
 
 	for (size_t k = 0; k < RTE_DIM(boxes); k++) {
@@ -318,6 +320,8 @@ void rig_destroy(struct rig *r)
 		mbox_free(r->mail[i].orders, false);
 		mbox_free(r->mail[i].to_control, true);
 		mbox_free(r->mail[i].from_control, true);
+		mbox_free(r->mail[i].requests, true);
+		mbox_free(r->mail[i].replies, true);
 	}
 	mbox_destroy(r->peer_msgs_out);
 	mbox_destroy(r->peer_msgs_in);

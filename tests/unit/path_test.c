@@ -478,7 +478,7 @@ static void test_inner(void **state)
 		{{"fd00::11", "2001:db8::9", 1, 80, IPPROTO_TCP}, STATS_DROP_inner_source},
 		{{"::", "2001:db8::9", 1, 80, IPPROTO_TCP}, STATS_DROP_inner_source},
 		{{"10.0.0.10", RIG_INNER_GW4, 1, 80, IPPROTO_TCP}, STATS_DROP_inner_no_service},
-		{{"10.0.0.10", RIG_INNER_GW4, 1, 5351, IPPROTO_UDP}, STATS_DROP_inner_no_service},
+		{{"10.0.0.10", RIG_INNER_GW4, 1, 5350, IPPROTO_UDP}, STATS_DROP_inner_no_service},
 		{{"10.0.0.10", RIG_INNER_GW4, 1, RIG_LISTEN_PORT, IPPROTO_UDP},
 			STATS_DROP_inner_no_service},
 		{{"fd00::10", RIG_INNER_GW6, 1, 53, IPPROTO_UDP}, STATS_DROP_inner_no_service},
