@@ -6,7 +6,7 @@
  *   commit.c   replies that wait for the workers
  *   method.c   a line to replies: the table of methods
  *   peer_methods.c, lease_methods.c, report_methods.c   the methods
- *   peer_rules.c, route_rules.c, lease_rules.c   what may be changed, and the one way of changing it
+ *   peer_rules.c, route_rules.c, lease_rules.c   what may be changed, and the one way of it
  *   pairing.c  the address that a peer leaves by
  *   portmap.c and portmap_*.c   NAT-PMP and PCP (portmap.h)
  *   health.c   the look at the workers

@@ -129,8 +129,9 @@ json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx)
 	/* Where it is heard; else where it is said to be. */
 	if (status.endpoint.port == 0)
 		status.endpoint = conf->endpoint;
-	peer = json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:i, s:i, s:i, s:b, s:o, s:o, s:o, s:o,"
-			 " s:{s:I, s:I, s:I, s:I}}",
+	peer = json_pack(
+		"{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:i, s:i, s:i, s:b, s:o, s:o, s:o, s:o,"
+		" s:{s:I, s:I, s:I, s:I}}",
 		"name", conf->name, "public_key", key_build(conf->public_key), "address4",
 		ctl_address_build(&conf->address4), "address6", ctl_address_build(&conf->address6),
 		"endpoint", endpoint_build(&status.endpoint), "forwarding", conf->forwarding,

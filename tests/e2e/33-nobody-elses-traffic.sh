@@ -49,6 +49,7 @@ for proto in udp tcp; do
 		last=$((port + N_PORTS - 1))
 		[[ $last -le 65535 ]] || last=65535
 		# WireGuard has its own to say.
+		endpoint=$CLIENT:$(in_client wg show "$WG" listen-port)
 		said=$(in_client "$TOOLS/probe.py" --ports "$(seq -s , $port $last)" wan0 $CLIENT \
 			$ENTRY $proto $ENTRY | grep -v ":51820 -> $endpoint$")
 		assert_equal "what the entry said" "$said" "sent $((last - port + 1))"

@@ -17,7 +17,8 @@ static void external_address(void **state)
 	ask_quickly(bob, request, sizeof(request));
 	assert_int_equal(heard.msg[3], 0);
 	assert_memory_equal(heard.msg + 8, ((uint8_t[]){198, 51, 100, 1}), 4);
-	/* Where it is not decided yet, there is none. */
+	/* Where none was decided, there is none. */
+	peer_public_set(server->peers, bob, 0);
 	server->conf.pool[0] = prefix("198.51.100.0/30");
 	ask_quickly(bob, request, sizeof(request));
 	assert_int_equal(heard.len, 12);

@@ -133,15 +133,16 @@ static void test_served_addresses(void **state)
 	is_asked(RIG_INNER_GW6);
 	is_asked("192.0.0.9");
 	is_asked("2001:1::1");
-	/* Its own address with 1 for the last byte, and no other's. */
+	/* Its own address with 1 for the last byte, and no other's: those are on the Internet, to
+	 * which there is no route here. */
 	move_client("10.7.8.9");
 	is_asked("10.7.8.1");
 	is_asked(RIG_INNER_GW4);
-	is_dropped("10.7.9.1", PORTMAP_PORT, STATS_DROP_inner_no_lease);
-	is_dropped("10.7.8.2", PORTMAP_PORT, STATS_DROP_inner_no_lease);
-	is_dropped("192.0.0.10", PORTMAP_PORT, STATS_DROP_inner_no_lease);
+	is_dropped("10.7.9.1", PORTMAP_PORT, STATS_DROP_neigh_unreachable);
+	is_dropped("10.7.8.2", PORTMAP_PORT, STATS_DROP_neigh_unreachable);
+	is_dropped("192.0.0.10", PORTMAP_PORT, STATS_DROP_neigh_unreachable);
 	/* That port alone. */
-	is_dropped("10.7.8.1", PORTMAP_PORT + 1, STATS_DROP_inner_no_lease);
+	is_dropped("10.7.8.1", PORTMAP_PORT + 1, STATS_DROP_neigh_unreachable);
 	is_dropped(RIG_INNER_GW4, PORTMAP_PORT - 1, STATS_DROP_inner_no_service);
 	rig_check_balance(rig);
 }
