@@ -391,6 +391,7 @@ static int ctl_up(struct boot *b, char *fault)
 		&(struct ctl_params){
 			.base = b->base,
 			.conf = b->conf,
+			.conf_path = b->conf_path,
 			.peers = b->peers,
 			.leases = b->leases,
 			.doors = b->doors,
@@ -431,10 +432,13 @@ static int telemetry(struct boot *b, char *fault)
 	return 0;
 }
 
-int boot_up(struct boot *b, const struct conf *conf, struct event_base *base,
+int boot_up(struct boot *b, struct conf *conf, const char *conf_path, struct event_base *base,
 	char fault[static BOOT_FAULT_CHARS])
 {
-	*b = (struct boot){.conf = conf, .base = base, .n_workers = conf->n_lcores - 1};
+	*b = (struct boot){.conf = conf,
+		.conf_path = conf_path,
+		.base = base,
+		.n_workers = conf->n_lcores - 1};
 	log_info("portier %s on %s", PORTIER_VERSION, rte_version());
 	if (conf->home_shift)
 		log_warn("testing.home_shift = %u: packets are handed over on purpose",

@@ -21,7 +21,8 @@
 struct event_base;
 
 struct boot {
-	const struct conf *conf;
+	struct conf *conf; /* written by a reload only */
+	const char *conf_path;
 	unsigned n_workers, n_ports; /* n_ports: opened so far */
 	struct event_base *base;
 	struct rte_mempool *mempool;
@@ -48,7 +49,7 @@ struct boot {
 
 /* Everything up to running workers and an open control socket. 0, or -1 and one sentence in fault;
  * boot_down is to be called either way. */
-int boot_up(struct boot *b, const struct conf *conf, struct event_base *base,
+int boot_up(struct boot *b, struct conf *conf, const char *conf_path, struct event_base *base,
 	char fault[static BOOT_FAULT_CHARS]);
 void boot_down(struct boot *b);
 

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "pkt/pkt.h"
+#include "notify.h"
 
 #define MAIL_BURST 64
 
@@ -21,7 +22,7 @@ struct lane {
 struct control {
 	struct boot *boot;
 	struct lane frames[CONF_WORKERS_MAX], requests[CONF_WORKERS_MAX];
-	struct event *timer, *on_term, *on_int;
+	struct event *timer, *watchdog, *on_term, *on_int, *on_hup;
 };
 
 void control_send_frame(void *arg, uint16_t port_idx, struct rte_mbuf *frame)
@@ -130,6 +131,37 @@ static int lane_open(struct lane *lane, struct boot *b, struct mbox *mbox,
 	return 0;
 }
 
+static void on_reload(evutil_socket_t signal_nr, short what, void *arg)
+{
+	struct control *c = arg;
+	struct rpc_fault logged;
+
+	notify_send("RELOADING=1");
+	json_decref(ctl_reload(c->boot->ctl, &logged));
+	notify_send("READY=1");
+}
+
+/* Half of what is demanded, or a busy moment would be taken for the end. */
+static void on_watchdog(evutil_socket_t fd, short what, void *arg)
+{
+	struct control *c = arg;
+
+	if (ctl_workers_turn(c->boot->ctl))
+		notify_send("WATCHDOG=1");
+}
+
+static int watchdog_add(struct control *c)
+{
+	uint64_t interval_us = notify_watchdog_ns() / 2 / NS_IN_US;
+	struct timeval tv = {.tv_sec = (time_t)(interval_us / 1000000),
+		.tv_usec = (suseconds_t)(interval_us % 1000000)};
+
+	if (interval_us == 0)
+		return 0;
+	c->watchdog = event_new(c->boot->base, -1, EV_PERSIST, on_watchdog, c);
+	return c->watchdog ? event_add(c->watchdog, &tv) : -1;
+}
+
 static int events_add(struct control *c)
 {
 	struct boot *b = c->boot;
@@ -141,9 +173,11 @@ static int events_add(struct control *c)
 	c->timer = evtimer_new(b->base, on_timer, c);
 	c->on_term = evsignal_new(b->base, SIGTERM, on_signal, c);
 	c->on_int = evsignal_new(b->base, SIGINT, on_signal, c);
-	if (!c->timer || !c->on_term || !c->on_int)
+	c->on_hup = evsignal_new(b->base, SIGHUP, on_reload, c);
+	if (!c->timer || !c->on_term || !c->on_int || !c->on_hup)
 		return -1;
-	if (event_add(c->on_term, NULL) < 0 || event_add(c->on_int, NULL) < 0)
+	if (event_add(c->on_term, NULL) < 0 || event_add(c->on_int, NULL) < 0 ||
+		event_add(c->on_hup, NULL) < 0 || watchdog_add(c) < 0)
 		return -1;
 	on_timer(-1, 0, c);
 	return 0;
@@ -163,14 +197,18 @@ int control_run(struct boot *b)
 	if (rc == 0) {
 		log_info("ready: %u workers, %u ports, AEAD by %s, control socket %s", b->n_workers,
 			b->n_ports, aead_backend_name(b->aead), b->conf->socket_path);
+		notify_send("READY=1");
 		rc = event_base_dispatch(b->base) < 0 ? -1 : 0;
 	}
 	for (unsigned i = 0; i < b->n_workers; i++) {
 		event_drop(c.frames[i].readable);
 		event_drop(c.requests[i].readable);
 	}
+	notify_send("STOPPING=1");
 	event_drop(c.timer);
+	event_drop(c.watchdog);
 	event_drop(c.on_term);
 	event_drop(c.on_int);
+	event_drop(c.on_hup);
 	return rc;
 }

@@ -28,8 +28,10 @@ static void usage(FILE *to)
 	      "  -V, --version\n"
 	      "  -h, --help\n"
 	      "\n"
-	      "Runs in the foreground until SIGTERM or SIGINT. Exit codes: 0 stopped by a signal,\n"
-	      "1 can not run, 2 fault in the configuration or command line.\n",
+	      "Runs in the foreground until SIGTERM or SIGINT; SIGHUP reads FILE again. Exit "
+	      "codes:\n"
+	      "0 stopped by a signal, 1 can not run, 2 fault in the configuration or command "
+	      "line.\n",
 		to);
 }
 
@@ -38,7 +40,7 @@ static void print_fault(void *arg, const char *sentence)
 	fprintf(stderr, "%s\n", sentence);
 }
 
-static int run(const struct conf *conf)
+static int run(struct conf *conf, const char *path)
 {
 	static struct boot boot;
 	char fault[BOOT_FAULT_CHARS] = "";
@@ -58,7 +60,7 @@ static int run(const struct conf *conf)
 		log_error("no event loop: out of memory or descriptors");
 		return EXIT_FAILED;
 	}
-	if (boot_up(&boot, conf, base, fault) < 0)
+	if (boot_up(&boot, conf, path, base, fault) < 0)
 		log_error("%s", fault);
 	else if (control_run(&boot) < 0)
 		log_error("the event loop ended: out of memory or descriptors");
@@ -113,6 +115,9 @@ int main(int argc, char **argv)
 	}
 	(void)setrlimit(RLIMIT_CORE, &no_core);
 	signal(SIGPIPE, SIG_IGN);
+	/* Until the loop takes it: a reload that comes too early must not end the gateway. */
+	signal(SIGHUP, SIG_IGN);
+	log_begin_journal();
 	if (crypto_init() < 0) {
 		fputs("portier: OpenSSL or libsodium lacks an algorithm that WireGuard needs\n",
 			stderr);
@@ -130,7 +135,7 @@ int main(int argc, char **argv)
 		rc = EXIT_SUCCESS;
 	} else {
 		log_set_level(conf->log_level);
-		rc = run(conf);
+		rc = run(conf, path);
 	}
 	conf_destroy(conf);
 	return rc;

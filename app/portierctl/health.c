@@ -1,4 +1,4 @@
-/* portierctl health, version */
+/* portierctl health, reload, version */
 #include "cli.h"
 
 static void print_health(const json_t *result, const json_t *flags)
@@ -16,6 +16,27 @@ static void print_health(const json_t *result, const json_t *flags)
 	cli_field("leases", "%d", (int)cli_number(result, "leases"));
 }
 
+static void print_words(const json_t *result, const char *name, const char *label)
+{
+	const json_t *word;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, name), i, word)
+		cli_field(label, "%s", json_string_value(word));
+}
+
+static void print_reload(const json_t *result, const json_t *flags)
+{
+	print_words(result, "applied", "applied");
+	print_words(result, "at_restart", "at restart");
+	print_words(result, "refused", "refused");
+	cli_field("peers", "%d added, %d changed, %d deleted",
+		(int)cli_number(result, "peers_added"), (int)cli_number(result, "peers_changed"),
+		(int)cli_number(result, "peers_deleted"));
+	cli_field("leases", "%d opened, %d closed", (int)cli_number(result, "leases_opened"),
+		(int)cli_number(result, "leases_closed"));
+}
+
 static void print_version(const json_t *result, const json_t *flags)
 {
 	cli_field("portierctl", "%s", PORTIER_VERSION);
@@ -26,6 +47,7 @@ static void print_version(const json_t *result, const json_t *flags)
 
 const struct cli_verb cli_health_verbs[] = {
 	{"health", NULL, "ok, or what is wrong", "health", NULL, NULL, 0, print_health},
+	{"reload", NULL, "read the configuration again", "reload", NULL, NULL, 0, print_reload},
 	{"version", NULL, "what runs", "version", NULL, NULL, 0, print_version},
 	{NULL},
 };

@@ -14,7 +14,11 @@ enum log_level {
 	LOG_LEVEL_DEBUG,
 };
 
-/* Lines above this level are not written. Set once at boot; default LOG_LEVEL_INFO. */
+/* From here on each line begins with the journal's priority, "<6>text", in the place of the level,
+ * if standard error is the stream that systemd opened for it (JOURNAL_STREAM says so). */
+void log_begin_journal(void);
+
+/* Lines above this level are not written. Set at boot and by a reload; default LOG_LEVEL_INFO. */
 void log_set_level(enum log_level level);
 
 void log_write(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -2,7 +2,8 @@
  *
  * Syntax:  libconfig. config/portier.conf documents each key, its default, unit and range; the two
  *          agree by test.
- * Threads: control thread; the struct is read-only afterwards.
+ * Threads: control thread; the struct is read-only afterwards, but for what
+ *          conf_take_live changes.
  * Rule:    unknown keys, wrong types and values that contradict each other are faults, each with
  * one sentence that names the key, the value and what would be accepted.
  */
@@ -189,6 +190,12 @@ typedef void (*conf_fault_fn)(void *arg, const char *sentence);
  *   -ENOMEM  nothing is reported.
  * Cost O(n log n) for n peers and leases. Control thread; blocks on the files. */
 int conf_load(const char *path, conf_fault_fn fault, void *arg, struct conf **out);
+/* Take over what may change while the gateway runs. note is called for each key that differs, with
+ * whether it was taken over (is_live) or waits for the next start. Peers and leases change places:
+ * those of running are the caller's to bring about, and fresh has the old ones. Both were made by
+ * conf_load. Control thread, which is the only reader of what changes. */
+typedef void (*conf_note_fn)(void *arg, const char *key, bool is_live);
+void conf_take_live(struct conf *running, struct conf *fresh, conf_note_fn note, void *arg);
 /* Wipes keys; NULL is fine. */
 void conf_destroy(struct conf *c);
 

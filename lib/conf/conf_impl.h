@@ -57,6 +57,7 @@ struct conf_key {
 	enum conf_kind kind;
 	bool required;
 	bool inverted; /* CONF_BOOL: the field means the opposite of the key */
+	bool live;     /* may change while the gateway runs: only control reads the field */
 	bool hidden;   /* the value could be a secret put into the wrong place: not shown */
 	size_t offset; /* of the field, from the struct that the group is read into */
 	size_t width_bytes;
@@ -81,6 +82,9 @@ extern const struct conf_key conf_root_keys[];
 extern const struct conf_key conf_port_keys[];
 extern const struct conf_key conf_peer_keys[];
 extern const struct conf_key conf_lease_keys[];
+
+/* conf_live.c: does conf_take_live compare what is read for this key? For the test. */
+bool conf_live_knows(const struct conf_key *k, const char *name);
 
 /* conf_fault.c: sentences. at may be NULL: no line. */
 void conf_fault(struct conf_ctx *ctx, const config_setting_t *at, const char *fmt, ...)

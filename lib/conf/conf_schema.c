@@ -171,20 +171,20 @@ static const struct conf_key leases_keys[] = {
 	{"deny", CONF_TEXTS, .min = 0, .max = CONF_DENY_MAX,
 		.takes = "a port, as 25565, or a range of ports, as 27000-27100",
 		.parse = conf_parse_deny},
-	{"default_ttl", CONF_DURATION, FIELD(struct conf, default_ttl_ns), .min_text = "1s",
-		.max_text = "365d", .def = "1h"},
-	{"max_ttl", CONF_DURATION, FIELD(struct conf, max_ttl_ns), .min_text = "1s",
+	{"default_ttl", CONF_DURATION, .live = true, FIELD(struct conf, default_ttl_ns),
+		.min_text = "1s", .max_text = "365d", .def = "1h"},
+	{"max_ttl", CONF_DURATION, .live = true, FIELD(struct conf, max_ttl_ns), .min_text = "1s",
 		.max_text = "365d", .def = "24h"},
 	{"max_age", CONF_DURATION, FIELD(struct conf, max_age_ns), .min_text = "0s",
 		.max_text = "365d", .def = "0s"},
 	{"reserve", CONF_DURATION, FIELD(struct conf, reserve_ns), .min_text = "0s",
 		.max_text = "365d", .def = "24h"},
-	{"quarantine", CONF_DURATION, FIELD(struct conf, quarantine_ns), .min_text = "1s",
-		.max_text = "7d", .def = "120s"},
+	{"quarantine", CONF_DURATION, .live = true, FIELD(struct conf, quarantine_ns),
+		.min_text = "1s", .max_text = "7d", .def = "120s"},
 	{"max", CONF_INT, FIELD(struct conf, max_leases), .min = 1, .max = 4194304,
 		.def = "100000"},
-	{"max_per_peer", CONF_INT, FIELD(struct conf, max_leases_per_peer), .min = 0, .max = 65535,
-		.def = "16"},
+	{"max_per_peer", CONF_INT, .live = true, FIELD(struct conf, max_leases_per_peer), .min = 0,
+		.max = 65535, .def = "16"},
 	{0},
 };
 
@@ -202,8 +202,8 @@ static const struct conf_key control_keys[] = {
 		.takes = "up to 15 letters, digits and any of . _ @ -, beginning with a letter, or "
 			 "an empty text",
 		.parse = conf_parse_uapi_name},
-	{"log_level", CONF_CHOICE, FIELD(struct conf, log_level), .choices = level_choices,
-		.def = "info"},
+	{"log_level", CONF_CHOICE, .live = true, FIELD(struct conf, log_level),
+		.choices = level_choices, .def = "info"},
 	{0},
 };
 

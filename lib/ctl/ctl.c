@@ -118,32 +118,60 @@ void ctl_destroy(struct ctl *c)
 /* --- the configuration's own peers and leases
  * ---------------------------------------------------*/
 
-static int load_peer(
-	struct ctl *c, const struct conf_peer *from, uint32_t *out_idx, struct rpc_fault *fault)
+void ctl_conf_peer_fill(
+	const struct conf *conf, const struct conf_peer *from, struct peer_conf *out)
 {
-	struct peer_conf conf = ctl_peer_conf_default(c->p.conf); /* wiped */
+	*out = ctl_peer_conf_default(conf);
+	snprintf(out->name, sizeof(out->name), "%s", from->name);
+	memcpy(out->public_key, from->public_key, sizeof(out->public_key));
+	memcpy(out->preshared_key, from->preshared_key, sizeof(out->preshared_key));
+	out->address4 = from->address4;
+	out->address6 = from->address6;
+	out->endpoint = from->endpoint;
+	out->forwarding = from->forwarding;
+	out->portmap = from->portmap;
+	out->max_leases = from->max_leases;
+	out->limits.filter = (enum flow_filter)from->filter;
+	out->limits.max_sessions = from->max_sessions;
+	out->n_routes = (uint8_t)from->n_routes;
+	memcpy(out->routes, from->routes, from->n_routes * sizeof(out->routes[0]));
+	out->persistent_keepalive_s = from->persistent_keepalive_s;
+}
+
+void ctl_conf_lease_fill(const struct conf_lease *from, struct lease_request *out)
+{
+	out->protos = from->protos;
+	out->public_addr = from->public_addr;
+	out->public_port = from->public_port;
+	out->inner_port = from->inner_port;
+	out->ttl_ns = TIME_NEVER;
+	out->opener = LEASE_BY_CONF;
+	out->n_sources = (uint8_t)from->n_sources;
+	memcpy(out->sources, from->sources, from->n_sources * sizeof(out->sources[0]));
+	snprintf(out->label, sizeof(out->label), "%s", from->label);
+}
+
+/* More peers than the mailbox holds: the handshake thread takes them out meanwhile. */
+int ctl_peer_add_waiting(
+	struct ctl *c, const struct peer_conf *conf, uint32_t *out_idx, struct rpc_fault *fault)
+{
 	int err;
 
-	conf.address4 = from->address4;
-	conf.address6 = from->address6;
-	conf.endpoint = from->endpoint;
-	conf.forwarding = from->forwarding;
-	conf.portmap = from->portmap;
-	conf.max_leases = from->max_leases;
-	conf.limits.filter = (enum flow_filter)from->filter;
-	conf.limits.max_sessions = from->max_sessions;
-	conf.persistent_keepalive_s = from->persistent_keepalive_s;
-	conf.n_routes = (uint8_t)from->n_routes;
-	memcpy(conf.routes, from->routes, from->n_routes * sizeof(conf.routes[0]));
-	snprintf(conf.name, sizeof(conf.name), "%s", from->name);
-	memcpy(conf.public_key, from->public_key, sizeof(conf.public_key));
-	memcpy(conf.preshared_key, from->preshared_key, sizeof(conf.preshared_key));
-	/* More peers than the mailbox holds: the handshake thread takes them out meanwhile. */
-	while ((err = ctl_peer_add(c, &conf, out_idx, fault)) != 0 &&
-		fault->code == RPC_TRY_AGAIN) {
+	while ((err = ctl_peer_add(c, conf, out_idx, fault)) != 0 && fault->code == RPC_TRY_AGAIN) {
 		peers_poll(c->p.peers);
 		sched_yield();
 	}
+	return err;
+}
+
+static int load_peer(
+	struct ctl *c, const struct conf_peer *from, uint32_t *out_idx, struct rpc_fault *fault)
+{
+	struct peer_conf conf = {0}; /* wiped */
+	int err;
+
+	ctl_conf_peer_fill(c->p.conf, from, &conf);
+	err = ctl_peer_add_waiting(c, &conf, out_idx, fault);
 	crypto_wipe(&conf, sizeof(conf));
 	return err;
 }
@@ -151,21 +179,12 @@ static int load_peer(
 static int load_lease(struct ctl *c, const struct conf_lease *from, const uint32_t *peer_idx,
 	struct rpc_fault *fault)
 {
-	struct lease_request req = {
-		.peer_idx = peer_idx[from->peer_idx],
-		.protos = from->protos,
-		.public_addr = from->public_addr,
-		.public_port = from->public_port,
-		.inner_port = from->inner_port,
-		.ttl_ns = TIME_NEVER,
-		.opener = LEASE_BY_CONF,
-		.n_sources = (uint8_t)from->n_sources,
-	};
+	struct lease_request req = {0};
 	const struct lease *lease;
 	bool is_renewal;
 
-	memcpy(req.sources, from->sources, from->n_sources * sizeof(req.sources[0]));
-	snprintf(req.label, sizeof(req.label), "%s", from->label);
+	ctl_conf_lease_fill(from, &req);
+	req.peer_idx = peer_idx[from->peer_idx];
 	return ctl_lease_open(c, &req, &lease, &is_renewal, fault);
 }
 

@@ -3,7 +3,7 @@
  * Interface: JSON-RPC 2.0 on a UNIX stream socket, one message a line (rpc/rpc.h). Methods:
  *              peer.add peer.set peer.del peer.show peer.list
  *              lease.open lease.renew lease.close lease.show lease.list lease.reserved
- *              stats drops workers ports health version
+ *              stats drops workers ports health version reload
  *            lib/ctl/README.md lists their parameters and results.
  *            The WireGuard tools' own protocol on a second socket, conf->uapi_name (uapi/uapi.h).
  *            Metrics over HTTP at conf->metrics_listen.
@@ -51,7 +51,8 @@ struct ctl_portmap_route {
 /* All pointers stay the caller's and outlive the server. */
 struct ctl_params {
 	struct event_base *base;
-	const struct conf *conf;
+	struct conf *conf;     /* written by a reload only */
+	const char *conf_path; /* what a reload reads; NULL: nothing to read */
 	struct peers *peers;
 	struct lease_table *leases; /* made with max_ttl_ns TIME_NEVER: conf->max_ttl_ns bounds
 				     * what is asked here, and leases of the configuration have
@@ -87,6 +88,14 @@ void ctl_destroy(struct ctl *c);
 /* Add the peers and leases of the configuration. 0, or -EINVAL and the sentence of the first that
  * was refused. The handshake thread runs, or its mailbox takes all peers. */
 int ctl_load_conf(struct ctl *c, char fault[static CTL_FAULT_CHARS]);
+
+/* Read conf_path again and bring about what may change while the gateway runs; everything that
+ * happens is logged, too. The reply of the method "reload", or NULL with *fault: nothing changed.
+ * Blocks on the file: about a second for 100,000 peers. */
+json_t *ctl_reload(struct ctl *c, struct rpc_fault *fault);
+
+/* Does every worker turn? For a watchdog. */
+bool ctl_workers_turn(struct ctl *c);
 
 /* Do what is due: leases that expire or idle, clients that stall, peers that are let go of, the
  * look at the workers. The server's own timer calls it; call it after the clock was moved by hand.

@@ -40,6 +40,14 @@ bool ctl_worker_is_stuck(const struct ctl *c, unsigned worker, uint64_t now_ns)
 	return turns_of(c, worker) == look->turns && now_ns - look->moved_ns >= CTL_STUCK_NS;
 }
 
+bool ctl_workers_turn(struct ctl *c)
+{
+	for (unsigned i = 0; i < c->p.n_workers; i++)
+		if (ctl_worker_is_stuck(c, i, c->p.now_ns()))
+			return false;
+	return true;
+}
+
 static void add_reason(json_t *reasons, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 static void add_reason(json_t *reasons, const char *fmt, ...)

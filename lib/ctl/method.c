@@ -8,6 +8,7 @@ static const struct ctl_method *const tables[] = {
 	ctl_peer_methods,
 	ctl_lease_methods,
 	ctl_report_methods,
+	ctl_reload_methods,
 };
 
 static const struct ctl_method *find_method(const char *name)

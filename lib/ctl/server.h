@@ -11,6 +11,7 @@
  *   portmap.c and portmap_*.c   NAT-PMP and PCP (portmap.h)
  *   health.c   the look at the workers
  *   uapi_server.c, uapi_set.c   the socket of the WireGuard tools, and what they may change
+ *   reload.c   the configuration, read again
  *   metrics.c, metrics_http.c   what monitoring reads, and how
  *   shape.c    values to JSON
  *   ctl.c      boot, timers, end
@@ -206,6 +207,7 @@ struct ctl_method {
 extern const struct ctl_method ctl_peer_methods[];
 extern const struct ctl_method ctl_lease_methods[];
 extern const struct ctl_method ctl_report_methods[];
+extern const struct ctl_method ctl_reload_methods[];
 
 /* --- peer_rules.c, route_rules.c, lease_rules.c */
 /* By its lease, or else by its key. After each change of either. */
@@ -285,6 +287,13 @@ int ctl_seconds_get(
 	const json_t *params, const char *name, uint64_t *out_ns, struct rpc_fault *fault);
 
 /* --- ctl.c */
+/* An entry of the configuration, into what is all zero and stays so where it says nothing. */
+void ctl_conf_peer_fill(
+	const struct conf *conf, const struct conf_peer *from, struct peer_conf *out);
+void ctl_conf_lease_fill(const struct conf_lease *from, struct lease_request *out);
+/* ctl_peer_add, until the handshake thread has room. */
+int ctl_peer_add_waiting(
+	struct ctl *c, const struct peer_conf *conf, uint32_t *out_idx, struct rpc_fault *fault);
 /* The timer fires no later than the next lease ends. */
 void ctl_tick_arm(struct ctl *c);
 

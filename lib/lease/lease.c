@@ -71,6 +71,12 @@ void lease_table_destroy(struct lease_table *t)
 	free(t);
 }
 
+void lease_table_times_set(struct lease_table *t, uint64_t default_ttl_ns, uint64_t quarantine_ns)
+{
+	t->conf.default_ttl_ns = default_ttl_ns;
+	t->conf.quarantine_ns = quarantine_ns;
+}
+
 /* ---- time ---- */
 
 uint64_t lease_time_add(uint64_t now_ns, uint64_t duration_ns)

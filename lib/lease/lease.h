@@ -123,6 +123,8 @@ struct lease_table;
 /* NULL when memory is out. conf is copied. */
 struct lease_table *lease_table_create(const struct lease_conf *conf);
 void lease_table_destroy(struct lease_table *t);
+/* For what is granted, renewed or ended from now on. */
+void lease_table_times_set(struct lease_table *t, uint64_t default_ttl_ns, uint64_t quarantine_ns);
 
 /* Grant a new lease, or renew the caller's own: a request for the same (peer, inner address, inner
  * port) and protocols, or for one of both, renews that lease, keeping its port, whatever is

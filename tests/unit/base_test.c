@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define N_OF(a) (sizeof(a) / sizeof((a)[0]))
@@ -297,6 +298,38 @@ static void log_lines_are_whole_and_clean(void **state)
 	log_set_level(LOG_LEVEL_INFO);
 }
 
+/* As systemd does it for a service whose standard error is the journal. */
+static void name_stream(void)
+{
+	char stream[64];
+	struct stat st;
+
+	assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+	snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_begin_journal();
+	log_warn("x");
+	log_error("y");
+	log_info("z");
+}
+
+static void log_lines_for_the_journal(void **state)
+{
+	char buf[64];
+	ssize_t n;
+
+	/* Another's stream: no priorities. */
+	setenv("JOURNAL_STREAM", "1:1", 1);
+	log_begin_journal();
+	CAPTURE(buf, n, log_warn("x"));
+	assert_string_equal(buf, "warn x\n");
+	CAPTURE(buf, n, name_stream());
+	assert_string_equal(buf, "<4>x\n<3>y\n<6>z\n");
+	setenv("JOURNAL_STREAM", "1:1", 1);
+	log_begin_journal();
+	unsetenv("JOURNAL_STREAM");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,6 +343,7 @@ int main(void)
 		cmocka_unit_test(endpoints_are_read_and_written),
 		cmocka_unit_test(durations_are_read_and_written),
 		cmocka_unit_test(log_lines_are_whole_and_clean),
+		cmocka_unit_test(log_lines_for_the_journal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

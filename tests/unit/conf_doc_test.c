@@ -109,6 +109,9 @@ static unsigned check_documented(
 		if (!strstr(doc, default_doc) || !strstr(doc, range_doc))
 			fail_msg("%s: \"%s %s\" is not in: %s", k->name, default_doc, range_doc,
 				doc);
+		if (k->live != (strstr(doc, "Reloaded.") != NULL))
+			fail_msg("%s: \"Reloaded.\" stands, and only stands, where it is so",
+				k->name);
 		/* Examples of peers show values other than the defaults. */
 		if (k->def && !k->preset && strcmp(k->name, "forwarding") != 0 &&
 			strcmp(k->name, "portmap") != 0 && keys != conf_lease_keys)
@@ -215,6 +218,25 @@ static void check_nat(const struct conf *c)
 	assert_int_equal(c->nat_blocked[1].port, 445);
 }
 
+/* conf_take_live compares every key that is not a peer's or a port's own. */
+static void check_live(const struct conf_key *keys, const char *group)
+{
+	char name[64];
+
+	for (const struct conf_key *k = keys; k->name; k++) {
+		snprintf(name, sizeof(name), "%s%s%s", group, group[0] ? "." : "", k->name);
+		if (k->kind == CONF_GROUP)
+			check_live(k->sub, name);
+		else if (!conf_live_knows(k, name))
+			fail_msg("a reload does not see %s: name it in conf_live.c", name);
+	}
+}
+
+static void test_live_keys(void **state)
+{
+	check_live(conf_root_keys, "");
+}
+
 static void test_values(void **state)
 {
 	static char text[TEXT_CHARS];
@@ -260,6 +282,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_documented_as_shipped),
 		cmocka_unit_test(test_documented_keys),
+		cmocka_unit_test(test_live_keys),
 		cmocka_unit_test(test_values),
 	};
 
