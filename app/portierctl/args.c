@@ -150,6 +150,10 @@ static int put_value(const struct cli_verb *verb, const struct cli_arg *arg, con
 		if (!parse_number(text, &number))
 			return complain_value(verb, arg, text, "a number, 0 or more");
 		return json_object_set_new(params, arg->param, json_integer(number));
+	case CLI_DAYS:
+		if (!parse_number(text, &number) || number > 36500)
+			return complain_value(verb, arg, text, "a number of days, 0 to 36500");
+		return json_object_set_new(params, arg->param, json_integer(number * 86400));
 	case CLI_DURATION:
 		return put_duration(verb, arg, text, params);
 	case CLI_TIME:

@@ -128,3 +128,22 @@ enum cli_exit cli_call(struct cli_link *link, const char *method, json_t *params
 	cli_complain("%s", fault.sentence);
 	return err == -EREMOTEIO ? CLI_REFUSED : CLI_UNREACHABLE;
 }
+
+enum cli_exit cli_next(struct cli_link *link, json_t **message)
+{
+	const struct timeval for_ever = {0};
+	const char *line;
+	size_t len;
+	int err;
+
+	setsockopt(link->fd, SOL_SOCKET, SO_RCVTIMEO, &for_ever, sizeof(for_ever));
+	err = receive_line(link, &line, &len);
+	if (err == 0) {
+		*message = json_loadb(line, len, 0, NULL);
+		if (*message != NULL)
+			return CLI_OK;
+		err = -EPROTO;
+	}
+	cli_complain("the gateway at %s says no more: %s", link->socket_path, strerror(-err));
+	return CLI_UNREACHABLE;
+}

@@ -28,6 +28,7 @@ enum cli_kind {
 	CLI_SECONDS,   /* an integer of seconds; "off" is 0 */
 	CLI_DURATION,  /* "1h": seconds */
 	CLI_TIME,      /* "2026-12-31T18:00Z" or "@1798740000": seconds since 1970 */
+	CLI_DAYS,      /* a number of days: seconds */
 	CLI_SWITCH,    /* on or off: true or false */
 	CLI_ADDRESSES, /* A[,A6]: address4 and address6 */
 	CLI_KEY_FILE,  /* a file whose content is the key; - is standard input */
@@ -42,6 +43,8 @@ struct cli_arg {
 	const char *help;
 };
 
+struct cli_link;
+
 struct cli_verb {
 	const char *noun;
 	const char *verb; /* NULL: the noun alone */
@@ -52,6 +55,8 @@ struct cli_verb {
 	size_t n_args;
 	/* For people; flags are those of kind CLI_FLAG that were given, as true members. */
 	void (*print)(const json_t *result, const json_t *flags);
+	/* In the place of one call and print: it talks to the gateway until it ends. Else NULL. */
+	enum cli_exit (*converse)(struct cli_link *link, bool wants_json, json_t *params);
 };
 
 /* One array a file; each ends with a verb without a noun. */
@@ -60,6 +65,8 @@ extern const struct cli_verb cli_lease_verbs[];
 extern const struct cli_verb cli_stats_verbs[];
 extern const struct cli_verb cli_ports_verbs[];
 extern const struct cli_verb cli_health_verbs[];
+extern const struct cli_verb cli_events_verbs[];
+extern const struct cli_verb cli_top_verbs[];
 
 /* --- args.c: words of the command line to parameters */
 
@@ -79,12 +86,14 @@ int cli_args_parse(const struct cli_verb *verb, int argc, char **argv, struct cl
 
 /* --- call.c: one conversation with the gateway */
 
-struct cli_link;
 /* NULL when a fault was said. */
 struct cli_link *cli_link_open(const char *socket_path);
 void cli_link_close(struct cli_link *link);
 /* params is consumed. CLI_OK and *result, or the exit code, the fault said. */
 enum cli_exit cli_call(struct cli_link *link, const char *method, json_t *params, json_t **result);
+
+/* The next message of the gateway, however long it takes. */
+enum cli_exit cli_next(struct cli_link *link, json_t **message);
 
 /* --- help.c */
 void cli_help_all(void);
@@ -109,6 +118,9 @@ void cli_table_addf(struct cli_table *t, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Prints, or says empty when there are no rows; then frees. */
 void cli_table_print(struct cli_table *t, const char *empty);
+
+/* printf, of which no byte steers the terminal but newlines of fmt at its end. */
+void cli_print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* One line of what is shown of one thing. */
 void cli_field(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

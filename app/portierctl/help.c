@@ -10,6 +10,8 @@ static const struct cli_verb *const tables[] = {
 	cli_stats_verbs,
 	cli_ports_verbs,
 	cli_health_verbs,
+	cli_events_verbs,
+	cli_top_verbs,
 };
 
 const struct cli_verb *cli_verb_at(size_t i)

@@ -143,6 +143,7 @@ static const struct cli_arg one_args[] = {ID_ARG};
 
 static const struct cli_arg list_args[] = {
 	{"--peer", "P", "peer", CLI_TEXT, "only the leases of this one"},
+	{"--forgotten", "DAYS", "unused_s", CLI_DAYS, "only those that nobody used for so long"},
 };
 
 #define N(list) (sizeof(list) / sizeof((list)[0]))

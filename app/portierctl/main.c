@@ -100,6 +100,11 @@ static enum cli_exit run(
 
 	if (link == NULL)
 		return CLI_UNREACHABLE;
+	if (v->converse != NULL) {
+		code = v->converse(link, g->wants_json, params);
+		cli_link_close(link);
+		return code;
+	}
 	if (v->page != NULL)
 		code = call_paged(link, v, params, &result);
 	else

@@ -28,6 +28,26 @@ void cli_complain(const char *fmt, ...)
 	fprintf(stderr, "portierctl: %s\n", sentence);
 }
 
+void cli_print(const char *fmt, ...)
+{
+	char text[2048];
+	size_t len;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	len = strlen(text);
+	if (len > 0 && text[len - 1] == '\n')
+		text[--len] = '\0';
+	else
+		len = 0;
+	make_printable(text);
+	fputs(text, stdout);
+	if (len > 0)
+		putchar('\n');
+}
+
 /* --- tables ------------------------------------------------------------------------------------*/
 
 #define COLUMNS_MAX 80

@@ -39,6 +39,7 @@ static bool flush(struct ctl_client *client)
 			return false;
 		}
 		client->progress_ns = client->ctl->p.now_ns();
+		ctl_events_missed(client);
 	}
 	if (evbuffer_get_length(client->out) > 0)
 		event_add(client->ev_write, NULL);
@@ -84,9 +85,12 @@ static bool append_uncommitted(struct ctl_client *client, const struct rpc_text 
 static bool run_line(struct ctl_client *client, const char *line, size_t len)
 {
 	struct rpc_text *reply = &client->ctl->reply;
-	bool ok = true;
+	bool is_change, ok = true;
 
-	if (ctl_line_run(client->ctl, &client->role, line, len, reply))
+	client->ctl->asking = client;
+	is_change = ctl_line_run(client->ctl, &client->role, line, len, reply);
+	client->ctl->asking = NULL;
+	if (is_change)
 		ok = append_uncommitted(client, reply);
 	else if (reply->len > 0 || reply->is_broken)
 		ok = append_out(client, reply);
@@ -214,6 +218,7 @@ void ctl_client_destroy(struct ctl_client *client)
 	struct ctl *c = client->ctl;
 
 	ctl_commits_disown(client);
+	ctl_events_unsubscribe(client);
 	if (client->ev_read != NULL)
 		event_free(client->ev_read);
 	if (client->ev_write != NULL)
@@ -235,7 +240,7 @@ void ctl_clients_sweep(struct ctl *c, uint64_t now_ns)
 	for (; client != NULL; client = next) {
 		next = TAILQ_NEXT(client, next);
 		if (evbuffer_get_length(client->out) == 0 ||
-			now_ns - client->progress_ns < c->stall_ns)
+			now_ns < client->progress_ns + c->stall_ns)
 			continue;
 		log_warn("control: a client of uid %u does not read its replies; dropped",
 			(unsigned)client->role.uid);

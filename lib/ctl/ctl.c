@@ -44,6 +44,7 @@ void ctl_tick(struct ctl *c)
 	if (now_ns - c->looked_ns >= CTL_LOOK_NS) {
 		ctl_look(c, now_ns);
 		ctl_leases_sweep(c, now_ns);
+		ctl_events_look(c, now_ns);
 		ctl_clients_sweep(c, now_ns);
 		ctl_uapi_sweep(c->uapi, now_ns);
 		/* It stopped if descriptors were out. */
@@ -112,6 +113,7 @@ void ctl_destroy(struct ctl *c)
 	rpc_arena_fini(&c->arena);
 	free(c->looks);
 	pairing_fini(&c->pairing);
+	free(c->seen_peers);
 	free(c);
 }
 

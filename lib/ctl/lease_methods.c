@@ -35,6 +35,7 @@ static const struct rpc_param list_params[] = {
 	{"peer", RPC_TEXT, false, "a name or a public key"},
 	{"limit", RPC_INTEGER, false, NULL},
 	{"cursor", RPC_INTEGER, false, NULL},
+	{"unused_s", RPC_SECONDS, false, NULL},
 };
 
 static const struct rpc_param reserved_params[] = {
@@ -233,6 +234,20 @@ static int check_page(json_int_t limit, uint64_t cursor, struct rpc_fault *fault
 
 /* A place in the whole table is an index that stays good while leases come and go; a place in the
  * list of one peer does not, so that one is given at once (its quota bounds it). */
+/* Nothing has come in or gone out by it for so long. */
+static bool is_unused(struct ctl *c, const struct lease *lease, uint64_t unused_ns)
+{
+	struct door_counters counters;
+	uint64_t since_ns = lease->opened_ns, now_ns = c->p.now_ns();
+
+	if (unused_ns == 0)
+		return true;
+	doors_counters_get(c->p.doors, lease->id, &counters);
+	if (counters.last_used_ns > since_ns)
+		since_ns = counters.last_used_ns;
+	return now_ns > since_ns && now_ns - since_ns >= unused_ns;
+}
+
 static int run_list(
 	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
 {
@@ -244,7 +259,10 @@ static int run_list(
 	uint64_t cursor = (uint64_t)json_integer_value(cursor_value);
 	const struct lease *lease = NULL;
 	uint32_t peer_idx = UINT32_MAX;
+	uint64_t unused_ns = 0;
 
+	if (ctl_seconds_get(params, "unused_s", &unused_ns, fault) != 0)
+		return -EINVAL;
 	if (peer != NULL && (limit_value != NULL || cursor_value != NULL))
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "peer",
 			"peer alone, or limit and cursor",
@@ -260,7 +278,8 @@ static int run_list(
 		lease = lease_next(c->p.leases, peer_idx, &cursor);
 		if (lease == NULL)
 			break;
-		write_lease(c, lease, NULL, result);
+		if (is_unused(c, lease, unused_ns))
+			write_lease(c, lease, NULL, result);
 	}
 	rpc_write_end(result, ']');
 	if (lease == NULL)

@@ -201,7 +201,7 @@ static uint64_t clamp_ttl(const struct ctl *c, uint64_t ttl_ns)
 	return c->p.conf->max_ttl_ns;
 }
 
-int ctl_lease_open(struct ctl *c, const struct lease_request *asked, const struct lease **out,
+static int grant(struct ctl *c, const struct lease_request *asked, const struct lease **out,
 	bool *is_renewal, struct rpc_fault *fault)
 {
 	struct lease_request req = *asked;
@@ -223,6 +223,21 @@ int ctl_lease_open(struct ctl *c, const struct lease_request *asked, const struc
 	ctl_peer_public_update(c, req.peer_idx);
 	*out = lease;
 	*is_renewal = rc == 1;
+	return 0;
+}
+
+int ctl_lease_open(struct ctl *c, const struct lease_request *req, const struct lease **out,
+	bool *is_renewal, struct rpc_fault *fault)
+{
+	const struct lease *lease;
+	int err = grant(c, req, &lease, is_renewal, fault);
+
+	if (err != 0) {
+		ctl_event_denied(c, req, fault);
+		return err;
+	}
+	*out = lease;
+	ctl_event_lease(c, *is_renewal ? "lease.renewed" : "lease.opened", lease, NULL, NULL);
 	ctl_tick_arm(c);
 	return 0;
 }
@@ -260,12 +275,13 @@ int ctl_lease_renew(struct ctl *c, uint64_t id, uint64_t ttl_ns, const struct le
 		lease_renew(c->p.leases, id, clamp_ttl(c, ttl_ns), c->p.now_ns(), &lease) != 0)
 		return refuse_unknown(id, fault);
 	*out = lease;
+	ctl_event_lease(c, "lease.renewed", lease, NULL, NULL);
 	ctl_tick_arm(c);
 	return 0;
 }
 
-int ctl_lease_close(struct ctl *c, uint64_t id, struct lease *out, struct door_counters *counters,
-	struct rpc_fault *fault)
+int ctl_lease_end(struct ctl *c, uint64_t id, const char *reason, struct lease *out,
+	struct door_counters *counters, struct rpc_fault *fault)
 {
 	struct door_counters last;
 	struct lease gone;
@@ -279,8 +295,15 @@ int ctl_lease_close(struct ctl *c, uint64_t id, struct lease *out, struct door_c
 		*out = gone;
 	if (counters != NULL)
 		*counters = last;
+	ctl_event_lease(c, "lease.closed", &gone, &last, reason);
 	ctl_tick_arm(c);
 	return 0;
+}
+
+int ctl_lease_close(struct ctl *c, uint64_t id, struct lease *out, struct door_counters *counters,
+	struct rpc_fault *fault)
+{
+	return ctl_lease_end(c, id, "closed", out, counters, fault);
 }
 
 /* --- ends that nobody asks for
@@ -288,12 +311,15 @@ int ctl_lease_close(struct ctl *c, uint64_t id, struct lease *out, struct door_c
 
 void ctl_leases_expire(struct ctl *c, uint64_t now_ns)
 {
+	struct door_counters last;
 	struct lease gone;
 	unsigned n = 0;
 
 	while (n < CTL_EXPIRE_SLICE && lease_expire_next(c->p.leases, now_ns, &gone)) {
+		doors_counters_get(c->p.doors, gone.id, &last);
 		doors_close(c->p.doors, gone.id);
 		ctl_peer_public_update(c, gone.peer_idx);
+		ctl_event_lease(c, "lease.closed", &gone, &last, "expired");
 		n++;
 	}
 	if (n > 0)
@@ -341,6 +367,6 @@ void ctl_leases_sweep(struct ctl *c, uint64_t now_ns)
 		}
 		ctl_leases_reach(c, lease->peer_idx);
 		if (is_idle(c, lease, now_ns))
-			ctl_lease_close(c, lease->id, NULL, NULL, &ignored);
+			ctl_lease_end(c, lease->id, "idle", NULL, NULL, &ignored);
 	}
 }

@@ -9,6 +9,7 @@ static const struct ctl_method *const tables[] = {
 	ctl_lease_methods,
 	ctl_report_methods,
 	ctl_reload_methods,
+	ctl_event_methods,
 };
 
 static const struct ctl_method *find_method(const char *name)

@@ -216,10 +216,12 @@ int ctl_peer_add(
 	if (err != 0)
 		return refuse(c, conf, err, culprit, fault);
 	ctl_peer_public_update(c, *out_idx);
+	ctl_events_forget_peer(c, *out_idx);
+	ctl_event_peer(c, "peer.added", *out_idx);
 	return 0;
 }
 
-static unsigned close_leases(struct ctl *c, uint32_t peer_idx)
+static unsigned close_leases(struct ctl *c, uint32_t peer_idx, const char *reason)
 {
 	const struct lease *lease;
 	uint64_t cursor = 0;
@@ -228,7 +230,7 @@ static unsigned close_leases(struct ctl *c, uint32_t peer_idx)
 	while ((lease = lease_next(c->p.leases, peer_idx, &cursor)) != NULL) {
 		struct rpc_fault ignored;
 
-		n += ctl_lease_close(c, lease->id, NULL, NULL, &ignored) == 0;
+		n += ctl_lease_end(c, lease->id, reason, NULL, NULL, &ignored) == 0;
 	}
 	return n;
 }
@@ -251,7 +253,7 @@ int ctl_peer_set(struct ctl *c, uint32_t peer_idx, const struct peer_conf *conf,
 	err = peer_set(c->p.peers, peer_idx, conf, &culprit);
 	if (err != 0)
 		return refuse(c, conf, err, culprit, fault);
-	*n_closed = ends_leases ? close_leases(c, peer_idx) : 0;
+	*n_closed = ends_leases ? close_leases(c, peer_idx, "peer changed") : 0;
 	ctl_peer_public_update(c, peer_idx);
 	return 0;
 }
@@ -265,7 +267,8 @@ int ctl_peer_del(struct ctl *c, uint32_t peer_idx, unsigned *n_closed, struct rp
 	if (old == NULL)
 		return rpc_fault_set(fault, RPC_NOT_FOUND, "peer", NULL, "the peer is gone");
 	copy = *old; /* wiped */
-	*n_closed = close_leases(c, peer_idx);
+	*n_closed = close_leases(c, peer_idx, "peer deleted");
+	ctl_event_peer(c, "peer.deleted", peer_idx);
 	/* Nobody inherits its ports or its egress address with its number. */
 	lease_peer_forget(c->p.leases, peer_idx, c->p.now_ns());
 	err = peer_del(c->p.peers, peer_idx);

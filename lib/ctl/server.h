@@ -9,6 +9,7 @@
  *   peer_rules.c, route_rules.c, lease_rules.c   what may be changed, and the one way of it
  *   pairing.c  the address that a peer leaves by
  *   portmap.c and portmap_*.c   NAT-PMP and PCP (portmap.h)
+ *   events.c   what happens, told to those who asked for it
  *   health.c   the look at the workers
  *   uapi_server.c, uapi_set.c   the socket of the WireGuard tools, and what they may change
  *   reload.c   the configuration, read again
@@ -91,6 +92,8 @@ struct ctl_client {
 	size_t uncommitted_bytes;  /* replies in commits */
 	unsigned n_commits;
 	uint64_t progress_ns; /* when it last read something, or had nothing to read */
+	json_t *events;	      /* names of those it subscribed to, empty: all; NULL: none */
+	uint64_t n_missed;    /* events that it was too slow for, and was not told of yet */
 	bool is_ending;	      /* no further request is read: end of file, or a line too long */
 };
 
@@ -122,6 +125,14 @@ struct ctl {
 
 	/* metrics_http.c; NULL: off */
 	struct ctl_metrics *metrics;
+
+	/* events.c */
+	struct ctl_client *asking; /* whose request is carried out */
+	unsigned n_subscribers;
+	struct ctl_seen_peer *seen_peers; /* by peer_idx; made when first asked for */
+	uint32_t peers_cursor;
+	uint64_t leases_seen_ns;
+	bool is_pool_low;
 
 	/* commit.c */
 	TAILQ_HEAD(, ctl_commit) commits;
@@ -208,6 +219,7 @@ extern const struct ctl_method ctl_peer_methods[];
 extern const struct ctl_method ctl_lease_methods[];
 extern const struct ctl_method ctl_report_methods[];
 extern const struct ctl_method ctl_reload_methods[];
+extern const struct ctl_method ctl_event_methods[];
 
 /* --- peer_rules.c, route_rules.c, lease_rules.c */
 /* By its lease, or else by its key. After each change of either. */
@@ -224,6 +236,9 @@ int ctl_peer_find(struct ctl *c, const char *who, uint32_t *out_idx, struct rpc_
 char *ctl_peer_word(const struct ctl *c, uint32_t peer_idx, char buf[static CTL_PEER_WORD_CHARS]);
 /* The open lease with this id; NULL with *fault. */
 const struct lease *ctl_lease_get(struct ctl *c, uint64_t id, struct rpc_fault *fault);
+/* ctl_lease_close, for another reason than that somebody asked. */
+int ctl_lease_end(struct ctl *c, uint64_t id, const char *reason, struct lease *out,
+	struct door_counters *counters, struct rpc_fault *fault);
 void ctl_leases_expire(struct ctl *c, uint64_t now_ns);
 /* The next slice of them: idle ones end, and each is as reachable as its peer. */
 void ctl_leases_sweep(struct ctl *c, uint64_t now_ns);
@@ -239,6 +254,22 @@ void ctl_uapi_destroy(struct ctl_uapi *u);
 void ctl_uapi_sweep(struct ctl_uapi *u, uint64_t now_ns);
 /* Carry out a set request. 0 or -errno; unless 0, -EINVAL or -EOPNOTSUPP some of it may be done. */
 int ctl_uapi_set(struct ctl *c, const struct ctl_role *role, const struct uapi_request *r);
+
+/* --- events.c */
+/* What happened to a lease or peer; name as "lease.opened". reason may be NULL, counters too: they
+ * are looked up. Cheap when nobody listens. */
+void ctl_event_lease(struct ctl *c, const char *name, const struct lease *lease,
+	const struct door_counters *counters, const char *reason);
+void ctl_event_denied(
+	struct ctl *c, const struct lease_request *req, const struct rpc_fault *fault);
+void ctl_event_peer(struct ctl *c, const char *name, uint32_t peer_idx);
+/* The number will be another peer's. */
+void ctl_events_forget_peer(struct ctl *c, uint32_t peer_idx);
+/* Once a second. */
+void ctl_events_look(struct ctl *c, uint64_t now_ns);
+/* Some of what waited for this client was read: tell it what it missed, if it did. */
+void ctl_events_missed(struct ctl_client *client);
+void ctl_events_unsubscribe(struct ctl_client *client);
 
 /* --- metrics.c, metrics_http.c */
 /* All metrics, now; *out is the caller's to free. 0; -ENOMEM. */

@@ -324,7 +324,7 @@ void ctl_uapi_sweep(struct ctl_uapi *u, uint64_t now_ns)
 	for (client = TAILQ_FIRST(&u->clients); client != NULL; client = next) {
 		next = TAILQ_NEXT(client, next);
 		if (evbuffer_get_length(client->out) > 0 &&
-			now_ns - client->progress_ns >= u->ctl->stall_ns)
+			now_ns >= client->progress_ns + u->ctl->stall_ns)
 			destroy_client(client);
 	}
 	event_add(u->ev_accept, NULL);

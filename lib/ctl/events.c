@@ -1,0 +1,357 @@
+/* What happens, told to those who asked for it.
+ *
+ * An event is a JSON-RPC notification, {"method":"event","params":{"event":NAME,"at_s":...}}. One
+ * who reads more slowly than things happen misses some, and is told how many. What control does is
+ * told as it is done; what workers and time do (a peer up, down or elsewhere, a lease about to end,
+ * the pool nearly full) is seen by looking, once a second, as long as somebody asked. */
+#include "ctl/server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A reader may be so far behind. */
+#define OUT_BYTES_MAX (256u << 10)
+/* A lease is said to end soon this long before. */
+#define EXPIRING_NS (60 * NS_IN_S)
+/* Peers looked at each second: 10,000 take about a millisecond. */
+#define PEERS_SLICE 8192u
+/* From here the pool is low, and from there it is not any more: in tenths. */
+#define POOL_LOW_TENTHS	   9u
+#define POOL_ENOUGH_TENTHS 8u
+
+/* As it was told last. */
+struct ctl_seen_peer {
+	bool is_known, is_up;
+	struct ip_endpoint endpoint;
+};
+
+/* --- telling
+ * -------------------------------------------------------------------------------------*/
+
+static size_t room_of(const struct ctl_client *client)
+{
+	size_t len = evbuffer_get_length(client->out);
+
+	return len < OUT_BYTES_MAX ? OUT_BYTES_MAX - len : 0;
+}
+
+/* params is consumed. */
+static json_t *wrap(const struct ctl *c, const char *name, json_t *params)
+{
+	json_t *all = json_pack(
+		"{s:s, s:f}", "event", name, "at_s", (double)(c->p.wall_ns() / NS_IN_MS) / 1e3);
+
+	json_object_update(all, params);
+	json_decref(params);
+	return json_pack("{s:s, s:s, s:o}", "jsonrpc", "2.0", "method", "event", "params", all);
+}
+
+static int append_chars(const char *chars, size_t len, void *text)
+{
+	rpc_text_append(text, chars, len);
+	return 0;
+}
+
+/* The event as a line; event is consumed. */
+static void write_line(json_t *event, struct rpc_text *line)
+{
+	if (json_dump_callback(event, append_chars, line, JSON_COMPACT | JSON_REAL_PRECISION(13)) !=
+		0)
+		line->is_broken = true;
+	rpc_text_append(line, "\n", 1);
+	json_decref(event);
+}
+
+static void append(struct ctl_client *client, const struct rpc_text *line)
+{
+	if (line->is_broken || line->len > room_of(client) ||
+		evbuffer_add(client->out, line->chars, line->len) != 0)
+		client->n_missed++;
+}
+
+void ctl_events_missed(struct ctl_client *client)
+{
+	struct rpc_text line = {0};
+	uint64_t n_missed = client->n_missed;
+
+	if (n_missed == 0 || room_of(client) < OUT_BYTES_MAX / 2)
+		return;
+	write_line(wrap(client->ctl, "missed", json_pack("{s:I}", "events", (json_int_t)n_missed)),
+		&line);
+	client->n_missed = 0;
+	append(client, &line);
+	if (client->n_missed > 0)
+		client->n_missed = n_missed; /* memory is out: later */
+	rpc_text_fini(&line);
+}
+
+/* "lease" is every event of leases. */
+static bool is_wanted(const struct ctl_client *client, const char *name)
+{
+	size_t kind_len = strcspn(name, ".");
+	const json_t *item;
+	size_t i;
+
+	if (client->events == NULL)
+		return false;
+	json_array_foreach(client->events, i, item)
+	{
+		const char *wanted = json_string_value(item);
+
+		if (strcmp(wanted, name) == 0 ||
+			(strlen(wanted) == kind_len && strncmp(wanted, name, kind_len) == 0))
+			return true;
+	}
+	return json_array_size(client->events) == 0;
+}
+
+/* Readers are written to when the loop finds them ready. */
+static void tell(struct ctl *c, const char *name, json_t *params)
+{
+	struct rpc_text line = {0};
+	struct ctl_client *client;
+
+	write_line(wrap(c, name, params), &line);
+	TAILQ_FOREACH(client, &c->clients, next)
+	{
+		if (!is_wanted(client, name))
+			continue;
+		if (evbuffer_get_length(client->out) == 0)
+			client->progress_ns = c->p.now_ns();
+		/* What follows a gap waits until the gap was told of. */
+		if (client->n_missed > 0)
+			client->n_missed++;
+		else
+			append(client, &line);
+		event_add(client->ev_write, NULL);
+	}
+	rpc_text_fini(&line);
+}
+
+/* --- leases
+ * --------------------------------------------------------------------------------------*/
+
+/* NULL when memory is out. */
+static json_t *build_lease(
+	struct ctl *c, const struct lease *lease, const struct door_counters *counters)
+{
+	struct rpc_text text = {0};
+	json_t *built = NULL;
+
+	rpc_write_begin(&text, NULL, '{');
+	ctl_lease_write(c, lease, counters, &text);
+	rpc_write_end(&text, '}');
+	if (!text.is_broken)
+		built = json_loadb(text.chars, text.len, 0, NULL);
+	rpc_text_fini(&text);
+	return built;
+}
+
+void ctl_event_lease(struct ctl *c, const char *name, const struct lease *lease,
+	const struct door_counters *counters, const char *reason)
+{
+	json_t *params;
+
+	if (c->n_subscribers == 0)
+		return;
+	params = json_pack("{s:o?}", "lease", build_lease(c, lease, counters));
+	if (reason != NULL)
+		json_object_set_new(params, "reason", json_string(reason));
+	tell(c, name, params);
+}
+
+void ctl_event_denied(struct ctl *c, const struct lease_request *req, const struct rpc_fault *fault)
+{
+	char peer[CTL_PEER_WORD_CHARS];
+
+	if (c->n_subscribers == 0)
+		return;
+	tell(c, "lease.denied",
+		json_pack("{s:s, s:i, s:s}", "peer", ctl_peer_word(c, req->peer_idx, peer),
+			"to_port", (int)req->inner_port, "reason", fault->sentence));
+}
+
+/* A lease is told of when the moment EXPIRING_NS before its end lies between two looks. All are
+ * walked: 1,000,000 take about 50 ms, hence not each second. */
+static void look_at_leases(struct ctl *c, uint64_t now_ns)
+{
+	const struct lease *lease;
+	uint64_t cursor = 0;
+
+	if (now_ns - c->leases_seen_ns < 5 * NS_IN_S)
+		return;
+	while ((lease = lease_next(c->p.leases, UINT32_MAX, &cursor)) != NULL) {
+		if (lease->expires_ns != TIME_NEVER && lease->expires_ns > now_ns &&
+			lease->expires_ns - now_ns <= EXPIRING_NS &&
+			lease->expires_ns > c->leases_seen_ns + EXPIRING_NS)
+			ctl_event_lease(c, "lease.expiring", lease, NULL, NULL);
+	}
+	c->leases_seen_ns = now_ns;
+}
+
+static void look_at_pool(struct ctl *c)
+{
+	uint64_t n_ports = ctl_pool_ports_count(c->p.conf);
+	uint32_t n_leases = lease_count(c->p.leases, UINT32_MAX);
+	uint64_t n_max = n_ports < c->p.conf->max_leases ? n_ports : c->p.conf->max_leases;
+	bool was_low = c->is_pool_low;
+
+	if (n_leases * UINT64_C(10) >= n_max * POOL_LOW_TENTHS)
+		c->is_pool_low = true;
+	else if (n_leases * UINT64_C(10) < n_max * POOL_ENOUGH_TENTHS)
+		c->is_pool_low = false;
+	if (c->is_pool_low != was_low)
+		tell(c, c->is_pool_low ? "pool.low" : "pool.enough",
+			json_pack("{s:I, s:I}", "leases", (json_int_t)n_leases, "leases_max",
+				(json_int_t)n_max));
+}
+
+/* --- peers
+ * ---------------------------------------------------------------------------------------*/
+
+void ctl_event_peer(struct ctl *c, const char *name, uint32_t peer_idx)
+{
+	if (c->n_subscribers == 0)
+		return;
+	tell(c, name, json_pack("{s:o}", "peer", ctl_peer_build(c, peer_idx)));
+}
+
+void ctl_events_forget_peer(struct ctl *c, uint32_t peer_idx)
+{
+	if (c->seen_peers != NULL)
+		c->seen_peers[peer_idx] = (struct ctl_seen_peer){0};
+}
+
+/* Up: there is a session that may still carry packets. */
+static bool is_up(const struct ctl *c, const struct peer_status *status, uint64_t now_ns)
+{
+	return status->last_handshake_ns != 0 &&
+	       (now_ns < status->last_handshake_ns ||
+		       now_ns - status->last_handshake_ns < c->p.conf->reject_after_ns);
+}
+
+static void look_at_peer(struct ctl *c, uint32_t peer_idx, uint64_t now_ns)
+{
+	struct ctl_seen_peer *seen = &c->seen_peers[peer_idx];
+	struct peer_status status;
+	bool was_up = seen->is_up, has_moved;
+
+	peer_status_get(c->p.peers, peer_idx, &status);
+	has_moved =
+		seen->endpoint.port != 0 && !ip_endpoint_equal(&seen->endpoint, &status.endpoint);
+	seen->is_up = is_up(c, &status, now_ns);
+	seen->endpoint = status.endpoint;
+	if (!seen->is_known)
+		seen->is_known = true;
+	else if (seen->is_up != was_up)
+		ctl_event_peer(c, seen->is_up ? "peer.up" : "peer.down", peer_idx);
+	else if (seen->is_up && has_moved)
+		ctl_event_peer(c, "peer.roamed", peer_idx);
+}
+
+static void look_at_peers(struct ctl *c, uint64_t now_ns)
+{
+	for (unsigned n = 0; n < PEERS_SLICE; n++) {
+		uint32_t peer_idx = peer_next(c->p.peers, &c->peers_cursor);
+
+		if (peer_idx == PEER_NONE) {
+			c->peers_cursor = 0;
+			return;
+		}
+		look_at_peer(c, peer_idx, now_ns);
+	}
+}
+
+void ctl_events_look(struct ctl *c, uint64_t now_ns)
+{
+	if (c->n_subscribers == 0)
+		return;
+	look_at_leases(c, now_ns);
+	look_at_pool(c);
+	look_at_peers(c, now_ns);
+}
+
+/* --- subscribing
+ * ---------------------------------------------------------------------------------*/
+
+/* What nobody looked at meanwhile is not told afterwards. */
+static int begin_looking(struct ctl *c)
+{
+	uint32_t cursor = 0, peer_idx;
+	uint64_t now_ns = c->p.now_ns();
+
+	if (c->seen_peers == NULL)
+		c->seen_peers = calloc(c->p.conf->max_peers, sizeof(c->seen_peers[0]));
+	if (c->seen_peers == NULL)
+		return -ENOMEM;
+	memset(c->seen_peers, 0, c->p.conf->max_peers * sizeof(c->seen_peers[0]));
+	while ((peer_idx = peer_next(c->p.peers, &cursor)) != PEER_NONE)
+		look_at_peer(c, peer_idx, now_ns);
+	c->leases_seen_ns = now_ns;
+	look_at_pool(c);
+	return 0;
+}
+
+void ctl_events_unsubscribe(struct ctl_client *client)
+{
+	if (client->events == NULL)
+		return;
+	json_decref(client->events);
+	client->events = NULL;
+	client->ctl->n_subscribers--;
+}
+
+static const char *const names[] = {"lease", "lease.opened", "lease.renewed", "lease.closed",
+	"lease.denied", "lease.expiring", "peer", "peer.added", "peer.deleted", "peer.up",
+	"peer.down", "peer.roamed", "pool", "pool.low", "pool.enough"};
+
+static int check_names(const json_t *list, struct rpc_fault *fault)
+{
+	char excerpt[RPC_EXCERPT_CHARS];
+	const json_t *item;
+	size_t i, k;
+
+	json_array_foreach(list, i, item)
+	{
+		const char *word = json_string_value(item);
+
+		for (k = 0; k < sizeof(names) / sizeof(names[0]); k++)
+			if (strcmp(word, names[k]) == 0)
+				break;
+		if (k == sizeof(names) / sizeof(names[0]))
+			return rpc_fault_set(fault, RPC_INVALID_PARAMS, word,
+				"lease, peer, pool, or one of their events, as lease.opened",
+				"there is no event \"%s\"; accepted: lease, peer, pool, or one of "
+				"their events, as lease.opened",
+				rpc_excerpt(word, excerpt));
+	}
+	return 0;
+}
+
+static json_t *run_subscribe(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+{
+	json_t *list = json_object_get(params, "events");
+	struct ctl_client *client = c->asking;
+
+	if (check_names(list, fault) != 0)
+		return NULL;
+	list = list != NULL ? json_deep_copy(list) : json_array();
+	ctl_events_unsubscribe(client);
+	if (list == NULL || (c->n_subscribers == 0 && begin_looking(c) != 0)) {
+		json_decref(list);
+		return NULL;
+	}
+	client->events = list;
+	c->n_subscribers++;
+	return json_pack("{s:O}", "events", list);
+}
+
+static const struct rpc_param subscribe_params[] = {
+	{"events", RPC_TEXTS, false, "names of events; all without it"},
+};
+
+const struct ctl_method ctl_event_methods[] = {
+	{"subscribe", false, subscribe_params, 1, .run = run_subscribe},
+	{NULL},
+};
