@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "crypto/crypto.h"
 #include "pkt/pkt.h"
+#include "path/steer.h"
 
 #include "control.h"
 #include "telemetry.h"
@@ -432,6 +433,27 @@ static int telemetry(struct boot *b, char *fault)
 	return 0;
 }
 
+/* To their owners in the card, where it can; without that, workers hand packets over. */
+static void steer(const struct boot *b)
+{
+	const struct conf *conf = b->conf;
+
+	for (unsigned i = 0; i < conf->n_ports && b->n_workers > 1 && !conf->home_shift; i++) {
+		char fault[STEER_FAULT_CHARS] = "";
+		unsigned n;
+
+		if (!conf->ports[i].is_tunnel)
+			continue;
+		n = steer_port(&b->ports[i], b->keypairs, conf->listen_port, fault);
+		if (n > 0)
+			log_info("port %s: %u flow rules put packets to their owners",
+				conf->ports[i].name, n);
+		else
+			log_info("port %s: packets are put to their owners in software: %s",
+				conf->ports[i].name, fault);
+	}
+}
+
 int boot_up(struct boot *b, struct conf *conf, const char *conf_path, struct event_base *base,
 	char fault[static BOOT_FAULT_CHARS])
 {
@@ -447,8 +469,11 @@ int boot_up(struct boot *b, struct conf *conf, const char *conf_path, struct eve
 		return -1;
 	warn_numa(b);
 	warn_mbufs(b);
-	if (tables_up(b, fault) < 0 || path_up(b, fault) < 0 || handshake_up(b, fault) < 0 ||
-		workers_up(b, fault) < 0 || ctl_up(b, fault) < 0 || telemetry(b, fault) < 0)
+	if (tables_up(b, fault) < 0 || path_up(b, fault) < 0)
+		return -1;
+	steer(b);
+	if (handshake_up(b, fault) < 0 || workers_up(b, fault) < 0 || ctl_up(b, fault) < 0 ||
+		telemetry(b, fault) < 0)
 		return -1;
 	return 0;
 }

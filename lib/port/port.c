@@ -8,6 +8,11 @@
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 
+#define PAIR	    0x6d, 0x5a
+#define EIGHT_PAIRS PAIR, PAIR, PAIR, PAIR, PAIR, PAIR, PAIR, PAIR
+const uint8_t port_rss_key[PORT_RSS_KEY_BYTES_MAX] = {
+	EIGHT_PAIRS, EIGHT_PAIRS, EIGHT_PAIRS, EIGHT_PAIRS};
+
 static uint16_t at_most(unsigned wanted, uint16_t limit)
 {
 	return wanted < limit ? (uint16_t)wanted : limit;
@@ -27,6 +32,40 @@ static int find_eth_id(const char *device, uint16_t *out)
 	return -ENODEV;
 }
 
+static void hash_prepare(const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
+{
+	struct rte_eth_rss_conf *rss = &conf->rx_adv_conf.rss_conf;
+
+	if (!info->flow_type_rss_offloads)
+		return;
+	conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+	rss->rss_hf =
+		info->flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
+	/* A device whose key is longer, or that does not say, keeps its own. */
+	if (info->hash_key_size > 0 && info->hash_key_size <= PORT_RSS_KEY_BYTES_MAX) {
+		rss->rss_key = (uint8_t *)(uintptr_t)port_rss_key; /* only read */
+		rss->rss_key_len = info->hash_key_size;
+	}
+}
+
+/* Of a device that has such a table; one that refuses keeps its own. */
+static void reta_set(const struct port *port)
+{
+	struct rte_eth_rss_reta_entry64 reta[PORT_RETA_MAX / RTE_ETH_RETA_GROUP_SIZE] = {0};
+	struct rte_eth_dev_info info;
+
+	if (port->n_rx_queues < 2 || rte_eth_dev_info_get(port->eth_id, &info) < 0 ||
+		info.reta_size == 0 || info.reta_size > PORT_RETA_MAX)
+		return;
+	for (uint16_t i = 0; i < info.reta_size; i++) {
+		struct rte_eth_rss_reta_entry64 *group = &reta[i / RTE_ETH_RETA_GROUP_SIZE];
+
+		group->mask |= UINT64_C(1) << i % RTE_ETH_RETA_GROUP_SIZE;
+		group->reta[i % RTE_ETH_RETA_GROUP_SIZE] = i % port->n_rx_queues;
+	}
+	(void)rte_eth_dev_rss_reta_update(port->eth_id, reta, info.reta_size);
+}
+
 static int configure(struct port *port, const struct port_params *p, char *fault)
 {
 	struct rte_eth_dev_info info;
@@ -44,13 +83,8 @@ static int configure(struct port *port, const struct port_params *p, char *fault
 	if (strcmp(info.driver_name, "net_tap") == 0)
 		port->n_rx_queues = port->n_tx_queues =
 			RTE_MIN(port->n_rx_queues, port->n_tx_queues);
-	if (port->n_rx_queues > 1 && info.flow_type_rss_offloads) {
-		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-		conf.rx_adv_conf.rss_conf.rss_hf =
-			info.flow_type_rss_offloads &
-			(RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
-	}
-
+	if (port->n_rx_queues > 1)
+		hash_prepare(&info, &conf);
 	rc = rte_eth_dev_configure(port->eth_id, port->n_rx_queues, port->n_tx_queues, &conf);
 	if (rc == 0)
 		rc = rte_eth_dev_adjust_nb_rx_tx_desc(port->eth_id, &n_rxd, &n_txd);
@@ -106,6 +140,7 @@ int port_open(struct port *port, const struct port_params *p, char fault[static 
 			p->device, rte_strerror(-rc));
 		goto close;
 	}
+	reta_set(port);
 	/* Wanted for ND and for frames that a switch floods; virtual devices may not know the call.
 	 */
 	(void)rte_eth_allmulticast_enable(port->eth_id);

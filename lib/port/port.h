@@ -35,6 +35,14 @@ struct port {
 	const char *driver; /* owned by DPDK */
 };
 
+/* What a device hashes with that can hash: the same at each start, so that a peer's packets come to
+ * the same queue again; and the same for both directions of a conversation, because it repeats
+ * every 16 bits (Woo and Park, "Scalable TCP session monitoring with symmetric receive-side
+ * scaling", 2012). Place i of its indirection table is rx queue i modulo their number. */
+#define PORT_RSS_KEY_BYTES_MAX 64
+#define PORT_RETA_MAX	       512
+extern const uint8_t port_rss_key[PORT_RSS_KEY_BYTES_MAX];
+
 /* Probe, configure and start. 0, or a negative errno with one sentence in fault; nothing stays open
  * then. */
 int port_open(
