@@ -307,6 +307,33 @@ static void rewrite_inner_agrees_with_recomputation(void **state)
 	}
 }
 
+/* RFC 768: a sum that becomes zero is written as all ones; zero would say that there is none. */
+static void rewritten_inner_udp_keeps_a_checksum(void **state)
+{
+	const uint8_t addr[4] = {10, 1, 2, 3};
+	uint8_t pkt[PACKET_MAX], inner[64], wanted[64];
+	struct nat_icmp_error e;
+	struct nat_view v;
+	unsigned len;
+
+	(void)state;
+	for (unsigned i = 0; i < 1000; i++) {
+		len = build_v4(inner, NAT_PROTO_UDP, 0, 20);
+		/* the word that makes the translated packet's sum zero */
+		store_be16(inner + 28, 0);
+		memcpy(wanted, inner, len);
+		translate_plainly(wanted, false, addr, 6881);
+		store_be16(inner + 28, load_be16(wanted + 26));
+		seal_l4(inner, 20, NAT_PROTO_UDP, 20);
+		len = build_error(pkt, 3, 3, inner, len);
+		assert_int_equal(nat_parse(pkt, len, &v), NAT_OTHER_PROTO);
+		assert_int_equal(nat_icmp_error_parse(pkt, &v, &e), NAT_OK);
+		nat_icmp_error_rewrite_inner_src(pkt, &v, &e, addr, 6881);
+		assert_int_equal(load_be16(pkt + 28 + 26), 0xffff);
+		assert_true(nat_icmp_sum_ok(pkt, &v));
+	}
+}
+
 /* A quoted later fragment has no port to set. IPv6 is not translated. */
 static void rewrite_inner_without_ports(void **state)
 {
@@ -393,6 +420,7 @@ int main(void)
 		cmocka_unit_test(error_refuses_each_flipped_bit),
 		cmocka_unit_test(error_refuses_each_truncation),
 		cmocka_unit_test(rewrite_inner_agrees_with_recomputation),
+		cmocka_unit_test(rewritten_inner_udp_keeps_a_checksum),
 		cmocka_unit_test(rewrite_inner_without_ports),
 		cmocka_unit_test(set_mtu_of_either_family),
 	};
