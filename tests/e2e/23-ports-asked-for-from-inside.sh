@@ -3,13 +3,13 @@
 # and byte by byte.
 . "$(dirname "$0")/lib.sh"
 
-readonly STRANGER=203.0.113.66 PUBLIC=198.51.100.4
+readonly PUBLIC=198.51.100.4
 
 command -v natpmpc >/dev/null || skip "natpmpc is not installed (./dpdk-setup.sh deps)"
 make_keys
 net_create
 ip_internet address add $STRANGER/24 dev inet0
-CONF_POOL=$PUBLIC/32
+CONF_POOL="\"$PUBLIC/32\""
 gateway_conf
 gateway_start
 ctl peer add "$(<"$RUN/client.pub")" --address $INNER,$INNER6 --name client --forwarding on \
