@@ -76,7 +76,7 @@ in_internet "$TOOLS/echo.py" sizes "$LEASE_ADDRESS" "$LEASE_PORT" 1000 1390 >/de
 eventually 10 "the traffic of the door" shows "client .*:5001 *[1-9][0-9.]* "
 wait $!
 LEASE_PORT=$((LEASE_PORT == 20000 ? 20001 : LEASE_PORT - 1)) knock udp >/dev/null || true
-eventually 10 "a drop" shows " no_lease  *from the Internet"
+eventually 10 "a drop" shows " no_lease  *to a public address"
 tmux -S "$RUN/tmux" send-keys C-c
 eventually 5 "Ctrl-C ends it" bash -c "! tmux -S '$RUN/tmux' has-session"
 assert_equal "looks of top --count 2, not on a screen" \
