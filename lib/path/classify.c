@@ -284,13 +284,13 @@ static void classify(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *
 	case RTE_BE16(RTE_ETHER_TYPE_IPV4):
 		/* RFC 1122, 3.3.6: nothing of ours is reached by a link-layer broadcast. */
 		if (is_group)
-			path_drop(w, m, STATS_DROP_not_for_us);
+			path_drop(w, m, STATS_DROP_link_group);
 		else
 			classify_ipv4(w, port_idx, m);
 		break;
 	case RTE_BE16(RTE_ETHER_TYPE_IPV6):
 		if (is_group && !is_neighbour_discovery(m))
-			path_drop(w, m, STATS_DROP_not_for_us);
+			path_drop(w, m, STATS_DROP_link_group);
 		else
 			classify_ipv6(w, port_idx, m);
 		break;

@@ -19,6 +19,7 @@
 	X(rx_segmented, "frame in more than one buffer")                                         \
 	X(rx_truncated, "frame shorter than its headers say")                                    \
 	X(not_for_us, "destination Ethernet or IP address is not the gateway's")                 \
+	X(link_group, "Ethernet broadcast or multicast of no use to the gateway")                \
 	X(unknown_ethertype, "neither IPv4, IPv6 nor ARP")                                       \
 	X(bad_ip_header, "IP header malformed or its checksum wrong")                            \
 	X(martian_source, "source address cannot be a host's")                                   \

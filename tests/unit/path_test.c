@@ -280,12 +280,12 @@ static void test_ethernet(void **state)
 	f.bytes[5] ^= 0x40;
 	expect_drop(RIG_PUBLIC, &f, STATS_DROP_not_for_us, "another's MAC");
 	memset(f.bytes, 0xff, 6);
-	expect_drop(RIG_PUBLIC, &f, STATS_DROP_not_for_us, "IPv4 to all");
+	expect_drop(RIG_PUBLIC, &f, STATS_DROP_link_group, "IPv4 to all");
 	memcpy(f.bytes, (uint8_t[]){1, 0, 0x5e, 0, 0, 1}, 6);
-	expect_drop(RIG_PUBLIC, &f, STATS_DROP_not_for_us, "IPv4 to a group");
+	expect_drop(RIG_PUBLIC, &f, STATS_DROP_link_group, "IPv4 to a group");
 	build(&f, RIG_TUNNEL, &to_entry6, 40);
 	memcpy(f.bytes, (uint8_t[]){0x33, 0x33, 0, 0, 0, 1}, 6);
-	expect_drop(RIG_TUNNEL, &f, STATS_DROP_not_for_us, "IPv6 to a group");
+	expect_drop(RIG_TUNNEL, &f, STATS_DROP_link_group, "IPv6 to a group");
 	for (size_t i = 0; i < RTE_DIM(types); i++) {
 		build(&f, RIG_PUBLIC, &to_lease, 40);
 		memcpy(f.bytes + 12, types[i], 2);
