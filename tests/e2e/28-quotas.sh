@@ -19,10 +19,10 @@ serve internet blocked "$TOOLS/mirror.py" serve $HOST 25
 serve internet exempt "$TOOLS/mirror.py" serve $STRANGER 7
 serve internet echo "$TOOLS/echo.py" serve $HOST 8
 
-# tries WHO N: so many flows; HAD, REFUSED and SILENT.
+# tries WHO N FIRST: so many flows, from ports that had none before; HAD, REFUSED and SILENT.
 tries()
 {
-	read -r _ HAD _ REFUSED _ SILENT < <("in_$1" "$TOOLS/mirror.py" try udp "$2" $HOST 7)
+	read -r _ HAD _ REFUSED _ SILENT < <("in_$1" "$TOOLS/mirror.py" try udp "$2" "$3" $HOST 7)
 	assert_equal "flows of the $1" $((HAD + REFUSED + SILENT)) "$2"
 }
 
@@ -44,13 +44,13 @@ undisturbed()
 step "as many sessions as a peer may have"
 kept=$(in_friend "$TOOLS/mirror.py" ask udp 6000 $HOST 7)
 spawn friend "$TOOLS/echo.py" stream $HOST 8 5 >"$RUN/stream.log" 2>&1
-tries client 200
+tries client 200 10000
 assert_equal "sessions that it had" "$HAD" 40
 was_told client nat_too_many
 undisturbed friend
 
 step "as many ports"
-tries friend 200
+tries friend 200 11000
 # Two of its ports serve the steps before.
 assert_equal "ports that it had" "$HAD" 62
 was_told friend nat_no_port
@@ -59,7 +59,7 @@ assert_equal "the flow that was there before" \
 
 step "more sessions for the client, live, change nothing for the friend"
 ctl peer set client --max-sessions 50 >/dev/null
-tries client 200
+tries client 200 12000
 assert_equal "sessions more" "$HAD" 10
 assert_equal "the flow that was there before" \
 	"$(in_friend "$TOOLS/mirror.py" ask udp 6000 $HOST 7)" "$kept"
@@ -92,7 +92,7 @@ gateway_start
 wireguard_anew client "$WG"
 wireguard_anew friend wg1
 spawn friend "$TOOLS/echo.py" stream $HOST 8 5 >"$RUN/stream.log" 2>&1
-tries client 400
+tries client 400 13000
 assert_at_least "sessions that it had" "$HAD" 40
 [[ $HAD -lt 300 ]] || fail "it had $HAD sessions within seconds"
 was_told client nat_too_fast

@@ -84,7 +84,7 @@ step "a port rests before it serves another"
 serve internet mirror "$TOOLS/mirror.py" serve $HOST 7
 begun=${EPOCHREALTIME/./}
 in_friend "$TOOLS/mirror.py" ask udp 6000 $HOST 7 >/dev/null || fail "no answer"
-read -r _ had _ < <(in_friend "$TOOLS/mirror.py" try udp 63 $HOST 7)
+read -r _ had _ < <(in_friend "$TOOLS/mirror.py" try udp 63 10000 $HOST 7)
 assert_equal "ports that it had" "$had" 63
 before=$(drop nat_no_port)
 eventually 30 "a port is free" in_friend "$TOOLS/mirror.py" ask udp 7000 $HOST 7

@@ -5,8 +5,8 @@ usage: mirror.py serve ADDRESS PORT
        mirror.py ask PROTO PORT ADDRESS PORT          from this port of ours; prints "ADDRESS PORT"
        mirror.py flows PROTO N ADDRESS PORT           N flows, all there at once; prints of each
                                                       "OUR-PORT ADDRESS PORT"
-       mirror.py try PROTO N ADDRESS PORT             the same, as many as can be had: prints
-                                                      "had N refused N silent N"
+       mirror.py try PROTO N FIRST ADDRESS PORT       N flows from our ports FIRST on, as many as can
+                                                      be had: prints "had N refused N silent N"
 
 A flow that is refused hears an ICMP error; one that hears nothing for 3 s is silent.
 """
@@ -111,8 +111,14 @@ class Flows:
 def main(args):
     if args[0] == "serve":
         serve(args[1], int(args[2]))
-    verb, proto, number, address, port = args[0], args[1], int(args[2]), args[3], int(args[4])
-    ports = [number] if verb == "ask" else [0] * number
+    verb, proto, number, *first, address, port = args
+    number, port = int(number), int(port)
+    if verb == "ask":
+        ports = [number]
+    elif first:
+        ports = range(int(first[0]), int(first[0]) + number)
+    else:
+        ports = [0] * number
     flows = Flows(proto, [begin(proto, p, address, port) for p in ports])
     flows.run()
     if verb == "try":
