@@ -9,8 +9,7 @@ static struct ip_addr far_end(const uint8_t *ip, const struct nat_icmp_error *qu
 	return quote ? quote->inner_dst : ip_from_v4(ip + 12);
 }
 
-/* Size and hop. False: the packet ended here. */
-static bool may_pass(struct path_worker *w, struct rte_mbuf *m)
+bool path_may_enter(struct path_worker *w, struct rte_mbuf *m)
 {
 	const struct path_meta *meta = path_meta(m);
 	uint16_t mtu_bytes = w->path->inner_mtu_bytes;
@@ -58,7 +57,7 @@ static bool by_door(struct path_worker *w, struct rte_mbuf *m, const struct nat_
 		path_drop(w, m, STATS_DROP_lease_source);
 		return false;
 	}
-	if (!may_pass(w, m))
+	if (!path_may_enter(w, m))
 		return false;
 	rewrite(w, m, quote, door->inner_v4, door->inner_port);
 	door->counters.in_pkts++;
@@ -77,10 +76,6 @@ static struct flow_session *begin(
 	struct flow_session *s;
 	enum flow_verdict verdict = FLOW_REFUSED;
 
-	/* An earlier packet of this burst may have begun it. */
-	flow_find_in_burst(w->flows, key, 1, &s);
-	if (s)
-		return s;
 	if (meta->is_error) {
 		path_drop(w, m, STATS_DROP_icmp_error_stray);
 		return NULL;
@@ -103,7 +98,7 @@ static bool by_session(struct path_worker *w, struct rte_mbuf *m, struct flow_se
 	meta->via = PATH_VIA_SESSION;
 	meta->session = s;
 	meta->generation = s->serial;
-	if (!may_pass(w, m))
+	if (!path_may_enter(w, m))
 		return false;
 	if (likely(!quote))
 		flow_received(w->flows, s, path_tcp_flags(m), w->now_ns);
@@ -137,12 +132,6 @@ static struct flow_in_key in_key(struct rte_mbuf *m, const struct nat_icmp_error
 	};
 }
 
-/* Parsed again here, on the home worker: errors are rare, and their private area is small. */
-static const struct nat_icmp_error *quote_of(struct rte_mbuf *m, struct nat_icmp_error *room)
-{
-	return unlikely(path_meta(m)->is_error) && path_quote(m, room) ? room : NULL;
-}
-
 uint16_t path_dnat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct flow_in_key keys[PATH_BURST];
@@ -152,12 +141,12 @@ uint16_t path_dnat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 
 	for (uint16_t i = 0; i < n; i++)
 		if (path_meta(pkts[i])->via == PATH_VIA_NONE)
-			keys[n_keys++] = in_key(pkts[i], quote_of(pkts[i], &room));
+			keys[n_keys++] = in_key(pkts[i], path_quote_of(pkts[i], &room));
 	if (n_keys)
 		flow_find_in_burst(w->flows, keys, n_keys, sessions);
 
 	for (uint16_t i = 0; i < n; i++) {
-		const struct nat_icmp_error *quote = quote_of(pkts[i], &room);
+		const struct nat_icmp_error *quote = path_quote_of(pkts[i], &room);
 		bool is_admitted;
 
 		if (path_meta(pkts[i])->via == PATH_VIA_DOOR) {

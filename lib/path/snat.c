@@ -23,6 +23,17 @@ enum stats_drop path_flow_reason(enum flow_verdict verdict)
 	}
 }
 
+void path_refuse_beginning(struct path_worker *w, struct rte_mbuf *m, enum flow_verdict verdict)
+{
+	enum stats_drop reason = path_flow_reason(verdict);
+
+	/* A stray TCP segment is no request that could be told about. */
+	if (verdict == FLOW_NOT_A_BEGINNING)
+		path_drop(w, m, reason);
+	else
+		path_refuse_peer(w, m, reason, 0);
+}
+
 /* From which inner port, to where: of an ICMP error, of what it quotes. */
 static struct flow_out_key out_key(struct rte_mbuf *m, const struct nat_icmp_error *quote)
 {
@@ -114,10 +125,6 @@ static struct flow_session *begin(
 	uint32_t public_v4 = peer_public(p->params.peers, key->peer_idx);
 	enum flow_verdict verdict;
 
-	/* An earlier packet of this burst may have begun it. */
-	flow_find_out_burst(w->flows, key, 1, &s);
-	if (s)
-		return s;
 	if (path_meta(m)->is_error || !view) {
 		path_drop(w, m, view ? STATS_DROP_icmp_error_stray : STATS_DROP_peer_gone);
 		return NULL;
@@ -130,15 +137,11 @@ static struct flow_session *begin(
 			w->flows, key, public_v4, path_tcp_flags(m), &view->limits, w->now_ns, &s);
 	if (verdict == FLOW_OK)
 		return s;
-	if (verdict == FLOW_NOT_A_BEGINNING)
-		path_drop(w, m, path_flow_reason(verdict));
-	else
-		path_refuse_peer(w, m, path_flow_reason(verdict), 0);
+	path_refuse_beginning(w, m, verdict);
 	return NULL;
 }
 
-/* Size and hop. False: the packet ended here. */
-static bool may_pass(struct path_worker *w, struct rte_mbuf *m)
+bool path_may_leave(struct path_worker *w, struct rte_mbuf *m)
 {
 	const struct path *p = w->path;
 	uint16_t mtu_bytes = p->ports[p->public_idx].mtu_bytes;
@@ -180,11 +183,10 @@ static bool translate(
 {
 	const struct nat_view *v = &path_meta(m)->view;
 	struct nat_icmp_error room;
-	const struct nat_icmp_error *quote =
-		unlikely(path_meta(m)->is_error) && path_quote(m, &room) ? &room : NULL;
+	const struct nat_icmp_error *quote = path_quote_of(m, &room);
 	uint8_t public_v4[4];
 
-	if (!may_pass(w, m))
+	if (!path_may_leave(w, m))
 		return false;
 	/* Whoever shares the public address may have chosen the same number (RFC 6864, 5.3); a
 	 * fragment got that of its datagram when it was collected. */
@@ -235,10 +237,7 @@ void path_snat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 	if (n == 0)
 		return;
 	for (uint16_t i = 0; i < n; i++)
-		keys[i] = out_key(pkts[i],
-			unlikely(path_meta(pkts[i])->is_error) && path_quote(pkts[i], &quote)
-				? &quote
-				: NULL);
+		keys[i] = out_key(pkts[i], path_quote_of(pkts[i], &quote));
 	find_sessions(w, pkts, keys, n, sessions);
 	find_doors(w, keys, n, sessions, doors);
 

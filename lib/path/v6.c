@@ -31,11 +31,6 @@ static void v6_key(struct rte_mbuf *m, const struct nat_icmp_error *quote, bool 
 	*out = key;
 }
 
-static const struct nat_icmp_error *quote_of(struct rte_mbuf *m, struct nat_icmp_error *room)
-{
-	return unlikely(path_meta(m)->is_error) && path_quote(m, room) ? room : NULL;
-}
-
 /* The pinhole at the peer's end; NULL: none is open, or it is another peer's: an ICMP error may
  * quote anything. */
 static struct door *find_door(
@@ -79,10 +74,7 @@ static struct flow_session *begin(
 		w->flows, peer_idx, key, path_tcp_flags(m), &view->limits, w->now_ns, &s);
 	if (verdict == FLOW_OK)
 		return s;
-	if (verdict == FLOW_NOT_A_BEGINNING)
-		path_drop(w, m, path_flow_reason(verdict));
-	else
-		path_refuse_peer(w, m, path_flow_reason(verdict), 0);
+	path_refuse_beginning(w, m, verdict);
 	return NULL;
 }
 
@@ -95,10 +87,8 @@ static void count_out(struct path_worker *w, struct rte_mbuf *m, struct door *do
 
 void path_v6_out(struct path_worker *w, struct rte_mbuf *m)
 {
-	const struct path *p = w->path;
-	uint16_t mtu_bytes = p->ports[p->public_idx].mtu_bytes;
 	struct nat_icmp_error room;
-	const struct nat_icmp_error *quote = quote_of(m, &room);
+	const struct nat_icmp_error *quote = path_quote_of(m, &room);
 	struct flow_v6_key key;
 	struct flow_session *s;
 	struct door *door = NULL;
@@ -112,14 +102,8 @@ void path_v6_out(struct path_worker *w, struct rte_mbuf *m)
 		s = begin(w, m, &key);
 	if (!s && !door)
 		return;
-	if (!path_fits(m, mtu_bytes)) {
-		path_refuse_peer(w, m, STATS_DROP_too_big, mtu_bytes);
+	if (!path_may_leave(w, m))
 		return;
-	}
-	if (!nat_hop(rte_pktmbuf_mtod(m, uint8_t *), &path_meta(m)->view)) {
-		path_refuse_peer(w, m, STATS_DROP_ttl_expired, 0);
-		return;
-	}
 	clamp(w, m);
 	if (door)
 		count_out(w, m, door);
@@ -163,18 +147,9 @@ static bool admit(struct path_worker *w, struct rte_mbuf *m, struct flow_session
 	const struct flow_v6_key *key)
 {
 	struct path_meta *meta = path_meta(m);
-	uint16_t mtu_bytes = w->path->inner_mtu_bytes;
 
-	if (!find_way(w, m, s, key))
+	if (!find_way(w, m, s, key) || !path_may_enter(w, m))
 		return false;
-	if (!path_fits(m, mtu_bytes)) {
-		path_refuse_public(w, m, STATS_DROP_too_big, mtu_bytes);
-		return false;
-	}
-	if (!nat_hop(rte_pktmbuf_mtod(m, uint8_t *), &meta->view)) {
-		path_refuse_public(w, m, STATS_DROP_ttl_expired, 0);
-		return false;
-	}
 	clamp(w, m);
 	if (meta->via == PATH_VIA_DOOR) {
 		/* Its flows are led by the door alone: they end with it. */
@@ -195,7 +170,7 @@ static void find_sessions(struct path_worker *w, struct rte_mbuf **pkts, uint16_
 	uint16_t i = 0;
 
 	do
-		v6_key(pkts[i], quote_of(pkts[i], &room), false, &keys[i]);
+		v6_key(pkts[i], path_quote_of(pkts[i], &room), false, &keys[i]);
 	while (++i < n);
 	flow_find_v6_burst(w->flows, keys, n, out);
 }

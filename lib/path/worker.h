@@ -316,6 +316,11 @@ void path_to_public(struct path_worker *w, struct rte_mbuf *m);
 
 /* Why flow said no. */
 enum stats_drop path_flow_reason(enum flow_verdict verdict);
+/* The end of a peer's packet that flow would not begin a session with; the peer is told. */
+void path_refuse_beginning(struct path_worker *w, struct rte_mbuf *m, enum flow_verdict verdict);
+/* Size and hop, to the Internet and to a peer; the sender is told. False: the packet ended here. */
+bool path_may_leave(struct path_worker *w, struct rte_mbuf *m);
+bool path_may_enter(struct path_worker *w, struct rte_mbuf *m);
 
 /* Of a TCP packet with its header; else 0. */
 static inline uint8_t path_tcp_flags(struct rte_mbuf *m)
@@ -379,6 +384,14 @@ static inline bool path_quote(struct rte_mbuf *m, struct nat_icmp_error *out)
 {
 	return nat_icmp_error_parse(
 		       rte_pktmbuf_mtod(m, const uint8_t *), &path_meta(m)->view, out) == NAT_OK;
+}
+
+/* NULL: not an ICMP error. Parsed anew at each stage: errors are rare, and the private area is
+ * small. */
+static inline const struct nat_icmp_error *path_quote_of(
+	struct rte_mbuf *m, struct nat_icmp_error *room)
+{
+	return unlikely(path_meta(m)->is_error) && path_quote(m, room) ? room : NULL;
 }
 
 /* --- fragments (fragment.c) ----------------------------------------------------------------------
