@@ -5,8 +5,8 @@ usage: mirror.py serve ADDRESS PORT
        mirror.py ask PROTO PORT ADDRESS PORT          from this port of ours; prints "ADDRESS PORT"
        mirror.py flows PROTO N ADDRESS PORT           N flows, all there at once; prints of each
                                                       "OUR-PORT ADDRESS PORT"
-       mirror.py try PROTO N FIRST ADDRESS PORT       N flows from our ports FIRST on, as many as can
-                                                      be had: prints "had N refused N silent N"
+       mirror.py try PROTO N FIRST ADDRESS PORT       N flows from our ports FIRST on, as many as
+                                                      can be had: "had N refused N silent N"
 
 A flow that is refused hears an ICMP error; one that hears nothing for 3 s is silent.
 """
