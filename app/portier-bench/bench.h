@@ -50,6 +50,7 @@ int bench_aead(const struct bench_options *o, struct report *r);
 int bench_in(const struct bench_options *o, struct report *r);
 int bench_out(const struct bench_options *o, struct report *r);
 int bench_both(const struct bench_options *o, struct report *r);
+int bench_sessions(const struct bench_options *o, struct report *r);
 int bench_leases(const struct bench_options *o, struct report *r);
 int bench_peers(const struct bench_options *o, struct report *r);
 int bench_handover(const struct bench_options *o, struct report *r);

@@ -40,6 +40,7 @@ void flows_fini(struct lab_flows *f)
 	free(f->sums);
 	free(f->latest[FLOW_IN]);
 	free(f->latest[FLOW_OUT]);
+	free(f->is_taken);
 	*f = (struct lab_flows){0};
 }
 
@@ -53,18 +54,37 @@ void flows_use(struct lab_flows *f, uint32_t first, uint32_t n, struct bench_siz
 	f->first = first;
 	f->n_used = n;
 	f->size = size;
+	f->in_order = false;
+}
+
+void flows_use_in_order(struct lab_flows *f, uint32_t first, uint32_t n, struct bench_size size)
+{
+	flows_use(f, first, n, size);
+	f->in_order = true;
+	f->order_began = f->next_number;
+}
+
+int flows_pool_set(struct lab_flows *f, const struct flow_pool *pool)
+{
+	f->pool = *pool;
+	f->is_taken = calloc(pool->n_v4, 65536 / 8);
+	return f->is_taken ? 0 : -1;
 }
 
 static struct flow_pkt pkt_of(const struct lab_flows *f, uint64_t number, enum flow_way way)
 {
 	uint64_t dice = bench_mix(number ^ f->seed), more = bench_mix(dice);
+	uint32_t nth = f->in_order ? (uint32_t)((number - f->order_began) % f->n_used)
+				   : (uint32_t)((dice >> 32) * f->n_used >> 32);
+	const struct flow *flow = &f->flows[f->first + nth];
 
 	return (struct flow_pkt){
 		.number = number,
 		.way = way,
-		.flow = &f->flows[f->first + (uint32_t)((dice >> 32) * f->n_used >> 32)],
-		.host_v4 = RIG_INTERNET_V4 | (more & 0x1ffff),
-		.host_port = (uint16_t)(1024 + (more >> 32 & 0x7fff)),
+		.flow = flow,
+		.host_v4 = flow->host_v4 ? flow->host_v4 : RIG_INTERNET_V4 | (more & 0x1ffff),
+		.host_port =
+			flow->host_v4 ? flow->host_port : (uint16_t)(1024 + (more >> 32 & 0x7fff)),
 		.len = bench_size_of(f->size, number),
 	};
 }
@@ -154,6 +174,24 @@ static bool is_as_expected(const struct lab_flows *f, const struct flow_pkt *pkt
 	       memcmp(ip + pkt->len, zeros, len - pkt->len) == 0;
 }
 
+/* The public side that the gateway gave a session, by its first packet; none that it may not give
+ * or gave before. */
+static void learn_public(struct lab_flows *f, const struct flow *flow, const uint8_t *ip)
+{
+	uint32_t nth_v4 = load_be32(ip + 12) - f->pool.first_v4;
+	uint16_t port = load_be16(ip + 20);
+	uint8_t bit = (uint8_t)(1u << port % 8), *byte;
+
+	if (nth_v4 >= f->pool.n_v4 || port < f->pool.port_first || port > f->pool.port_last)
+		return;
+	byte = &f->is_taken[nth_v4 * (65536 / 8) + port / 8];
+	if (*byte & bit)
+		return;
+	*byte |= bit;
+	f->flows[flow - f->flows].public_v4 = f->pool.first_v4 + nth_v4;
+	f->flows[flow - f->flows].public_port = port;
+}
+
 void flow_arrived(struct lab_flows *f, enum flow_way way, uint32_t peer, const uint8_t *ip,
 	uint32_t len, uint32_t max_len)
 {
@@ -179,6 +217,8 @@ void flow_arrived(struct lab_flows *f, enum flow_way way, uint32_t peer, const u
 	*has_arrived = true;
 	f->counts.received++;
 	pkt = pkt_of(f, number, way);
+	if (way == FLOW_OUT && !pkt.flow->public_v4)
+		learn_public(f, pkt.flow, ip);
 	if ((way == FLOW_IN && peer != pkt.flow->peer) ||
 		!is_as_expected(f, &pkt, ip, len, max_len))
 		f->counts.corrupt++;

@@ -18,11 +18,20 @@
 #define FLOW_MIN_BYTES	  (FLOW_HEADER_BYTES + 8)
 #define FLOW_WINDOW_PKTS  8192 /* at most this many are under way */
 
-/* One lease. Addresses and ports in host order. */
+/* One lease, or one session. Addresses and ports in host order. */
 struct flow {
 	uint32_t peer;
-	uint32_t public_v4, inner_v4;
+	uint32_t public_v4,
+		inner_v4; /* public 0: the gateway chooses; the first packet out tells */
 	uint16_t public_port, inner_port;
+	uint32_t host_v4; /* of a session; 0: every packet another host */
+	uint16_t host_port;
+};
+
+/* What a public side that the gateway chose must be one of. */
+struct flow_pool {
+	uint32_t first_v4, n_v4;
+	uint16_t port_first, port_last;
 };
 
 enum flow_way {
@@ -43,6 +52,10 @@ struct lab_flows {
 	struct flow *flows;
 	uint32_t n, max;
 	uint32_t first, n_used; /* packets are spread over these, at random */
+	bool in_order;		/* or each gets one, in turns */
+	uint64_t order_began;	/* the number of the first such packet */
+	struct flow_pool pool;
+	uint8_t *is_taken; /* public sides that have been learnt: a bit each, by address and port */
 	struct bench_size size;
 	uint64_t seed;
 	uint64_t next_number, window_number;
@@ -73,6 +86,10 @@ void flows_fini(struct lab_flows *f);
 void flows_add(struct lab_flows *f, const struct flow *flow);
 /* Spread what follows over these, in this size. */
 void flows_use(struct lab_flows *f, uint32_t first, uint32_t n, struct bench_size size);
+/* The same, each flow in its turn. */
+void flows_use_in_order(struct lab_flows *f, uint32_t first, uint32_t n, struct bench_size size);
+/* Public sides of sessions are of this pool, and no two have the same. 0 or -1: out of memory. */
+int flows_pool_set(struct lab_flows *f, const struct flow_pool *pool);
 
 /* The next packet to send. At most FLOW_WINDOW_PKTS before flow_settle. */
 struct flow_pkt flow_next(struct lab_flows *f, enum flow_way way);

@@ -41,6 +41,9 @@ int lab_peers_add(struct lab *lab, uint32_t n, uint8_t queue);
 /* n more leases, a multiple of n_peers, spread over n_peers peers from first_peer on. 0 or -1,
  * printed. */
 int lab_leases_add(struct lab *lab, uint32_t n, uint32_t first_peer, uint32_t n_peers);
+/* n sessions that are not begun yet, a multiple of n_peers, spread over n_peers peers from
+ * first_peer on: each with an inner port and a host of its own. */
+void lab_sessions_add(struct lab *lab, uint32_t n, uint32_t first_peer, uint32_t n_peers);
 /* Real handshakes of these parties, all the way to confirmed keys. 0 or -1, printed. */
 int lab_handshakes(struct lab *lab, uint32_t first, uint32_t n);
 
@@ -67,7 +70,8 @@ int lab_handshakes_wait(struct lab *lab, uint32_t first, uint32_t n);
 
 /* Prints; returns -1. */
 int lab_complain(const char *what);
-/* Everything that was to be checked is as it should be; if not, says what is not. */
-bool lab_is_sound(const struct lab *lab);
+/* The end of a benchmark that came to rc: lab_down. -1 also if anything that was to be checked is
+ * not as it should be; printed. */
+int lab_finish(struct lab *lab, int rc);
 
 #endif

@@ -75,7 +75,10 @@ int lab_up(struct lab *lab, const struct bench_options *o, const struct rig_para
 		return lab_complain(fault);
 	if (parties_init(&lab->parties, params->max_peers, lab->rig.aead, o->seed,
 		    lab->rig.public_key) < 0 ||
-		flows_init(&lab->flows, params->max_leases, params->max_peers, o->seed) < 0)
+		flows_init(&lab->flows, params->max_leases + params->max_sessions,
+			params->max_peers, o->seed) < 0 ||
+		flows_pool_set(&lab->flows, &(struct flow_pool){RIG_POOL_V4, RIG_PUBLIC_ADDRS,
+						    RIG_NAT_PORT_FIRST, RIG_NAT_PORT_LAST}) < 0)
 		return lab_complain("out of memory for the generator");
 	introduce_router(lab, RIG_TUNNEL);
 	introduce_router(lab, RIG_PUBLIC);
@@ -139,10 +142,28 @@ int lab_leases_add(struct lab *lab, uint32_t n, uint32_t first_peer, uint32_t n_
 	return 0;
 }
 
+void lab_sessions_add(struct lab *lab, uint32_t n, uint32_t first_peer, uint32_t n_peers)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t dice = bench_mix(lab->flows.seed ^ lab->flows.n);
+		uint32_t peer = first_peer + i % n_peers;
+		struct ip_addr inner = rig_inner_addr(peer);
+
+		flows_add(
+			&lab->flows, &(struct flow){
+					     .peer = peer,
+					     .inner_v4 = load_be32(ip_v4_bytes(&inner)),
+					     .inner_port = (uint16_t)(1024 + i / n_peers),
+					     .host_v4 = RIG_INTERNET_V4 | (dice & 0x1ffff),
+					     .host_port = (uint16_t)(1024 + (dice >> 32 & 0x7fff)),
+				     });
+	}
+}
+
 /* --- the verdict -------------------------------------------------------------------------------
  */
 
-bool lab_is_sound(const struct lab *lab)
+static bool is_sound_in_all(const struct lab *lab)
 {
 	const struct flow_tally *c = &lab->flows.counts;
 	bool is_sound = c->lost == 0 && c->duplicated == 0 && c->corrupt == 0 && c->foreign == 0 &&
@@ -164,4 +185,12 @@ bool lab_is_sound(const struct lab *lab)
 		is_sound = false;
 	}
 	return is_sound;
+}
+
+int lab_finish(struct lab *lab, int rc)
+{
+	if (rc == 0 && !is_sound_in_all(lab))
+		rc = lab_complain("the checks failed: figures are not shown");
+	lab_down(lab);
+	return rc;
 }

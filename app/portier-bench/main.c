@@ -28,6 +28,8 @@ static const struct bench benches[] = {
 		bench_out},
 	{"both", "both ways in each turn", BENCH_QUICK_MB, bench_both},
 	{"leases", "in, with 1 k to 1 M leases", 3072, bench_leases},
+	{"sessions", "by sessions and by leases, in turns; new sessions a second", 4096,
+		bench_sessions},
 	{"peers", "both ways, with 1 to 100 k peers", 1024, bench_peers},
 	{"handover", "packets that arrive on the wrong worker: 0, 50, 100 %", BENCH_QUICK_MB,
 		bench_handover},

@@ -17,7 +17,9 @@ static const struct column {
 	{"handshakes", "handshakes", 11, 0},
 	{"way", "way", 5, 0},
 	{"peers", "peers", 8, 0},
+	{"via", "via", 8, 0},
 	{"leases", "leases", 9, 0},
+	{"sessions", "sessions", 9, 0},
 	{"wrong_pct", "wrong %", 8, 0},
 	{"size", "size", 6, 0},
 	{"load_pct", "load %", 7, 0},
@@ -52,6 +54,8 @@ static const struct column {
 	{"ratio_ipsec_mb", "ratio", 7, 3},
 	{"ratio_of_best", "of best", 8, 3},
 	{"against_first", "to first", 9, 3},
+	{"against_leases", "to leases", 10, 3},
+	{"begun_per_s", "begun/s", 10, 0},
 	{"handover_cycles", "handover", 9, 1},
 	{"neighbour_cycles_per_pkt", "beside", 9, 1},
 	{"quiet_cycles_per_pkt", "quiet", 9, 1},
@@ -234,6 +238,11 @@ static void print_table(const struct report *r)
 		printf("\n");
 		print_stages(json_object_get(row, "stages"));
 	}
+}
+
+void report_backend(struct report *r, enum aead_backend backend)
+{
+	report_note(r, "backend", json_string(aead_backend_name(backend)));
 }
 
 void report_print(const struct report *r, bool is_json)

@@ -22,6 +22,8 @@ void report_fini(struct report *r);
 json_t *report_row(struct report *r);
 /* Of the whole run, beside the rows. */
 void report_note(struct report *r, const char *key, json_t *value);
+/* With what the gateway sealed. */
+void report_backend(struct report *r, enum aead_backend backend);
 void report_print(const struct report *r, bool is_json);
 
 /* Numbers are cut to a tenth of what noise leaves meaningful. */

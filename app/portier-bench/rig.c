@@ -116,12 +116,19 @@ static struct conf *conf_create(const struct rig_params *params)
 	c->quarantine_ns = 120 * NS_IN_S;
 	c->max_leases = params->max_leases;
 	c->max_leases_per_peer = params->max_leases;
-	/* All traffic goes by leases, which have every port. */
 	c->nat_port_first = c->nat_port_last = 1024;
 	c->nat_block_ports = 64;
 	c->nat_max_sessions = 1024;
+	if (params->max_sessions) {
+		c->lease_port_last = RIG_NAT_PORT_FIRST - 1;
+		c->nat_port_first = RIG_NAT_PORT_FIRST;
+		c->nat_port_last = RIG_NAT_PORT_LAST;
+		c->nat_max_sessions = params->max_sessions;
+	}
 	c->nat_udp_ns = c->nat_tcp_established_ns = c->nat_tcp_transitory_ns = c->nat_icmp_ns =
 		300 * NS_IN_S;
+	if (params->max_sessions)
+		c->nat_udp_ns = 3600 * NS_IN_S; /* none ends while it is measured */
 	c->nat_rest_ns = 120 * NS_IN_S;
 	c->nat_fragment_ns = 2 * NS_IN_S;
 	return c;

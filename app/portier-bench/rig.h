@@ -31,6 +31,9 @@
 #define RIG_LISTEN_PORT	 51820
 #define RIG_INNER_MTU	 1420
 #define RIG_PUBLIC_ADDRS 64u /* in the pool */
+/* Where there are sessions, leases have the ports below these. */
+#define RIG_NAT_PORT_FIRST 32768u
+#define RIG_NAT_PORT_LAST  65535u
 
 enum rig_port {
 	RIG_TUNNEL = 0,
@@ -41,6 +44,7 @@ enum rig_port {
 struct rig_params {
 	unsigned n_workers;
 	uint32_t max_peers, max_leases;
+	uint32_t max_sessions;	/* 0: all traffic goes by leases, which have every port */
 	enum aead_backend aead; /* AUTO: chosen by self-test */
 	bool has_handshake_thread;
 	bool is_remote; /* a process of its own (remote.h), with one worker */

@@ -94,6 +94,7 @@ int rig_peer_add(struct rig *rig, uint32_t peer_idx, const uint8_t public_key[CR
 		.address4 = rig_inner_addr(peer_idx),
 		.forwarding = true,
 		.max_leases = rig->params.max_leases,
+		.limits = {.max_sessions = rig->params.max_sessions, .max_blocks = UINT16_MAX},
 	};
 	const char *culprit;
 	uint32_t got;
@@ -106,6 +107,8 @@ int rig_peer_add(struct rig *rig, uint32_t peer_idx, const uint8_t public_key[CR
 	rc = peer_add(rig->peers, &conf, &got, &culprit);
 	if (rc < 0)
 		return rc;
+	if (rig->params.max_sessions)
+		peer_public_set(rig->peers, got, RIG_POOL_V4 + got % RIG_PUBLIC_ADDRS);
 	return got == peer_idx ? 0 : -ESTALE;
 }
 

@@ -241,9 +241,6 @@ int bench_churn(const struct bench_options *o, struct report *r)
 		churn_row(r, &cases[i]);
 	churner_stop(ch.churner);
 	server_stop(ch.server);
-	if (rc == 0 && !lab_is_sound(&lab))
-		rc = -1;
 	free(ch.result);
-	lab_down(&lab);
-	return rc;
+	return lab_finish(&lab, rc);
 }

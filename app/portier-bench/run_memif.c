@@ -198,9 +198,6 @@ int bench_memif(const struct bench_options *o, struct report *r)
 		rc = run_all(&lab, o, cases, n);
 	for (unsigned i = 0; rc == 0 && i < n; i++)
 		memif_row(r, &cases[i], &lab);
-	report_note(r, "backend", json_string(aead_backend_name(lab.rig.aead)));
-	if (rc == 0 && !lab_is_sound(&lab))
-		rc = -1;
-	lab_down(&lab);
-	return rc;
+	report_backend(r, lab.rig.aead);
+	return lab_finish(&lab, rc);
 }

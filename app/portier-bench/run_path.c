@@ -5,18 +5,6 @@
 
 #include "cases.h"
 
-static const char *const unsound = "portier-bench: the checks failed: figures are not shown\n";
-
-static int finish(struct lab *lab, int rc)
-{
-	if (rc == 0 && !lab_is_sound(lab)) {
-		fputs(unsound, stderr);
-		rc = -1;
-	}
-	lab_down(lab);
-	return rc;
-}
-
 static uint32_t at_most(uint32_t value, uint32_t limit)
 {
 	return limit && limit < value ? limit : value;
@@ -75,7 +63,7 @@ int bench_aead(const struct bench_options *o, struct report *r)
 	unsigned best = 0;
 	int rc = samples ? 0 : -1;
 
-	report_note(r, "backend", json_string(aead_backend_name(chosen)));
+	report_backend(r, chosen);
 	for (unsigned b = 0; b < RTE_DIM(series); b++) {
 		series[b].raw = raw_create(series[b].backend, o->seed);
 		if (series[b].backend == chosen)
@@ -96,11 +84,6 @@ int bench_aead(const struct bench_options *o, struct report *r)
 
 /* --- in, out, both -----------------------------------------------------------------------------
  */
-
-static void note_backend(struct report *r, const struct lab *lab)
-{
-	report_note(r, "backend", json_string(aead_backend_name(lab->rig.aead)));
-}
 
 static int run_ways(const struct bench_options *o, struct report *r, bool has_in, bool has_out)
 {
@@ -135,8 +118,8 @@ static int run_ways(const struct bench_options *o, struct report *r, bool has_in
 		row_count(row, "peers", n_peers);
 		row_count(row, "leases", n_leases);
 	}
-	note_backend(r, &lab);
-	return finish(&lab, rc);
+	report_backend(r, lab.rig.aead);
+	return lab_finish(&lab, rc);
 }
 
 int bench_in(const struct bench_options *o, struct report *r)
@@ -207,8 +190,8 @@ int bench_leases(const struct bench_options *o, struct report *r)
 			row_number(row, "against_first", ratio / first_ratio[i]);
 		}
 	}
-	note_backend(r, &lab);
-	return finish(&lab, rc);
+	report_backend(r, lab.rig.aead);
+	return lab_finish(&lab, rc);
 }
 
 /* --- peers -------------------------------------------------------------------------------------
@@ -250,8 +233,8 @@ int bench_peers(const struct bench_options *o, struct report *r)
 			row_count(row, "leases", n);
 		}
 	}
-	note_backend(r, &lab);
-	return finish(&lab, rc);
+	report_backend(r, lab.rig.aead);
+	return lab_finish(&lab, rc);
 }
 
 /* --- handover ----------------------------------------------------------------------------------
@@ -295,6 +278,6 @@ int bench_handover(const struct bench_options *o, struct report *r)
 				(series_median(&cases[i].cycles) - series_median(&none->cycles)) *
 					100 / cases[i].wrong_pct);
 	}
-	note_backend(r, &lab);
-	return finish(&lab, rc);
+	report_backend(r, lab.rig.aead);
+	return lab_finish(&lab, rc);
 }

@@ -36,14 +36,6 @@ static int highest_rate(
 	return rc;
 }
 
-static int finish(struct lab *lab, int rc)
-{
-	if (rc == 0 && !lab_is_sound(lab))
-		rc = -1;
-	lab_down(lab);
-	return rc;
-}
-
 /* --- latency -----------------------------------------------------------------------------------
  */
 
@@ -139,7 +131,7 @@ int bench_latency(const struct bench_options *o, struct report *r)
 	for (unsigned i = 0; rc == 0 && i < n; i++)
 		latency_row(r, &cases[i]);
 	free(room);
-	return finish(&lab, rc);
+	return lab_finish(&lab, rc);
 }
 
 /* --- ndr ---------------------------------------------------------------------------------------
@@ -260,5 +252,5 @@ int bench_ndr(const struct bench_options *o, struct report *r)
 	for (unsigned way = FLOW_IN; way <= FLOW_OUT; way++)
 		for (unsigned i = 0; rc == 0 && i < n; i++)
 			rc = ndr_row(r, &lab, o, way, sizes[i]);
-	return finish(&lab, rc);
+	return lab_finish(&lab, rc);
 }

@@ -140,10 +140,7 @@ static int run_rekeys(const struct bench_options *o, struct report *r, bool has_
 			rc = run_once(&lab, &longer, &cases[i / 2], i % 2, result);
 	for (unsigned i = 0; rc == 0 && i < n; i++)
 		rekey_row(r, &cases[i], has_thread);
-	if (rc == 0 && !lab_is_sound(&lab))
-		rc = -1;
-	lab_down(&lab);
-	return rc;
+	return lab_finish(&lab, rc);
 }
 
 int bench_rekey(const struct bench_options *o, struct report *r)

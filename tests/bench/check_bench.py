@@ -14,8 +14,8 @@ import os
 import subprocess
 import sys
 
-NAMES = ("aead", "in", "out", "both", "leases", "peers", "handover", "handshake", "rekey", "churn",
-         "latency", "ndr", "memif", "memory")
+NAMES = ("aead", "in", "out", "both", "leases", "sessions", "peers", "handover", "handshake",
+         "rekey", "churn", "latency", "ndr", "memif", "memory")
 HEAD = {"bench": str, "version": str, "date": str, "cpu": str, "tsc_hz": int, "quick": bool,
         "burst": int, "repeats": int, "seed": int, "rows": list}
 ROW = {"size": str, "bytes": int, "cycles_per_pkt": float, "mpps": float, "gbps": float,
@@ -35,8 +35,9 @@ OTHER_ROWS = {
             "lost": int},
     "memory": {"what": str, "n": int, "bytes_each": float},
 }
+BEGIN_ROW = {"sessions": int, "cycles_per_pkt": float, "begun_per_s": float, "lost": int}
 # Benchmarks whose rows are packets through the gateway, and stand beside the raw AEAD.
-PACKETS = {"in", "out", "both", "leases", "peers", "handover", "memif"}
+PACKETS = {"in", "out", "both", "leases", "sessions", "peers", "handover", "memif"}
 # What every row has beside, and the values that it must take somewhere.
 WANTED = {
     "aead": {"backend": None, "size": {"64", "256", "512", "1024", "1420", "imix"}},
@@ -44,6 +45,7 @@ WANTED = {
     "out": {"size": {"64", "256", "512", "1024", "1420", "imix"}, "way": {"out"}},
     "both": {"size": {"64", "256", "512", "1024", "1420", "imix"}, "way": {"both"}},
     "leases": {"leases": None, "peers": None, "against_first": None},
+    "sessions": {"via": {"lease", "session"}, "way": {"begin", "in", "out"}, "lost": {0}},
     "peers": {"peers": {1, 10, 100}, "way": {"in", "out"}},
     "handover": {"wrong_pct": {0, 50, 100}, "way": {"in", "out"}},
     "handshake": {"peers": {10, 100}, "lost": {0}},
@@ -94,7 +96,8 @@ def check_report(name, report):
     expect(report["rows"], "report: no rows")
     for i, row in enumerate(report["rows"]):
         where = f"row {i}"
-        check_keys(row, OTHER_ROWS.get(name, ROW), where)
+        begins = row.get("way") == "begin"
+        check_keys(row, BEGIN_ROW if begins else OTHER_ROWS.get(name, ROW), where)
         expect(row.get("cycles_per_pkt", 1) > 0, f"{where}: no time passed")
         if name == "rekey":
             expect(row["rekeys"] > 0, f"{where}: nobody rekeyed")
@@ -104,7 +107,7 @@ def check_report(name, report):
             expect(0 < row["p50_us"] <= row["p99_us"] <= row["p999_us"], f"{where}: no quantiles")
         if name == "ndr":
             expect(0 < row["ndr_mpps"] <= row["pdr_mpps"], f"{where}: no rates")
-        if name in PACKETS:
+        if name in PACKETS and not begins:
             check_packets(row, where)
     for key, values in WANTED[name].items():
         found = {row.get(key) for row in report["rows"]}
