@@ -329,8 +329,10 @@ static int path_up(struct boot *b, char *fault)
 	if (!b->path)
 		return refuse(fault, "workers: out of memory; raise eal.memory_mb = %u",
 			b->conf->memory_mb);
-	for (unsigned i = 0; i < b->n_workers; i++)
+	for (unsigned i = 0; i < b->n_workers; i++) {
 		b->worker_stats[i] = path_stats(b->path, i);
+		b->worker_flows[i] = path_flows(b->path, i);
+	}
 	return 0;
 }
 
@@ -398,6 +400,8 @@ static int ctl_up(struct boot *b, char *fault)
 			.doors = b->doors,
 			.neigh = b->neigh,
 			.grace = b->grace,
+			.flows = b->worker_flows,
+			.blocks = path_blocks(b->path),
 			.workers = b->worker_stats,
 			.n_workers = b->n_workers,
 			.handshake = &b->handshake_stats,

@@ -41,6 +41,7 @@ struct boot {
 	struct handshake *handshake;
 	struct path *path;
 	const struct stats_worker *worker_stats[CONF_WORKERS_MAX];
+	const struct flows *worker_flows[CONF_WORKERS_MAX];
 	struct ctl *ctl;
 	pthread_t handshake_thread;
 	bool is_eal_up, is_handshake_running;

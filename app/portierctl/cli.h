@@ -50,7 +50,9 @@ struct cli_verb {
 	const char *verb; /* NULL: the noun alone */
 	const char *help;
 	const char *method;
-	const char *page; /* results come in pages: the name of the array; else NULL */
+	/* Results come in pages: the name of the array; else NULL. Then a parameter "limit" is of
+	 * all pages together. */
+	const char *page;
 	const struct cli_arg *args;
 	size_t n_args;
 	/* For people; flags are those of kind CLI_FLAG that were given, as true members. */
@@ -62,6 +64,8 @@ struct cli_verb {
 /* One array a file; each ends with a verb without a noun. */
 extern const struct cli_verb cli_peer_verbs[];
 extern const struct cli_verb cli_lease_verbs[];
+extern const struct cli_verb cli_session_verbs[];
+extern const struct cli_verb cli_pool_verbs[];
 extern const struct cli_verb cli_stats_verbs[];
 extern const struct cli_verb cli_ports_verbs[];
 extern const struct cli_verb cli_health_verbs[];

@@ -7,6 +7,8 @@
 static const struct cli_verb *const tables[] = {
 	cli_peer_verbs,
 	cli_lease_verbs,
+	cli_session_verbs,
+	cli_pool_verbs,
 	cli_stats_verbs,
 	cli_ports_verbs,
 	cli_health_verbs,

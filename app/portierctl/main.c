@@ -4,6 +4,7 @@
 #include "rpc/rpc.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,25 +70,37 @@ static void complain_verb(const char *noun, const char *word)
 		cli_complain("%s has no verb \"%s\"; accepted: %s", noun, word, verbs);
 }
 
-/* Pages are put together; the gateway answers others in between. */
+#define PAGE_MAX 1000 /* of what the gateway gives at once */
+
+/* Pages are put together, and what else the last one says stays; the gateway answers others in
+ * between. */
 static enum cli_exit call_paged(
 	struct cli_link *link, const struct cli_verb *v, const json_t *params, json_t **result)
 {
-	json_t *all = json_array(), *next = NULL;
+	const json_t *limit = json_object_get(params, "limit");
+	json_int_t left = limit != NULL ? json_integer_value(limit) : INT64_MAX;
+	json_t *all = json_array(), *page = NULL, *next = NULL;
 	enum cli_exit code;
 
 	do {
-		json_t *page = NULL, *ask = json_deep_copy(params);
+		json_t *ask = json_deep_copy(params);
 
 		if (next != NULL)
 			json_object_set_new(ask, "cursor", next);
+		if (limit != NULL)
+			json_object_set_new(
+				ask, "limit", json_integer(left < PAGE_MAX ? left : PAGE_MAX));
+		json_decref(page);
+		page = NULL;
 		code = cli_call(link, v->method, ask, &page);
 		next = json_incref(json_object_get(page, "next"));
 		json_array_extend(all, json_object_get(page, v->page));
-		json_decref(page);
-	} while (code == CLI_OK && json_is_integer(next));
+		left -= (json_int_t)json_array_size(json_object_get(page, v->page));
+	} while (code == CLI_OK && json_is_integer(next) && left > 0);
 	json_decref(next);
-	*result = json_pack("{s:o}", v->page, all);
+	*result = page != NULL ? page : json_object();
+	json_object_del(*result, "next");
+	json_object_set_new(*result, v->page, all);
 	return code;
 }
 

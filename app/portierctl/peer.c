@@ -99,7 +99,8 @@ static void print_one(const json_t *peer, const json_t *flags)
 	cli_field("public address", "%s", cli_text(peer, "public_address"));
 	cli_field("routes", "%s", routes(peer, list));
 	cli_field("filter", "%s", cli_text(peer, "filter"));
-	cli_field("max sessions", "%lld", (long long)cli_number(peer, "max_sessions"));
+	cli_field("sessions", "%lld of %lld", (long long)cli_number(peer, "sessions"),
+		(long long)cli_number(peer, "max_sessions"));
 	cli_field("keepalive", "%d s", (int)cli_number(peer, "persistent_keepalive_s"));
 	cli_field("forwarding", "%s", switch_word(peer, "forwarding"));
 	cli_field("portmap", "%s", switch_word(peer, "portmap"));

@@ -79,8 +79,8 @@ struct ctl *ctl_create(const struct ctl_params *p, char fault[static CTL_FAULT_C
 	ctl_portmap_init(c);
 	c->looks = calloc(p->n_workers, sizeof(c->looks[0]));
 	c->ev_tick = evtimer_new(p->base, on_tick, c);
-	if (ctl_commits_init(c) != 0 || c->looks == NULL || c->ev_tick == NULL ||
-		ctl_listen(c, fault) != 0) {
+	if (ctl_commits_init(c) != 0 || ctl_pool_init(c) != 0 || c->looks == NULL ||
+		c->ev_tick == NULL || ctl_listen(c, fault) != 0) {
 		ctl_destroy(c);
 		return NULL;
 	}
@@ -112,6 +112,7 @@ void ctl_destroy(struct ctl *c)
 	rpc_text_fini(&c->reply);
 	rpc_arena_fini(&c->arena);
 	free(c->looks);
+	free(c->pool_uses);
 	pairing_fini(&c->pairing);
 	free(c->seen_peers);
 	free(c);

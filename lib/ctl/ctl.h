@@ -3,6 +3,7 @@
  * Interface: JSON-RPC 2.0 on a UNIX stream socket, one message a line (rpc/rpc.h). Methods:
  *              peer.add peer.set peer.del peer.show peer.list
  *              lease.open lease.renew lease.close lease.show lease.list lease.reserved
+ *              session.list pool.show
  *              stats drops workers ports health version reload subscribe
  *            lib/ctl/README.md lists their parameters and results.
  *            The WireGuard tools' own protocol on a second socket, conf->uapi_name (uapi/uapi.h).
@@ -29,6 +30,7 @@
 #include "stats/stats.h"
 #include "peer/peer.h"
 #include "neigh/neigh.h"
+#include "flow/flow.h"
 #include "doors/doors.h"
 
 #define CTL_FAULT_CHARS	 512
@@ -59,6 +61,9 @@ struct ctl_params {
 				     * no end */
 	struct doors *doors;
 	struct neigh *neigh; /* may be NULL: no counters of it are shown */
+	/* The sessions of each worker, and the blocks of all; NULL: nothing is translated here. */
+	const struct flows *const *flows;
+	const struct blocks *blocks;
 	struct grace *grace;
 	const struct stats_worker *const *workers; /* one pointer per worker */
 	unsigned n_workers;

@@ -219,6 +219,8 @@ static int grant(struct ctl *c, const struct lease_request *asked, const struct 
 	err = publish(c, lease, rc == 0, fault);
 	if (err != 0)
 		return err;
+	if (rc == 0)
+		ctl_pool_lease_opened(c, lease);
 	ctl_leases_reach(c, req.peer_idx);
 	ctl_peer_public_update(c, req.peer_idx);
 	*out = lease;
@@ -290,6 +292,7 @@ int ctl_lease_end(struct ctl *c, uint64_t id, const char *reason, struct lease *
 	if (lease_close(c->p.leases, id, c->p.now_ns(), &gone) != 0)
 		return refuse_unknown(id, fault);
 	doors_close(c->p.doors, id);
+	ctl_pool_lease_ended(c, &gone);
 	ctl_peer_public_update(c, gone.peer_idx);
 	if (out != NULL)
 		*out = gone;
@@ -318,6 +321,7 @@ void ctl_leases_expire(struct ctl *c, uint64_t now_ns)
 	while (n < CTL_EXPIRE_SLICE && lease_expire_next(c->p.leases, now_ns, &gone)) {
 		doors_counters_get(c->p.doors, gone.id, &last);
 		doors_close(c->p.doors, gone.id);
+		ctl_pool_lease_ended(c, &gone);
 		ctl_peer_public_update(c, gone.peer_idx);
 		ctl_event_lease(c, "lease.closed", &gone, &last, "expired");
 		n++;

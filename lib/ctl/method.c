@@ -7,6 +7,8 @@
 static const struct ctl_method *const tables[] = {
 	ctl_peer_methods,
 	ctl_lease_methods,
+	ctl_session_methods,
+	ctl_pool_methods,
 	ctl_report_methods,
 	ctl_reload_methods,
 	ctl_event_methods,

@@ -190,13 +190,15 @@ void ctl_peer_public_update(struct ctl *c, uint32_t peer_idx)
 	const struct peer_conf *conf = peer_conf_get(c->p.peers, peer_idx);
 	const struct lease *lease;
 	uint64_t cursor = 0;
+	uint32_t public_v4;
 
 	if (conf == NULL)
 		return;
 	lease = lease_next(c->p.leases, peer_idx, &cursor);
-	peer_public_set(c->p.peers, peer_idx,
-		lease != NULL ? load_be32(ip_v4_bytes(&lease->public_addr))
-			      : paired_address(c, conf));
+	public_v4 = lease != NULL ? load_be32(ip_v4_bytes(&lease->public_addr))
+				  : paired_address(c, conf);
+	ctl_pool_peer_moved(c, peer_public(c->p.peers, peer_idx), public_v4);
+	peer_public_set(c->p.peers, peer_idx, public_v4);
 }
 
 uint32_t ctl_peer_public(const struct ctl *c, uint32_t peer_idx)
@@ -262,6 +264,7 @@ int ctl_peer_del(struct ctl *c, uint32_t peer_idx, unsigned *n_closed, struct rp
 {
 	const struct peer_conf *old = peer_conf_get(c->p.peers, peer_idx);
 	struct peer_conf copy;
+	uint32_t public_v4;
 	int err;
 
 	if (old == NULL)
@@ -271,9 +274,12 @@ int ctl_peer_del(struct ctl *c, uint32_t peer_idx, unsigned *n_closed, struct rp
 	ctl_event_peer(c, "peer.deleted", peer_idx);
 	/* Nobody inherits its ports or its egress address with its number. */
 	lease_peer_forget(c->p.leases, peer_idx, c->p.now_ns());
+	public_v4 = peer_public(c->p.peers, peer_idx);
 	err = peer_del(c->p.peers, peer_idx);
 	if (err != 0)
 		refuse(c, &copy, err, NULL, fault);
+	else
+		ctl_pool_peer_moved(c, public_v4, 0);
 	crypto_wipe(&copy, sizeof(copy));
 	return err == 0 ? 0 : -EINVAL;
 }

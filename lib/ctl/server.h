@@ -5,7 +5,8 @@
  *   client.c   bytes of one client in and out, in bounds
  *   commit.c   replies that wait for the workers
  *   method.c   a line to replies: the table of methods
- *   peer_methods.c, lease_methods.c, report_methods.c   the methods
+ *   peer_methods.c, lease_methods.c, session_methods.c, report_methods.c   the methods
+ *   pool.c     the public addresses and what each is used for
  *   peer_rules.c, route_rules.c, lease_rules.c   what may be changed, and the one way of it
  *   pairing.c  the address that a peer leaves by
  *   portmap.c and portmap_*.c   NAT-PMP and PCP (portmap.h)
@@ -141,8 +142,9 @@ struct ctl {
 
 	/* peer_rules.c, lease_rules.c */
 	struct pairing pairing;
-	bool is_loading;	    /* what comes was compared with each other by conf */
-	struct ctl_portmap portmap; /* portmap.c */
+	struct ctl_pool_use *pool_uses; /* pool.c: by rank in blocks; NULL: no blocks */
+	bool is_loading;		/* what comes was compared with each other by conf */
+	struct ctl_portmap portmap;	/* portmap.c */
 
 	/* ctl.c */
 	struct event *ev_tick;
@@ -217,6 +219,8 @@ struct ctl_method {
 /* Each ends with a method without a name. */
 extern const struct ctl_method ctl_peer_methods[];
 extern const struct ctl_method ctl_lease_methods[];
+extern const struct ctl_method ctl_session_methods[];
+extern const struct ctl_method ctl_pool_methods[];
 extern const struct ctl_method ctl_report_methods[];
 extern const struct ctl_method ctl_reload_methods[];
 extern const struct ctl_method ctl_event_methods[];
@@ -279,6 +283,22 @@ struct ctl_metrics *ctl_metrics_create(struct ctl *c, char fault[static CTL_FAUL
 /* NULL is fine. */
 void ctl_metrics_destroy(struct ctl_metrics *m);
 
+/* --- session_methods.c */
+/* "tcp", "udp", "icmp", "icmpv6", else the number; and back: 0, or -EINVAL with *fault. */
+#define CTL_IP_PROTO_CHARS 8
+const char *ctl_ip_proto_word(uint8_t proto, char buf[static CTL_IP_PROTO_CHARS]);
+int ctl_ip_proto_parse(const char *text, uint8_t *out, struct rpc_fault *fault);
+/* NULL: it is not TCP. */
+const char *ctl_tcp_state_word(uint8_t state);
+
+/* --- pool.c: counts of the public addresses. All of them do nothing where there are no blocks. */
+/* 0; -ENOMEM. */
+int ctl_pool_init(struct ctl *c);
+/* The ordinary traffic of a peer leaves by another address; 0: by none. */
+void ctl_pool_peer_moved(struct ctl *c, uint32_t from_v4, uint32_t to_v4);
+void ctl_pool_lease_opened(struct ctl *c, const struct lease *lease);
+void ctl_pool_lease_ended(struct ctl *c, const struct lease *lease);
+
 /* --- portmap.c */
 void ctl_portmap_init(struct ctl *c);
 /* Answers that still wait are dropped. */
@@ -307,11 +327,19 @@ json_t *ctl_age_build(uint64_t now_ns, uint64_t then_ns);
 int ctl_moment_get(const struct ctl *c, const json_t *params, const char *name, uint64_t *out_ns,
 	struct rpc_fault *fault);
 json_t *ctl_address_build(const struct ip_addr *a);
+/* null for none. */
+void ctl_address_write(struct rpc_text *t, const char *name, const struct ip_addr *a);
 /* Host order to an address; 0 to none. */
 struct ip_addr ctl_v4_addr(uint32_t v4);
 /* Host order; null for 0. */
 json_t *ctl_v4_build(uint32_t v4);
 const char *ctl_filter_word(enum flow_filter filter);
+/* Which part of a list is asked for: parameters limit and cursor, checked to be integers. */
+struct ctl_page {
+	uint64_t limit, cursor;
+};
+/* 0; -EINVAL with *fault: limit over CTL_LIST_MAX. Any cursor is taken. */
+int ctl_page_get(const json_t *params, struct ctl_page *out, struct rpc_fault *fault);
 /* Seconds of a checked parameter to nanoseconds: -EINVAL with *fault over 100 years. absent: leaves
  * *out_ns. */
 int ctl_seconds_get(

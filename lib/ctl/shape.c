@@ -39,6 +39,20 @@ int ctl_seconds_get(
 	return 0;
 }
 
+int ctl_page_get(const json_t *params, struct ctl_page *out, struct rpc_fault *fault)
+{
+	static const char accepts[] = "limit up to 4000, cursor of a reply";
+	const json_t *limit = json_object_get(params, "limit");
+
+	static_assert(CTL_LIST_MAX == 4000, "as the words say");
+	out->limit = limit == NULL ? CTL_LIST_DEFAULT : (uint64_t)json_integer_value(limit);
+	out->cursor = (uint64_t)json_integer_value(json_object_get(params, "cursor"));
+	if (out->limit > CTL_LIST_MAX)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "limit", accepts,
+			"limit is over %u; accepted: %s", CTL_LIST_MAX, accepts);
+	return 0;
+}
+
 int ctl_moment_get(const struct ctl *c, const json_t *params, const char *name, uint64_t *out_ns,
 	struct rpc_fault *fault)
 {
@@ -60,6 +74,16 @@ json_t *ctl_address_build(const struct ip_addr *a)
 	char text[IP_TEXT_CHARS];
 
 	return ip_is_none(a) ? json_null() : json_string(ip_addr_format(a, text));
+}
+
+void ctl_address_write(struct rpc_text *t, const char *name, const struct ip_addr *a)
+{
+	char text[IP_TEXT_CHARS];
+
+	if (ip_is_none(a))
+		rpc_write_null(t, name);
+	else
+		rpc_write_text(t, name, ip_addr_format(a, text));
 }
 
 struct ip_addr ctl_v4_addr(uint32_t v4)
@@ -98,6 +122,16 @@ static json_t *key_build(const uint8_t key[static CRYPTO_KEY_BYTES])
 	return json_string(crypto_key_format(key, text));
 }
 
+/* They are all at its home. */
+static uint32_t sessions_of(const struct ctl *c, uint32_t peer_idx)
+{
+	uint8_t home = peer_home(c->p.peers, peer_idx);
+
+	return c->p.flows == NULL || home == PEER_HOME_NONE
+		       ? 0
+		       : flow_peer_sessions(c->p.flows[home], peer_idx);
+}
+
 /* What concerns a peer's ordinary traffic. */
 static void traffic_add(
 	struct ctl *c, uint32_t peer_idx, const struct peer_conf *conf, json_t *peer)
@@ -111,6 +145,7 @@ static void traffic_add(
 	json_object_set_new(peer, "routes", routes);
 	json_object_set_new(peer, "public_address", ctl_v4_build(ctl_peer_public(c, peer_idx)));
 	json_object_set_new(peer, "filter", json_string(ctl_filter_word(conf->limits.filter)));
+	json_object_set_new(peer, "sessions", json_integer(sessions_of(c, peer_idx)));
 	json_object_set_new(peer, "max_sessions", json_integer(conf->limits.max_sessions));
 }
 
@@ -180,16 +215,6 @@ static const char *opener_word(enum lease_opener opener)
 	return words[opener];
 }
 
-static void write_address(struct rpc_text *t, const char *name, const struct ip_addr *a)
-{
-	char text[IP_TEXT_CHARS];
-
-	if (ip_is_none(a))
-		rpc_write_null(t, name);
-	else
-		rpc_write_text(t, name, ip_addr_format(a, text));
-}
-
 /* A moment of the monotonic clock as seconds since 1970; null for TIME_NEVER. */
 static void write_moment(struct rpc_text *t, const char *name, const struct ctl *c, uint64_t at_ns)
 {
@@ -251,9 +276,9 @@ void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door
 	rpc_write_text(t, "state", state_word(lease->state));
 	rpc_write_text(t, "peer", ctl_peer_word(c, lease->peer_idx, peer));
 	rpc_write_text(t, "proto", proto_word(lease->protos));
-	write_address(t, "public_address", &lease->public_addr);
+	ctl_address_write(t, "public_address", &lease->public_addr);
 	rpc_write_integer(t, "public_port", lease->public_port);
-	write_address(t, "to_address", &lease->inner_addr);
+	ctl_address_write(t, "to_address", &lease->inner_addr);
 	rpc_write_integer(t, "to_port", lease->inner_port);
 	write_age(t, "age_s", now_ns, lease->opened_ns);
 	rpc_write_seconds(t, "ttl_s", lease->ttl_ns);
@@ -278,9 +303,9 @@ void ctl_held_write(struct ctl *c, const struct lease_held *held, struct rpc_tex
 		rpc_write_null(t, "peer");
 	else
 		rpc_write_text(t, "peer", ctl_peer_word(c, held->peer_idx, peer));
-	write_address(t, "public_address", &held->public_addr);
+	ctl_address_write(t, "public_address", &held->public_addr);
 	rpc_write_integer(t, "public_port", held->public_port);
-	write_address(t, "to_address", &held->inner_addr);
+	ctl_address_write(t, "to_address", &held->inner_addr);
 	rpc_write_integer(t, "to_port", held->inner_port);
 	rpc_write_seconds(t, "ends_in_s", held->until_ns > now_ns ? held->until_ns - now_ns : 0);
 	rpc_write_end(t, '}');

@@ -115,8 +115,7 @@ void blocks_destroy(struct blocks *b)
 	free(b);
 }
 
-/* The first block of this address; BLOCKS_NONE: not in the pool. */
-static uint32_t find_first(const struct blocks *b, uint32_t addr_v4)
+uint32_t blocks_addr_rank(const struct blocks *b, uint32_t addr_v4)
 {
 	unsigned low = 0, high = b->n_ranges;
 
@@ -130,7 +129,15 @@ static uint32_t find_first(const struct blocks *b, uint32_t addr_v4)
 	}
 	if (low == b->n_ranges || addr_v4 < b->ranges[low].first)
 		return BLOCKS_NONE;
-	return (b->ranges[low].rank + addr_v4 - b->ranges[low].first) * b->n_per_addr;
+	return b->ranges[low].rank + addr_v4 - b->ranges[low].first;
+}
+
+/* The first block of this address; BLOCKS_NONE: not in the pool. */
+static uint32_t find_first(const struct blocks *b, uint32_t addr_v4)
+{
+	uint32_t rank = blocks_addr_rank(b, addr_v4);
+
+	return rank == BLOCKS_NONE ? BLOCKS_NONE : rank * b->n_per_addr;
 }
 
 uint32_t blocks_claim(struct blocks *b, uint32_t addr_v4, uint32_t peer_idx, uint32_t random)

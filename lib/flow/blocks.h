@@ -73,5 +73,7 @@ bool blocks_count(const struct blocks *b, uint32_t addr_v4, struct blocks_counts
 /* The addresses of the pool by rank, in ascending order: 0 to blocks_addrs() - 1. */
 uint32_t blocks_addrs(const struct blocks *b);
 uint32_t blocks_addr_at(const struct blocks *b, uint32_t rank);
+/* The rank of an address; BLOCKS_NONE: not in the pool. */
+uint32_t blocks_addr_rank(const struct blocks *b, uint32_t addr_v4);
 
 #endif

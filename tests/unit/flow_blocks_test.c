@@ -117,6 +117,7 @@ static void test_a_pool_of_odd_prefixes(void **state)
 		uint32_t block;
 
 		assert_int_equal(blocks_addr_at(b, rank), addrs[rank]);
+		assert_int_equal(blocks_addr_rank(b, addrs[rank]), rank);
 		block = blocks_claim(b, addrs[rank], 100 + rank, random_below(UINT32_MAX));
 		assert_int_not_equal(block, BLOCKS_NONE);
 		assert_int_equal(blocks_addr(b, block), addrs[rank]);
@@ -124,6 +125,7 @@ static void test_a_pool_of_odd_prefixes(void **state)
 			blocks_owner(b, addrs[rank], blocks_first_port(b, block)), 100 + rank);
 		assert_false(blocks_count(b, addrs[rank] + 0x10000, &counts));
 	}
+	assert_int_equal(blocks_addr_rank(b, 0xc63363ff), BLOCKS_NONE);
 	assert_int_equal(blocks_claim(b, 0xc63363ff, 1, 0), BLOCKS_NONE);
 	assert_int_equal(blocks_claim(b, 0xc6336405, 1, 0), BLOCKS_NONE);
 	assert_int_equal(blocks_owner(b, 0xcb007142, 2000), BLOCKS_NONE);

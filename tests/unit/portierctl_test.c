@@ -208,6 +208,31 @@ static void no_gateway(void **state)
 /* --- with one
  * -----------------------------------------------------------------------------------*/
 
+/* Of a gateway that translates nothing; what it says of sessions is tested at its methods. */
+static void session_and_pool_verbs(void **state)
+{
+	json_t *result;
+
+	add_alice();
+	expect("session list", 0);
+	assert_out("no sessions");
+	expect("session list --peer alice --proto udp --port 53 --limit 5", 0);
+	assert_out("no sessions");
+	expect_err("session list --peer bob", 1, "bob");
+	expect_err("session list --proto sctp", 1, "icmpv6");
+	expect_err("session list --port 0", 1, "65535");
+	result = expect_json("--json session list --limit 1");
+	assert_int_equal(json_array_size(json_object_get(result, "sessions")), 0);
+	json_decref(result);
+	expect("pool show", 0);
+	assert_out("no addresses");
+	assert_out("sessions");
+	result = expect_json("--json pool show");
+	assert_non_null(json_object_get(json_object_get(result, "totals"), "leases"));
+	json_decref(result);
+	expect_err("session", 2, "list");
+}
+
 static void peer_verbs(void **state)
 {
 	json_t *result;
@@ -235,6 +260,7 @@ static void peer_verbs(void **state)
 	expect("peer show al", 0);
 	assert_out("2001:db8:2::/64, fd77::/48");
 	assert_out("moderate");
+	assert_out("0 of 99");
 	assert_out("public address");
 	expect("peer set al --filter closed", 1);
 	result = expect_json("--json peer set al --route=");
@@ -390,6 +416,7 @@ int main(void)
 		served(help_at_every_level),
 		served(no_gateway),
 		served(peer_verbs),
+		served(session_and_pool_verbs),
 		served(preshared_key_from_standard_input),
 		served(lease_verbs),
 		served(long_lists),
