@@ -53,6 +53,7 @@ int bench_both(const struct bench_options *o, struct report *r);
 int bench_sessions(const struct bench_options *o, struct report *r);
 int bench_leases(const struct bench_options *o, struct report *r);
 int bench_peers(const struct bench_options *o, struct report *r);
+int bench_workers(const struct bench_options *o, struct report *r);
 int bench_handover(const struct bench_options *o, struct report *r);
 int bench_handshake(const struct bench_options *o, struct report *r);
 int bench_rekey(const struct bench_options *o, struct report *r);

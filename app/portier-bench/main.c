@@ -31,6 +31,7 @@ static const struct bench benches[] = {
 	{"sessions", "by sessions and by leases, in turns; new sessions a second", 4096,
 		bench_sessions},
 	{"peers", "both ways, with 1 to 100 k peers", 1024, bench_peers},
+	{"workers", "the same packets on one worker and on two", BENCH_QUICK_MB, bench_workers},
 	{"handover", "packets that arrive on the wrong worker: 0, 50, 100 %", BENCH_QUICK_MB,
 		bench_handover},
 	{"handshake", "responder handshakes a second, against X25519 alone", 1024, bench_handshake},

@@ -1,4 +1,5 @@
-/* run_path.c - benchmarks of packets: in, out, both, leases, peers, handover; and aead beside them.
+/* run_path.c - benchmarks of packets: in, out, both, leases, peers, handover, workers; and aead
+ * beside them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,17 +14,44 @@ static uint32_t at_most(uint32_t value, uint32_t limit)
 /* --- aead --------------------------------------------------------------------------------------
  */
 
+/* What is measured of each back end: every size, and short, long and mixed packets in bursts of
+ * each size. */
+#define AEAD_POINTS_MAX (BENCH_SIZES_MAX + 3 * 7)
+
+struct aead_point {
+	struct bench_size size;
+	unsigned burst;
+};
+
 struct aead_series {
 	enum aead_backend backend;
 	struct raw *raw;
-	struct sample_series seal[BENCH_SIZES_MAX], open[BENCH_SIZES_MAX];
+	struct sample_series seal[AEAD_POINTS_MAX], open[AEAD_POINTS_MAX];
 };
 
-static int aead_repeat(struct aead_series *s, const struct bench_options *o,
-	const struct bench_size *sizes, unsigned n_sizes, struct sample samples[2])
+static unsigned aead_points(
+	const struct bench_options *o, struct aead_point out[static AEAD_POINTS_MAX])
 {
-	for (unsigned i = 0; i < n_sizes; i++) {
-		if (!raw_trial(s->raw, sizes[i], o->burst, o->n_pkts, &samples[0], &samples[1])) {
+	static const struct bench_size axis_sizes[] = {{64}, {1420}, {BENCH_IMIX_MEAN_BYTES, true}};
+	struct bench_size sizes[BENCH_SIZES_MAX];
+	unsigned n = 0;
+	unsigned n_sizes = cases_sizes(o, cases_all_sizes, RTE_DIM(cases_all_sizes), sizes);
+
+	for (unsigned i = 0; i < n_sizes; i++)
+		out[n++] = (struct aead_point){sizes[i], o->burst};
+	for (unsigned i = 0; i < RTE_DIM(axis_sizes) && o->n_sizes == 0; i++)
+		for (unsigned burst = 1; burst <= PATH_BURST; burst *= 2)
+			if (burst != o->burst)
+				out[n++] = (struct aead_point){axis_sizes[i], burst};
+	return n;
+}
+
+static int aead_repeat(struct aead_series *s, const struct bench_options *o,
+	const struct aead_point *points, unsigned n_points, struct sample samples[2])
+{
+	for (unsigned i = 0; i < n_points; i++) {
+		if (!raw_trial(s->raw, points[i].size, points[i].burst, o->n_pkts, &samples[0],
+			    &samples[1])) {
 			fprintf(stderr, "portier-bench: %s: a packet did not come back as it was\n",
 				aead_backend_name(s->backend));
 			return -1;
@@ -34,19 +62,20 @@ static int aead_repeat(struct aead_series *s, const struct bench_options *o,
 	return 0;
 }
 
-static void aead_row(struct report *r, const struct aead_series *s, unsigned size_idx,
-	struct bench_size size, const struct aead_series *best)
+static void aead_row(struct report *r, const struct aead_series *s, unsigned idx,
+	const struct aead_point *point, const struct aead_series *best)
 {
-	double seal = series_median(&s->seal[size_idx]), against;
+	double seal = series_median(&s->seal[idx]), against;
 	json_t *row = report_row(r);
 
-	against = series_median(&best->seal[size_idx]);
+	against = series_median(&best->seal[idx]);
 	row_text(row, "backend", aead_backend_name(s->backend));
-	row_size(row, size);
-	row_cycles(row, seal, size.bytes);
-	row_number(row, "cycles_min", series_min(&s->seal[size_idx]));
-	row_number(row, "cycles_max", series_max(&s->seal[size_idx]));
-	row_number(row, "open_cycles_per_pkt", series_median(&s->open[size_idx]));
+	row_size(row, point->size);
+	row_count(row, "burst", point->burst);
+	row_cycles(row, seal, point->size.bytes);
+	row_number(row, "cycles_min", series_min(&s->seal[idx]));
+	row_number(row, "cycles_max", series_max(&s->seal[idx]));
+	row_number(row, "open_cycles_per_pkt", series_median(&s->open[idx]));
 	row_number(row, "aead_cycles_per_pkt", against);
 	row_number(row, "ratio", seal / against);
 	row_count(row, "lost", 0);
@@ -56,8 +85,8 @@ int bench_aead(const struct bench_options *o, struct report *r)
 {
 	static struct aead_series series[] = {
 		{.backend = AEAD_IPSEC_MB}, {.backend = AEAD_OPENSSL}, {.backend = AEAD_LANES}};
-	struct bench_size sizes[BENCH_SIZES_MAX];
-	unsigned n_sizes = cases_sizes(o, cases_all_sizes, RTE_DIM(cases_all_sizes), sizes);
+	struct aead_point points[AEAD_POINTS_MAX];
+	unsigned n_points = aead_points(o, points);
 	enum aead_backend chosen = aead_select(o->aead, NULL);
 	struct sample *samples = calloc(2, sizeof(*samples));
 	unsigned best = 0;
@@ -72,10 +101,10 @@ int bench_aead(const struct bench_options *o, struct report *r)
 	for (unsigned repeat = 0; repeat < o->repeats && rc == 0; repeat++)
 		for (unsigned b = 0; b < RTE_DIM(series) && rc == 0; b++)
 			if (series[b].raw)
-				rc = aead_repeat(&series[b], o, sizes, n_sizes, samples);
+				rc = aead_repeat(&series[b], o, points, n_points, samples);
 	for (unsigned b = 0; b < RTE_DIM(series); b++) {
-		for (unsigned i = 0; rc == 0 && series[b].raw && i < n_sizes; i++)
-			aead_row(r, &series[b], i, sizes[i], &series[best]);
+		for (unsigned i = 0; rc == 0 && series[b].raw && i < n_points; i++)
+			aead_row(r, &series[b], i, &points[i], &series[best]);
 		raw_destroy(series[b].raw);
 	}
 	free(samples);
@@ -280,4 +309,58 @@ int bench_handover(const struct bench_options *o, struct report *r)
 	}
 	report_backend(r, lab.rig.aead);
 	return lab_finish(&lab, rc);
+}
+
+/* --- workers -----------------------------------------------------------------------------------
+ */
+
+/* As many peers at home on each of n workers, which take their turns on one core. */
+static int run_workers(const struct bench_options *o, struct report *r, unsigned n_workers,
+	double one_ratio[static 2 * BENCH_SIZES_MAX])
+{
+	static const struct bench_size sizes_default[] = {{64}, {1420}};
+	static struct bench_case cases[2 * BENCH_SIZES_MAX];
+	struct bench_size sizes[BENCH_SIZES_MAX];
+	unsigned n_sizes = cases_sizes(o, sizes_default, RTE_DIM(sizes_default), sizes);
+	uint32_t n_peers = 8, n_leases = o->is_quick ? 16 : 1000;
+	static struct lab lab;
+	int rc = lab_up(&lab, o,
+		&(struct rig_params){.n_workers = n_workers,
+			.max_peers = n_peers,
+			.max_leases = n_leases,
+			.aead = o->aead});
+
+	for (unsigned w = 0; rc == 0 && w < n_workers; w++)
+		rc = lab_peers_add(&lab, n_peers / n_workers, (uint8_t)w);
+	if (rc == 0)
+		rc = lab_leases_add(&lab, n_leases, 0, n_peers);
+	for (unsigned i = 0; i < 2 * n_sizes; i++)
+		cases[i] = (struct bench_case){.has_in = i % 2 == 0,
+			.has_out = i % 2 == 1,
+			.size = sizes[i / 2],
+			.n_flows = n_leases};
+	if (rc == 0)
+		rc = cases_run(&lab, o, cases, 2 * n_sizes);
+	for (unsigned i = 0; rc == 0 && i < 2 * n_sizes; i++) {
+		json_t *row = case_row(r, &cases[i]);
+		double ratio = series_median(&cases[i].ratio);
+
+		if (n_workers == 1)
+			one_ratio[i] = ratio;
+		row_count(row, "workers", n_workers);
+		row_count(row, "peers", n_peers);
+		row_number(row, "against_first", ratio / one_ratio[i]);
+	}
+	report_backend(r, lab.rig.aead);
+	return lab_finish(&lab, rc);
+}
+
+int bench_workers(const struct bench_options *o, struct report *r)
+{
+	double one_ratio[2 * BENCH_SIZES_MAX];
+	int rc = 0;
+
+	for (unsigned n = 1; rc == 0 && n <= RIG_WORKERS_MAX; n++)
+		rc = run_workers(o, r, n, one_ratio);
+	return rc;
 }

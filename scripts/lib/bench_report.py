@@ -7,12 +7,12 @@ SIZES = ["64", "256", "512", "1024", "1420", "imix"]
 
 # What is worth a column, by benchmark: key, heading, digits.
 COLUMNS = {
-    "aead": [("backend", "back end", 0), ("size", "bytes", 0),
+    "aead": [("backend", "back end", 0), ("size", "bytes", 0), ("burst", "burst", 0),
              ("cycles_per_pkt", "seal, cycles", 0), ("cycles_min", "min", 0),
              ("cycles_max", "max", 0),
              ("open_cycles_per_pkt", "open, cycles", 0), ("mpps", "Mpps", 2),
              ("gbps", "Gbit/s", 2)],
-    "packets": [("way", "way", 0), ("via", "by", 0), ("peers", "peers", 0),
+    "packets": [("way", "way", 0), ("via", "by", 0), ("workers", "workers", 0), ("peers", "peers", 0),
                 ("leases", "leases", 0), ("sessions", "sessions", 0),
                 ("wrong_pct", "on the wrong worker, %", 0), ("size", "bytes", 0),
                 ("cycles_per_pkt", "cycles", 0), ("cycles_min", "min", 0), ("cycles_max", "max", 0),
@@ -51,7 +51,7 @@ COLUMNS = {
 }
 
 INTRO = {
-    "aead": "The cipher alone: bursts from warm buffers, one key. Every ratio below has it "
+    "aead": "The cipher alone: bursts from warm buffers, one key; then by size of the burst. Every ratio below has it "
             "underneath, measured in turns with the gateway: the gateway's own back end, and "
             "libipsec-mb, which the goals are about.",
     "in": "Internet to peer: lease look-up, translation, seal. One peer unless said otherwise.",
@@ -65,6 +65,8 @@ INTRO = {
                 "mapping and a session: its cycles are those of the whole path. The first rows "
                 "have one peer, the others a thousand.",
     "peers": "One lease a peer; every packet another peer at random.",
+    "workers": "Eight peers, each at home where its packets arrive: on one worker, then on two, "
+               "which take turns on one core, each with rings of its own.",
     "handover": "Two workers in turns on one core; all peers live on the first. Hand-over "
                 "cycles are what a packet costs more that arrives on the second.",
     "handshake": "Only the handshake thread's turns are timed. The bound is three X25519 "
@@ -92,7 +94,8 @@ TITLES = {
     "aead": "The cipher alone", "in": "Internet to peer", "out": "Peer to Internet",
     "both": "Both ways", "leases": "By number of leases",
     "sessions": "By sessions instead of leases", "peers": "By number of peers",
-    "handover": "Hand-over between workers", "handshake": "Handshakes",
+    "workers": "One worker and two", "handover": "Hand-over between workers",
+    "handshake": "Handshakes",
     "rekey": "Rekeys under load",
     "churn": "Leases that come and go under load", "latency": "Latency",
     "ndr": "Highest rate without loss", "memif": "Two processes, over shared memory",

@@ -14,8 +14,8 @@ import os
 import subprocess
 import sys
 
-NAMES = ("aead", "in", "out", "both", "leases", "sessions", "peers", "handover", "handshake",
-         "rekey", "churn", "latency", "ndr", "memif", "memory")
+NAMES = ("aead", "in", "out", "both", "leases", "sessions", "peers", "workers", "handover",
+         "handshake", "rekey", "churn", "latency", "ndr", "memif", "memory")
 HEAD = {"bench": str, "version": str, "date": str, "cpu": str, "tsc_hz": int, "quick": bool,
         "burst": int, "repeats": int, "seed": int, "rows": list}
 ROW = {"size": str, "bytes": int, "cycles_per_pkt": float, "mpps": float, "gbps": float,
@@ -37,16 +37,19 @@ OTHER_ROWS = {
 }
 BEGIN_ROW = {"sessions": int, "cycles_per_pkt": float, "begun_per_s": float, "lost": int}
 # Benchmarks whose rows are packets through the gateway, and stand beside the raw AEAD.
-PACKETS = {"in", "out", "both", "leases", "sessions", "peers", "handover", "memif"}
+PACKETS = {"in", "out", "both", "leases", "sessions", "peers", "workers", "handover",
+           "memif"}
 # What every row has beside, and the values that it must take somewhere.
 WANTED = {
-    "aead": {"backend": None, "size": {"64", "256", "512", "1024", "1420", "imix"}},
+    "aead": {"backend": None, "burst": {1, 2, 4, 8, 16, 32, 64},
+             "size": {"64", "256", "512", "1024", "1420", "imix"}},
     "in": {"size": {"64", "256", "512", "1024", "1420", "imix"}, "way": {"in"}},
     "out": {"size": {"64", "256", "512", "1024", "1420", "imix"}, "way": {"out"}},
     "both": {"size": {"64", "256", "512", "1024", "1420", "imix"}, "way": {"both"}},
     "leases": {"leases": None, "peers": None, "against_first": None},
     "sessions": {"via": {"lease", "session"}, "way": {"begin", "in", "out"}, "lost": {0}},
     "peers": {"peers": {1, 10, 100}, "way": {"in", "out"}},
+    "workers": {"workers": {1, 2}, "way": {"in", "out"}, "against_first": None},
     "handover": {"wrong_pct": {0, 50, 100}, "way": {"in", "out"}},
     "handshake": {"peers": {10, 100}, "lost": {0}},
     "rekey": {"handshakes": {"untimed", "beside"}, "way": {"in", "out"}, "lost": {0}},
