@@ -12,7 +12,8 @@ COLUMNS = {
              ("cycles_max", "max", 0),
              ("open_cycles_per_pkt", "open, cycles", 0), ("mpps", "Mpps", 2),
              ("gbps", "Gbit/s", 2)],
-    "packets": [("way", "way", 0), ("via", "by", 0), ("workers", "workers", 0), ("peers", "peers", 0),
+    "packets": [("way", "way", 0), ("via", "by", 0), ("workers", "workers", 0),
+                ("peers", "peers", 0),
                 ("leases", "leases", 0), ("sessions", "sessions", 0),
                 ("wrong_pct", "on the wrong worker, %", 0), ("size", "bytes", 0),
                 ("cycles_per_pkt", "cycles", 0), ("cycles_min", "min", 0), ("cycles_max", "max", 0),
@@ -51,7 +52,8 @@ COLUMNS = {
 }
 
 INTRO = {
-    "aead": "The cipher alone: bursts from warm buffers, one key; then by size of the burst. Every ratio below has it "
+    "aead": "The cipher alone: bursts from warm buffers, one key; then by size of the burst. "
+            "Every ratio below has it "
             "underneath, measured in turns with the gateway: the gateway's own back end, and "
             "libipsec-mb, which the goals are about.",
     "in": "Internet to peer: lease look-up, translation, seal. One peer unless said otherwise.",
