@@ -7,31 +7,6 @@
 
 #include "flow_world.h"
 
-#define SYN FLOW_TCP_SYN
-#define ACK FLOW_TCP_ACK
-#define RST FLOW_TCP_RST
-#define FIN FLOW_TCP_FIN
-
-static int setup(void **state)
-{
-	world_begin(4096);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	world_end();
-	return 0;
-}
-
-static struct flow_session *begin_out(const struct flow_out_key *key, uint8_t flags)
-{
-	struct flow_session *s = NULL;
-
-	assert_int_equal(send_packet(key, flags, &s), FLOW_OK);
-	return s;
-}
-
 static void test_a_session_is_found_both_ways(void **state)
 {
 	struct flow_out_key key = out_key(3, UDP, 5000, REMOTE, 53);
@@ -646,35 +621,45 @@ static void test_bursts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_a_session_is_found_both_ways, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_every_byte_of_a_key_counts, setup, teardown),
 		cmocka_unit_test_setup_teardown(
-			test_mapping_is_endpoint_independent, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_port_is_shared, setup, teardown),
+			test_a_session_is_found_both_ways, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_another_public_address_is_another_mapping, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_what_is_no_key_is_refused, setup, teardown),
+			test_every_byte_of_a_key_counts, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_beginning_twice_is_one_session, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_filters, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_filter_changes, setup, teardown),
+			test_mapping_is_endpoint_independent, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_permit_ends_with_its_last_session, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_permit_is_no_session, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_only_a_syn_begins, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_tcp_states, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_session_quota, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_outside_gets_half_a_quota, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_rate_of_beginnings, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_outside_gets_half_a_burst, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_blocks_run_out, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_address_runs_out, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_table_full, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_room_for_the_permit, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_like_hashes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_exempt, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_v6, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_bursts, setup, teardown),
+			test_no_port_is_shared, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_another_public_address_is_another_mapping,
+			world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_what_is_no_key_is_refused, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_beginning_twice_is_one_session, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_filters, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_filter_changes, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_permit_ends_with_its_last_session, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_permit_is_no_session, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_only_a_syn_begins, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_tcp_states, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_session_quota, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_outside_gets_half_a_quota, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_rate_of_beginnings, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_outside_gets_half_a_burst, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_blocks_run_out, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_address_runs_out, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_table_full, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_no_room_for_the_permit, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_like_hashes, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_exempt, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_v6, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_bursts, world_setup, world_teardown),
 	};
 
 	random_seed();

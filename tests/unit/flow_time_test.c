@@ -9,31 +9,6 @@
 
 #include "flow_world.h"
 
-#define SYN FLOW_TCP_SYN
-#define ACK FLOW_TCP_ACK
-#define RST FLOW_TCP_RST
-#define FIN FLOW_TCP_FIN
-
-static int setup(void **state)
-{
-	world_begin(4096);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	world_end();
-	return 0;
-}
-
-static struct flow_session *begin_out(const struct flow_out_key *key, uint8_t flags)
-{
-	struct flow_session *s = NULL;
-
-	assert_int_equal(send_packet(key, flags, &s), FLOW_OK);
-	return s;
-}
-
 /* It is there until silence_ns have passed, and gone soon after. */
 static void assert_ends_after(const struct flow_out_key *key, uint64_t silence_ns)
 {
@@ -455,25 +430,37 @@ static void test_ends_against_a_model(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_silence, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_idle_290_in_310_gone, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_silence_of_tcp, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_an_end_that_comes_nearer, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_only_what_is_sent_refreshes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_resets_do_not_refresh, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_reset_never_prolongs, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_unanswered_keeps_no_mapping, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_answered_keeps_its_mapping, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_answer_while_closing, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_port_rests_before_reuse, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_silence, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_rest_is_kept_for_its_own_endpoint, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_forget, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_destroy_gives_blocks_back, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_turns_are_bounded, setup, teardown),
+			test_idle_290_in_310_gone, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_silence_of_tcp, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_packets_do_not_turn_the_wheel, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_ends_against_a_model, setup, teardown),
+			test_an_end_that_comes_nearer, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_only_what_is_sent_refreshes, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_resets_do_not_refresh, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_reset_never_prolongs, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_unanswered_keeps_no_mapping, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_answered_keeps_its_mapping, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_answer_while_closing, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_port_rests_before_reuse, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_rest_is_kept_for_its_own_endpoint, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_forget, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_destroy_gives_blocks_back, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_turns_are_bounded, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_packets_do_not_turn_the_wheel, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_ends_against_a_model, world_setup, world_teardown),
 	};
 
 	random_seed();

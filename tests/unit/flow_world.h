@@ -9,6 +9,7 @@
 #include "seeded.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define ICMP 1
@@ -24,6 +25,11 @@
 #define PORT_FIRST 2048
 #define PORT_LAST  4095
 #define BLOCK	   64
+
+#define SYN FLOW_TCP_SYN
+#define ACK FLOW_TCP_ACK
+#define RST FLOW_TCP_RST
+#define FIN FLOW_TCP_FIN
 
 #define PUBLIC_A 0xc6336401 /* 198.51.100.1, of the pool 198.51.100.0/31 */
 #define PUBLIC_B 0xc6336400
@@ -171,6 +177,27 @@ static inline enum flow_verdict receive_packet(
 	if (verdict == FLOW_OK && out)
 		*out = s;
 	return verdict;
+}
+
+static inline int world_setup(void **state)
+{
+	world_begin(4096);
+	return 0;
+}
+
+static inline int world_teardown(void **state)
+{
+	world_end();
+	return 0;
+}
+
+static inline struct flow_session *begin_out(const struct flow_out_key *key, uint8_t flags)
+{
+	struct flow_session *s = NULL;
+
+	if (send_packet(key, flags, &s) != FLOW_OK)
+		abort();
+	return s;
 }
 
 #endif

@@ -1,5 +1,5 @@
 /* peer_routes_test.c - IPv6 prefixes that lead to a peer, and the address that it leaves by. */
-#include "peer/peer.h"
+#include "peer_world.h"
 
 #include "eal.h"
 
@@ -14,41 +14,10 @@
 
 #include <cmocka.h>
 
-#define MAX_PEERS 8
-
-struct world {
-	struct grace *grace;
-	struct peers *peers;
-	struct mbox *to, *from;
-};
-
 static int setup(void **state)
 {
-	struct world *w = calloc(1, sizeof(*w));
-
-	assert_non_null(w);
-	w->grace = grace_create(1);
-	w->peers = peers_create(&(struct peer_params){
-		.max_peers = MAX_PEERS, .n_workers = 1, .grace = w->grace, .socket_id = -1});
-	w->to = mbox_create("to", 64, false, -1);
-	w->from = mbox_create("from", 64, false, -1);
-	assert_non_null(w->peers);
-	assert_non_null(w->to);
-	assert_non_null(w->from);
-	peers_connect(w->peers, w->to, w->from);
-	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	peers_destroy(w->peers);
-	mbox_destroy(w->to);
-	mbox_destroy(w->from);
-	grace_destroy(w->grace);
-	free(w);
+	*state = world_begin(1, 64);
+	assert_non_null(*state);
 	return 0;
 }
 
@@ -269,12 +238,12 @@ static void test_public_address(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_the_longest_leads, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_routes_come_and_go, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_more_routes_than_room, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_against_a_plain_list, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_public_address, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_the_longest_leads, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_routes_come_and_go, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_refusals, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_more_routes_than_room, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_against_a_plain_list, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_public_address, setup, world_end),
 	};
 
 	eal_start();

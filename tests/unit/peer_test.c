@@ -50,43 +50,14 @@ static void peer_free(void *p)
 #undef calloc
 #undef free
 
-#define MAX_PEERS 8
-
-struct world {
-	struct grace *grace;
-	struct peers *peers;
-	struct mbox *to, *from; /* as control sees them */
-};
+#include "peer_world.h"
 
 static int setup(void **state)
 {
-	struct world *w = calloc(1, sizeof(*w));
-
-	assert_non_null(w);
 	memset(secret, 0xa5, sizeof(secret));
 	secret[0] = 1;
-	w->grace = grace_create(2);
-	w->peers = peers_create(&(struct peer_params){
-		.max_peers = MAX_PEERS, .n_workers = 2, .grace = w->grace, .socket_id = -1});
-	w->to = mbox_create("to", 4, false, -1);
-	w->from = mbox_create("from", 64, false, -1);
-	assert_non_null(w->peers);
-	assert_non_null(w->to);
-	assert_non_null(w->from);
-	peers_connect(w->peers, w->to, w->from);
-	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	peers_destroy(w->peers);
-	mbox_destroy(w->to);
-	mbox_destroy(w->from);
-	grace_destroy(w->grace);
-	free(w);
+	*state = world_begin(2, 4);
+	assert_non_null(*state);
 	return 0;
 }
 
@@ -286,23 +257,19 @@ static void test_failed_add_leaves_nothing(void **state)
 	add(w, &conf);
 }
 
-static void test_set(void **state)
+/* What a change of address and name does, with a reader that still looks at the old one. */
+static void test_set_publishes_anew(void **state)
 {
 	struct world *w = *state;
-	struct peer_conf one = conf_of(1), two = conf_of(2), conf;
+	struct peer_conf one = conf_of(1), conf = one;
 	const struct peer_view *before;
 	const char *culprit = NULL;
 	struct peer_msg *msg;
-	uint32_t idx;
+	uint32_t idx = add(w, &one);
 
-	idx = add(w, &one);
-	add(w, &two);
 	serve_all(w);
-
-	/* What a change of address and name does, with a reader that still looks at the old one. */
 	grace_reader_online(w->grace, 0);
 	before = peer_view(w->peers, idx);
-	conf = one;
 	conf.address4 = conf_of(9).address4;
 	assert_int_equal(ip_addr_parse("2001:db8::9", &conf.address6), 0);
 	strcpy(conf.name, "nine");
@@ -331,20 +298,48 @@ static void test_set(void **state)
 	assert_int_equal(peer_view(w->peers, idx)->limits.filter, FLOW_OPEN);
 	assert_int_equal(peer_view(w->peers, idx)->limits.max_sessions, 77);
 	assert_null(take(w));
+	assert_int_equal(peer_set(w->peers, idx + 5, &conf, &culprit), -ENOENT);
+}
 
-	/* Whatever fails leaves all as it was. */
-	one = conf;
-	conf.address4 = conf_of(10).address4;
-	conf.address6 = (struct ip_addr){0};
+/* It is what one says, and nothing of peer 10 is there. */
+static void assert_unchanged(struct world *w, uint32_t idx, const struct peer_conf *one)
+{
+	struct peer_conf ten = conf_of(10);
+
+	assert_int_equal(peer_find(w->peers, one->name), idx);
+	assert_int_equal(peer_find(w->peers, ten.name), PEER_NONE);
+	assert_int_equal(peer_find_inner(w->peers, &one->address4), idx);
+	assert_int_equal(peer_find_inner(w->peers, &one->address6), idx);
+	assert_int_equal(peer_find_inner(w->peers, &ten.address4), PEER_NONE);
+	assert_int_equal(peer_conf_get(w->peers, idx)->persistent_keepalive_s, 0);
+	assert_true(ip_equal(&peer_view(w->peers, idx)->address4, &one->address4));
+}
+
+static void test_set_that_fails_changes_nothing(void **state)
+{
+	struct world *w = *state;
+	struct peer_conf one = conf_of(1), two = conf_of(2), conf = conf_of(10);
+	const char *culprit = NULL;
+	uint32_t idx;
+
+	assert_int_equal(ip_addr_parse("2001:db8::9", &one.address6), 0);
+	idx = add(w, &one);
+	add(w, &two);
+	serve_all(w);
+
+	conf.persistent_keepalive_s = 7;
 	strcpy(conf.name, two.name);
 	assert_int_equal(peer_set(w->peers, idx, &conf, &culprit), -EEXIST);
 	assert_string_equal(culprit, "name");
-	strcpy(conf.name, "ten");
+	assert_unchanged(w, idx, &one);
+
+	strcpy(conf.name, conf_of(10).name);
 	conf.address4 = two.address4;
 	assert_int_equal(peer_set(w->peers, idx, &conf, &culprit), -EEXIST);
 	assert_string_equal(culprit, "address");
+	assert_unchanged(w, idx, &one);
+
 	conf.address4 = conf_of(10).address4;
-	conf.persistent_keepalive_s = 7;
 	for (allocs_left = 0; allocs_left < 2; allocs_left++) {
 		int n = allocs_left;
 
@@ -357,20 +352,24 @@ static void test_set(void **state)
 	assert_int_equal(peer_set(w->peers, idx, &conf, &culprit), -EAGAIN);
 	for (unsigned n = 0; n < 3; n++)
 		assert_ptr_equal(take(w), &two);
-	assert_int_equal(peer_find(w->peers, "nine"), idx);
-	assert_int_equal(peer_find(w->peers, "ten"), PEER_NONE);
-	assert_int_equal(peer_find_inner(w->peers, &one.address4), idx);
-	assert_int_equal(peer_find_inner(w->peers, &one.address6), idx);
-	assert_int_equal(peer_find_inner(w->peers, &conf.address4), PEER_NONE);
-	assert_int_equal(peer_conf_get(w->peers, idx)->persistent_keepalive_s, 0);
-	assert_true(ip_equal(&peer_view(w->peers, idx)->address4, &one.address4));
+	assert_unchanged(w, idx, &one);
+}
 
-	/* The public key stays; the rest is told to the handshake thread. */
+/* The public key stays; the rest is told to the handshake thread. */
+static void test_set_is_told(void **state)
+{
+	struct world *w = *state;
+	struct peer_conf one = conf_of(1), conf = conf_of(10);
+	const char *culprit = NULL;
+	struct peer_msg *msg;
+	uint32_t idx = add(w, &one);
+
+	serve_all(w);
 	conf.public_key[5] ^= 1;
+	conf.persistent_keepalive_s = 7;
 	memset(conf.preshared_key, 0, 32);
 	assert_int_equal(peer_set(w->peers, idx, &conf, &culprit), 0);
 	assert_memory_equal(peer_conf_get(w->peers, idx)->public_key, one.public_key, 32);
-	assert_int_equal(peer_find_inner(w->peers, &one.address6), PEER_NONE);
 	msg = take(w);
 	assert_int_equal(msg->kind, PEER_MSG_SET);
 	assert_int_equal(msg->persistent_keepalive_ns, 7 * NS_IN_S);
@@ -386,7 +385,6 @@ static void test_set(void **state)
 	give_back(w, msg);
 	assert_int_equal(peer_set(w->peers, idx, &conf, &culprit), 0);
 	assert_null(take(w));
-	assert_int_equal(peer_set(w->peers, idx + 5, &conf, &culprit), -ENOENT);
 }
 
 static void test_del_reuses_the_number_only_when_all_let_go(void **state)
@@ -646,7 +644,7 @@ static void test_status_gives_up_on_a_stopped_writer(void **state)
 	assert_true(ip_endpoint_equal(&status.endpoint, &conf.endpoint));
 }
 
-#define LIFE_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define LIFE_TEST(f) cmocka_unit_test_setup_teardown(f, setup, world_end)
 
 int main(void)
 {
@@ -654,7 +652,9 @@ int main(void)
 		LIFE_TEST(test_add_is_seen_everywhere),
 		LIFE_TEST(test_add_refuses),
 		LIFE_TEST(test_failed_add_leaves_nothing),
-		LIFE_TEST(test_set),
+		LIFE_TEST(test_set_publishes_anew),
+		LIFE_TEST(test_set_that_fails_changes_nothing),
+		LIFE_TEST(test_set_is_told),
 		LIFE_TEST(test_del_reuses_the_number_only_when_all_let_go),
 		LIFE_TEST(test_del_waits_for_room),
 		LIFE_TEST(test_full),
