@@ -30,7 +30,9 @@ TOOLS=$ROOT/tests/e2e/tools
 RUN=/run/portier
 readonly ROOT BUILD TOOLS RUN
 
-export PYTHONDONTWRITEBYTECODE=1 LC_ALL=C
+# A version manager's python3 is a script that looks for the real one at each of hundreds of starts.
+PATH=$(python3 -c 'import os, sys; print(os.path.dirname(sys.executable))'):$PATH
+export PATH PYTHONDONTWRITEBYTECODE=1 LC_ALL=C
 export ASAN_OPTIONS=${ASAN_OPTIONS-exitcode=99:detect_stack_use_after_return=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS-halt_on_error=1:print_stacktrace=1:exitcode=99}
 
