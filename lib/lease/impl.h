@@ -1,6 +1,9 @@
 /* impl.h - the inside of the lease table; for lib/lease only.
  *
- *   lease.c     granting and ends
+ *   table.c     memory
+ *   lease.c     granting, renewing and ending
+ *   choice.c    which number a lease gets
+ *   holder.c    peers that have numbers, and what they keep of them
  *   look.c      looking at what there is
  *   restore.c   what was there before a restart
  *   number.c    numbers: who holds which, and for how long
@@ -51,10 +54,27 @@ struct lease_table {
 
 /* now + duration; TIME_NEVER absorbs, and is what a sum too large becomes. */
 uint64_t lease_time_add(uint64_t now_ns, uint64_t duration_ns);
+/* Where a number with this public port will lead. */
+uint16_t lease_inner_port_of(const struct lease_request *req, uint16_t public_port);
+
+/* --- holder.c */
 uint32_t lease_holder_find(const struct lease_table *t, uint32_t peer_idx);
 /* Hold a free number; *holder is made when the peer is none yet. */
 uint32_t lease_holder_number_add(struct lease_table *t, const struct lease_request *req,
 	uint32_t *holder, const struct ip_addr *addr, uint16_t port);
+/* Its last lease has ended: the number waits for its owner, then for the world to forget it. */
+void lease_holder_retire(struct lease_table *t, uint32_t number, uint64_t now_ns);
+/* Its owner takes it back, for the request's inner endpoint. */
+void lease_holder_reclaim(struct lease_table *t, uint32_t number, const struct lease_request *req);
+/* Kept numbers that are due go from RESERVED to QUARANTINE, and from there to FREE. Each change
+ * happens, in effect, at its own time, whenever we come to it: so quarantines end in the order in
+ * which they begin. */
+void lease_kept_move(struct lease_table *t, uint64_t now_ns);
+
+/* --- choice.c */
+/* A number for the request, held and live from now on; errors as lease_grant. */
+int lease_choose(
+	struct lease_table *t, const struct lease_request *req, uint32_t holder, uint32_t *out);
 /* 0; -ERANGE; -EACCES. */
 int lease_port_check(const struct lease_table *t, uint16_t port);
 /* The live lease of the number for one of these protocols. */

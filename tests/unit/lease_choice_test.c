@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdlib.h>
 
 /* The engine is built into this program so that its allocations can be made to fail. */
@@ -21,7 +22,7 @@ static void *failing_calloc(size_t n, size_t size)
 #include "lease/heap.c"
 #include "lease/pool.c"
 #include "lease/number.c"
-#include "lease/lease.c"
+#include "lease/table.c"
 #undef calloc
 
 #include "lease_requests.h"
