@@ -115,27 +115,25 @@ static int take_number_at(struct lease_table *t, const struct lease_request *req
 static int take_number_anywhere(
 	struct lease_table *t, const struct lease_request *req, uint32_t holder, uint32_t *out)
 {
-	bool is_v4 = ip_is_v4(&req->inner_addr);
 	struct ip_addr addr;
 	uint64_t n, start;
 	int r = -ENOSPC;
 
 	/* Its address of old first: that is where others may still look for it. */
-	if (holder != 0 && ip_is_v4(&t->holders[holder].public_addr) == is_v4) {
+	if (holder != 0 && !ip_is_none(&t->holders[holder].public_addr)) {
 		addr = t->holders[holder].public_addr;
 		if (take_number_at(t, req, holder, &addr, out) == 0)
 			return 0;
 	}
-	if (ip_is_v4(&req->paired_addr) == is_v4 &&
-		lease_pool_contains(&t->conf, &req->paired_addr) &&
+	if (lease_pool_contains(&t->conf, &req->paired_addr) &&
 		take_number_at(t, req, holder, &req->paired_addr, out) == 0)
 		return 0;
-	n = lease_pool_count(&t->conf, is_v4);
+	n = lease_pool_count(&t->conf);
 	if (n == 0)
 		return -EADDRNOTAVAIL;
 	start = lease_random_below(&t->numbers, n);
 	for (uint64_t i = 0; r < 0 && i < n && i < ADDRESS_TRIES; i++) {
-		addr = lease_pool_address(&t->conf, is_v4, (start + i) % n);
+		addr = lease_pool_address(&t->conf, (start + i) % n);
 		r = take_number_at(t, req, holder, &addr, out);
 	}
 	return r;
@@ -167,9 +165,25 @@ static int take_asked_number(
 	addr = is_paired ? t->holders[holder].public_addr : req->public_addr;
 	if (is_asked && !ip_equal(&addr, &req->public_addr))
 		return -EXDEV;
-	if (ip_is_v4(&addr) != ip_is_v4(&req->inner_addr))
-		return -EADDRNOTAVAIL;
 	return take_number_at(t, req, holder, &addr, out);
+}
+
+/* Its number is its inner endpoint, and free: it would be the holder's, and live, otherwise. */
+static int take_pinhole(
+	struct lease_table *t, const struct lease_request *req, uint32_t holder, uint32_t *out)
+{
+	if (!req->is_suggestion && !ip_is_none(&req->public_addr) &&
+		!ip_equal(&req->public_addr, &req->inner_addr))
+		return -EADDRNOTAVAIL;
+	if (!req->is_suggestion && req->public_port != 0 && req->public_port != req->inner_port)
+		return -ERANGE;
+	if (lease_number_is_denied(&t->numbers, req->inner_port))
+		return -EACCES;
+	/* Unless the caller did not know whose address it is. */
+	if (lease_number_find(&t->numbers, &req->inner_addr, req->inner_port) != 0)
+		return -EADDRINUSE;
+	*out = lease_holder_pinhole_add(t, req, holder);
+	return *out != 0 ? 0 : -ENOSPC;
 }
 
 /* A suggestion is followed whole, or in its address, or not at all. */
@@ -177,8 +191,11 @@ int lease_choose(
 	struct lease_table *t, const struct lease_request *req, uint32_t holder, uint32_t *out)
 {
 	struct lease_request less = *req;
-	int r = take_asked_number(t, req, holder, out);
+	int r;
 
+	if (lease_is_pinhole(&req->inner_addr))
+		return take_pinhole(t, req, holder, out);
+	r = take_asked_number(t, req, holder, out);
 	if (r < 0 && req->is_suggestion && less.public_port != 0) {
 		less.public_port = 0;
 		r = take_asked_number(t, &less, holder, out);

@@ -31,7 +31,7 @@ static void del_holder_if_idle(struct lease_table *t, uint32_t i)
 {
 	uint32_t peer_idx = t->holders[i].peer_idx;
 
-	if (t->holders[i].n_numbers > 0)
+	if (t->holders[i].n_numbers > 0 || t->holders[i].n_pinholes > 0)
 		return;
 	lease_index_del(&t->by_peer, lease_hash(&t->numbers, &peer_idx, sizeof(peer_idx)), i);
 	lease_slab_put(&t->holder_slab, i);
@@ -41,8 +41,15 @@ static void del_holder_if_idle(struct lease_table *t, uint32_t i)
 
 void lease_holder_retire(struct lease_table *t, uint32_t i, uint64_t now_ns)
 {
-	struct holder *h = &t->holders[t->numbers.numbers[i].holder];
+	uint32_t holder = t->numbers.numbers[i].holder;
+	struct holder *h = &t->holders[holder];
 
+	if (lease_is_pinhole(&t->numbers.numbers[i].inner_addr)) {
+		h->n_pinholes--;
+		lease_number_del(&t->numbers, i);
+		del_holder_if_idle(t, holder);
+		return;
+	}
 	h->n_live--;
 	lease_list_append(&h->kept, t->number_links, i);
 	if (t->conf.reserve_ns > 0)
@@ -80,6 +87,18 @@ uint32_t lease_holder_number_add(struct lease_table *t, const struct lease_reque
 	t->holders[*holder].n_numbers++;
 	note_symmetric(t, i);
 	return i;
+}
+
+uint32_t lease_holder_pinhole_add(
+	struct lease_table *t, const struct lease_request *req, uint32_t holder)
+{
+	if (lease_slab_is_full(&t->numbers.slab))
+		return 0;
+	if (holder == 0)
+		holder = add_holder(t, req->peer_idx);
+	t->holders[holder].n_pinholes++;
+	return lease_number_add(&t->numbers, &req->inner_addr, req->inner_port, holder,
+		&req->inner_addr, req->inner_port);
 }
 
 static void forget_symmetric(struct holder *h, uint32_t i)

@@ -20,8 +20,9 @@
 /* A peer that has numbers, live or kept. */
 struct holder {
 	uint32_t peer_idx;
-	uint32_t n_numbers;
-	uint32_t n_live; /* of the numbers */
+	uint32_t n_numbers; /* of the pool */
+	uint32_t n_live;    /* of these */
+	uint32_t n_pinholes;
 	uint32_t n_leases;
 	struct ip_addr public_addr; /* of its live numbers; of the last ones when there is none */
 	uint32_t symmetric; /* its first number that leads to a port of the same name; 0: none */
@@ -34,6 +35,7 @@ struct lease_table {
 	struct lease_conf conf;
 	uint64_t next_id;
 	uint32_t n_leases;
+	uint32_t n_pinholes; /* of these */
 
 	struct lease *leases;
 	uint32_t *number_of; /* by lease */
@@ -62,7 +64,11 @@ uint32_t lease_holder_find(const struct lease_table *t, uint32_t peer_idx);
 /* Hold a free number; *holder is made when the peer is none yet. */
 uint32_t lease_holder_number_add(struct lease_table *t, const struct lease_request *req,
 	uint32_t *holder, const struct ip_addr *addr, uint16_t port);
-/* Its last lease has ended: the number waits for its owner, then for the world to forget it. */
+/* A live pinhole at the request's inner endpoint; 0: there is no room. */
+uint32_t lease_holder_pinhole_add(
+	struct lease_table *t, const struct lease_request *req, uint32_t holder);
+/* Its last lease has ended: the number waits for its owner, then for the world to forget it; a
+ * pinhole is gone. */
 void lease_holder_retire(struct lease_table *t, uint32_t number, uint64_t now_ns);
 /* Its owner takes it back, for the request's inner endpoint. */
 void lease_holder_reclaim(struct lease_table *t, uint32_t number, const struct lease_request *req);

@@ -77,6 +77,7 @@ uint32_t lease_add(struct lease_table *t, uint32_t number, const struct lease *f
 	lease_list_append(&h->leases, t->lease_links, i);
 	h->n_leases++;
 	t->n_leases++;
+	t->n_pinholes += lease_is_pinhole(&from->inner_addr);
 	return i;
 }
 
@@ -119,6 +120,7 @@ static void end_lease(struct lease_table *t, uint32_t i, uint64_t now_ns, struct
 	lease_list_del(&h->leases, t->lease_links, i);
 	h->n_leases--;
 	t->n_leases--;
+	t->n_pinholes -= lease_is_pinhole(&l->inner_addr);
 	for (unsigned proto = 0; proto < 2; proto++)
 		if (n->lease[proto] == i)
 			n->lease[proto] = 0;
@@ -126,9 +128,14 @@ static void end_lease(struct lease_table *t, uint32_t i, uint64_t now_ns, struct
 		lease_holder_retire(t, t->number_of[i], now_ns);
 
 	*out = *l;
-	out->state = t->conf.reserve_ns > 0 ? LEASE_RESERVED : LEASE_QUARANTINE;
-	out->expires_ns =
-		lease_time_add(lease_time_add(now_ns, t->conf.reserve_ns), t->conf.quarantine_ns);
+	if (lease_is_pinhole(&l->inner_addr)) {
+		out->state = LEASE_FREE;
+		out->expires_ns = now_ns;
+	} else {
+		out->state = t->conf.reserve_ns > 0 ? LEASE_RESERVED : LEASE_QUARANTINE;
+		out->expires_ns = lease_time_add(
+			lease_time_add(now_ns, t->conf.reserve_ns), t->conf.quarantine_ns);
+	}
 	memset(l, 0, sizeof(*l));
 	lease_slab_put(&t->slab, i);
 }
@@ -137,7 +144,8 @@ bool lease_request_is_sound(const struct lease_request *req)
 {
 	return (req->protos & LEASE_PROTO_BOTH) != 0 && (req->protos & ~LEASE_PROTO_BOTH) == 0 &&
 	       req->peer_idx != UINT32_MAX && (req->inner_port != 0 || req->is_symmetric) &&
-	       !ip_is_none(&req->inner_addr) && req->n_sources <= LEASE_SOURCES_MAX;
+	       !ip_is_none(&req->inner_addr) && req->n_sources <= LEASE_SOURCES_MAX &&
+	       !(req->is_symmetric && lease_is_pinhole(&req->inner_addr));
 }
 
 uint32_t lease_live_number(const struct lease_table *t, uint32_t holder,

@@ -1,12 +1,19 @@
 /* lease.h - port-forwarding leases: which peer owns a public port, and until when.
  *
- * Spec:      DESIGN section 4; RFC 6888 REQ-8 (quarantine); RFC 6056 (random choice).
+ * A lease to an IPv4 inner endpoint is on a public number, an address of the pool and a port of the
+ * range. IPv6 is routed, not translated: a lease to an IPv6 inner endpoint is a pinhole, whose
+ * public address and port are the inner ones. Nobody else can ever own that number, so a pinhole
+ * knows no pool, no range, no choice of a port, no RESERVED and no QUARANTINE: when it ends it is
+ * FREE at once. What ports must not be (deny) and all else, quotas and times, hold for both.
+ *
+ * Spec:      DESIGN section 4; RFC 6888 REQ-8 (quarantine); RFC 6056 (random choice); RFC 6092
+ *            section 3.3 (pinholes).
  * Threads:   control thread only; workers see leases through doors.
  * Memory:    sized at create; no allocation afterwards.
  * Invariant: at most one owner of (public address, public port), both protocols together, and all
  *            its live leases lead to the same inner address and port;
  *            at most one live lease per (peer, protocol, inner address, inner port);
- *            all leases of a peer have the same public address.
+ *            all leases of a peer to IPv4 endpoints have the same public address.
  */
 #ifndef PORTIER_LEASE_H
 #define PORTIER_LEASE_H
@@ -29,7 +36,7 @@
 #define LEASE_NONCE_BYTES 12
 
 /* FREE -> ACTIVE <-> SUSPENDED -> RESERVED -> QUARANTINE -> FREE; only its owner comes back from
- * RESERVED and QUARANTINE to ACTIVE. */
+ * RESERVED and QUARANTINE to ACTIVE. A pinhole goes from ACTIVE and SUSPENDED to FREE. */
 enum lease_state {
 	LEASE_FREE = 0,
 	LEASE_ACTIVE,
@@ -61,7 +68,7 @@ struct lease {
 	uint64_t ttl_ns;     /* as granted; a renewal without a TTL grants it again */
 	uint64_t idle_ns;    /* close when unused for this long; 0: no idle limit */
 	struct ip_prefix sources[LEASE_SOURCES_MAX];
-	uint8_t n_sources; /* 0: any source */
+	uint8_t n_sources; /* 0: any source; one of the other family admits nobody */
 	char label[LEASE_LABEL_CHARS];
 	enum lease_opener opener;
 	uint8_t nonce[LEASE_NONCE_BYTES]; /* of the last PCP request for it; zero: none */
@@ -73,7 +80,7 @@ struct lease_ports {
 
 /* Where public ports come from. */
 struct lease_conf {
-	struct ip_prefix pool[LEASE_POOL_MAX];
+	struct ip_prefix pool[LEASE_POOL_MAX]; /* IPv4 */
 	unsigned n_pool;
 	uint16_t port_first, port_last; /* inclusive */
 	struct lease_ports deny[LEASE_DENY_MAX];
@@ -138,23 +145,27 @@ void lease_table_times_set(struct lease_table *t, uint64_t default_ttl_ns, uint6
  *
  * The public address is the one the peer's other leases have; for a first lease the requested one,
  * else the one it had, else the paired one if it is of the pool and has a port, else a random
- * address of the pool, of the inner address's family. The port is the requested one; else the one
+ * address of the pool. The port is the requested one; else the one
  * that the peer had for this inner endpoint, if still kept for it; else a random free one out of
  * the range. A peer that holds twice its quota, numbers that are kept included, gets the
  * longest-waiting of its own instead of a free one.
  *
+ * A pinhole is what inner_addr and inner_port say, and asking for another public address or port is
+ * refused, unless it is a suggestion. That the address is the peer's is for the caller to know.
+ *
  * now_ns   never less than in an earlier call, here and below.
  * *out     on success the live lease, owned by the table, valid until it ends.
  * Returns 0 new; 1 renewed;
- *   -EINVAL no inner address or port, no protocol, too many sources, peer_idx UINT32_MAX;
+ *   -EINVAL no inner address or port, no protocol, too many sources, peer_idx UINT32_MAX, a
+ *   symmetric pinhole;
  *   -EEXIST both protocols wanted, and one has a lease of its own for this inner endpoint;
- *   -ERANGE public port outside the lease range; -EACCES public port denied; -EADDRNOTAVAIL public
- *   address not in the pool, or none of the inner address's family; -EADDRINUSE port held by
- * another peer, kept for or from another, or by the caller for another inner endpoint; -EXDEV the
- * peer's leases have another public address; -EDQUOT per-peer limit (or twice that, kept numbers
- * included, when a port is asked for); -ENOSPC table full or no free port; -ETIME until_ns has
- * come. The ttl is clamped to max_ttl, the end to until_ns and the maximum age. Cost O(1) expected,
- * O(log n) for the deadline, never blocks. */
+ *   -ERANGE public port outside the lease range, or not the pinhole's inner one; -EACCES public
+ * port denied; -EADDRNOTAVAIL public address not in the pool, or not the pinhole's inner one;
+ *   -EADDRINUSE port held by another peer, kept for or from another, or by the caller for another
+ *   inner endpoint; -EXDEV the peer's leases have another public address; -EDQUOT per-peer limit
+ * (or twice that, kept numbers included, when a port is asked for); -ENOSPC table full or no free
+ * port; -ETIME until_ns has come. The ttl is clamped to max_ttl, the end to until_ns and the
+ * maximum age. Cost O(1) expected, O(log n) for the deadline, never blocks. */
 int lease_grant(struct lease_table *t, const struct lease_request *req, uint64_t now_ns,
 	const struct lease **out);
 
@@ -203,6 +214,14 @@ int lease_peer_forget(struct lease_table *t, uint32_t peer_idx, uint64_t now_ns)
  * Returns how many changed. O(its leases) when something changes. */
 unsigned lease_peer_reach_set(struct lease_table *t, uint32_t peer_idx, bool is_reachable);
 
+/* Is it, or will it be, a pinhole? */
+static inline bool lease_is_pinhole(const struct ip_addr *inner_addr)
+{
+	return !ip_is_v4(inner_addr);
+}
+/* The public address of the peer's live leases to IPv4 endpoints; none: it has none. O(1). */
+struct ip_addr lease_peer_address(const struct lease_table *t, uint32_t peer_idx);
+
 /* A live lease; NULL. */
 const struct lease *lease_get(const struct lease_table *t, uint64_t id);
 /* The live lease that holds this public port for one of these protocols; NULL. */
@@ -222,6 +241,8 @@ const struct lease *lease_find_symmetric(const struct lease_table *t, uint32_t p
  * except that the lease just returned may be closed. */
 const struct lease *lease_next(const struct lease_table *t, uint32_t peer_idx, uint64_t *cursor);
 uint32_t lease_count(const struct lease_table *t, uint32_t peer_idx);
+/* Of all leases. */
+uint32_t lease_pinhole_count(const struct lease_table *t);
 
 /* Walk the numbers that are kept, as lease_next does: those in QUARANTINE first, each kind in the
  * order of its ends. False ends. Between calls the table may change if the caller does not mind

@@ -8,6 +8,15 @@ const struct lease *lease_get(const struct lease_table *t, uint64_t id)
 	return i != 0 ? &t->leases[i] : NULL;
 }
 
+struct ip_addr lease_peer_address(const struct lease_table *t, uint32_t peer_idx)
+{
+	uint32_t holder = lease_holder_find(t, peer_idx);
+
+	if (holder == 0 || t->holders[holder].n_live == 0)
+		return (struct ip_addr){0};
+	return t->holders[holder].public_addr;
+}
+
 const struct lease *lease_find_public(
 	const struct lease_table *t, const struct ip_addr *addr, uint8_t protos, uint16_t port)
 {
@@ -73,6 +82,11 @@ uint32_t lease_count(const struct lease_table *t, uint32_t peer_idx)
 		return t->n_leases;
 	holder = lease_holder_find(t, peer_idx);
 	return holder != 0 ? t->holders[holder].n_leases : 0;
+}
+
+uint32_t lease_pinhole_count(const struct lease_table *t)
+{
+	return t->n_pinholes;
 }
 
 /* The cursor is the number to look at next, plus 1. One that is kept no more ends the walk. */

@@ -99,6 +99,11 @@ void lease_numbers_fini(struct lease_numbers *ns)
 	crypto_wipe(ns->hash_key, sizeof(ns->hash_key));
 }
 
+bool lease_number_is_denied(const struct lease_numbers *ns, uint16_t port)
+{
+	return is_denied(ns->conf, port);
+}
+
 /* ---- hashing and chance ---- */
 
 uint64_t lease_hash(const struct lease_numbers *ns, const void *key, size_t len)
@@ -296,37 +301,58 @@ static uint64_t hash_inner_of(const struct lease_numbers *ns, const struct lease
 	return hash_inner(ns, n->holder, &n->inner_addr, n->inner_port);
 }
 
+/* The port is used on the number's address, so that it is not chosen again. */
+static void take_place(struct lease_numbers *ns, struct lease_number *n)
+{
+	struct lease_place *p;
+
+	n->place = find_place(ns, &n->public_addr);
+	p = &ns->places[n->place];
+	if (n->place == 0) {
+		n->place = lease_slab_get(&ns->place_slab);
+		assert(n->place != 0);
+		p = &ns->places[n->place];
+		*p = (struct lease_place){.addr = n->public_addr};
+		lease_index_add(&ns->by_addr, lease_hash(ns, p->addr.bytes, sizeof(p->addr.bytes)),
+			n->place);
+	}
+	p->n_used++;
+	set_used(ns, p, ns->rank_of[n->public_port], true);
+	adjust_bitmap(ns, p);
+}
+
+static void leave_place(struct lease_numbers *ns, const struct lease_number *n)
+{
+	struct lease_place *p = &ns->places[n->place];
+
+	p->n_used--;
+	set_used(ns, p, ns->rank_of[n->public_port], false);
+	adjust_bitmap(ns, p);
+	if (p->n_used > 0)
+		return;
+	lease_index_del(
+		&ns->by_addr, lease_hash(ns, p->addr.bytes, sizeof(p->addr.bytes)), n->place);
+	lease_slab_put(&ns->place_slab, n->place);
+}
+
 uint32_t lease_number_add(struct lease_numbers *ns, const struct ip_addr *addr, uint16_t port,
 	uint32_t holder, const struct ip_addr *inner_addr, uint16_t inner_port)
 {
-	uint32_t i = lease_slab_get(&ns->slab), place;
-	struct lease_place *p;
+	uint32_t i = lease_slab_get(&ns->slab);
 
 	if (i == 0)
 		return 0;
-	place = find_place(ns, addr);
-	if (place == 0) {
-		place = lease_slab_get(&ns->place_slab);
-		assert(place != 0);
-		ns->places[place] = (struct lease_place){.addr = *addr};
-		lease_index_add(
-			&ns->by_addr, lease_hash(ns, addr->bytes, sizeof(addr->bytes)), place);
-	}
 	ns->numbers[i] = (struct lease_number){
 		.public_addr = *addr,
 		.inner_addr = *inner_addr,
 		.public_port = port,
 		.inner_port = inner_port,
 		.holder = holder,
-		.place = place,
 	};
 	lease_index_add(&ns->by_public, hash_public(ns, addr, port), i);
 	lease_index_add(&ns->by_inner, hash_inner_of(ns, &ns->numbers[i]), i);
-
-	p = &ns->places[place];
-	p->n_used++;
-	set_used(ns, p, ns->rank_of[port], true);
-	adjust_bitmap(ns, p);
+	if (!lease_is_pinhole(addr))
+		take_place(ns, &ns->numbers[i]);
 	return i;
 }
 
@@ -377,19 +403,11 @@ void lease_number_disown(struct lease_numbers *ns, uint32_t i)
 void lease_number_del(struct lease_numbers *ns, uint32_t i)
 {
 	const struct lease_number *n = &ns->numbers[i];
-	struct lease_place *p = &ns->places[n->place];
 
 	stop_keeping(ns, i);
 	lease_index_del(&ns->by_inner, hash_inner_of(ns, n), i);
 	lease_index_del(&ns->by_public, hash_public(ns, &n->public_addr, n->public_port), i);
-
-	p->n_used--;
-	set_used(ns, p, ns->rank_of[n->public_port], false);
-	adjust_bitmap(ns, p);
-	if (p->n_used == 0) {
-		lease_index_del(&ns->by_addr, lease_hash(ns, p->addr.bytes, sizeof(p->addr.bytes)),
-			n->place);
-		lease_slab_put(&ns->place_slab, n->place);
-	}
+	if (n->place != 0)
+		leave_place(ns, n);
 	lease_slab_put(&ns->slab, i);
 }

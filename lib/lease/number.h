@@ -23,7 +23,7 @@ struct lease_number {
 	struct ip_addr public_addr, inner_addr;
 	uint16_t public_port, inner_port;
 	uint32_t holder;   /* its owner's entry in the lease table; 0: nobody may have it back */
-	uint32_t place;	   /* of its public address */
+	uint32_t place;	   /* of its public address; 0: a pinhole has none */
 	uint32_t lease[2]; /* live leases, TCP and UDP; the same twice for one of both; 0: none */
 	enum lease_state state; /* FREE here: held, with or without leases */
 	uint64_t until_ns;	/* RESERVED, QUARANTINE: end of that */
@@ -71,11 +71,14 @@ uint64_t lease_hash(const struct lease_numbers *ns, const void *key, size_t len)
 /* In 0..n-1, each with a probability that is off by less than n / 2^64; n > 0. */
 uint64_t lease_random_below(struct lease_numbers *ns, uint64_t n);
 
-/* May a lease have this port at all? */
+/* May a lease on a number of the pool have this port at all? */
 static inline bool lease_number_is_allowed(const struct lease_numbers *ns, uint16_t port)
 {
 	return ns->rank_of[port] != LEASE_PORT_DENIED;
 }
+
+/* Is it one of those that no lease may have, pinholes included? O(ranges). */
+bool lease_number_is_denied(const struct lease_numbers *ns, uint16_t port);
 
 /* Whose number, live or kept; 0: free. */
 uint32_t lease_number_find(
@@ -96,7 +99,8 @@ static inline bool lease_number_is_live(const struct lease_number *n)
 /* A random free port of this address; 0 when all are used. Uniform. */
 uint16_t lease_number_choose(struct lease_numbers *ns, const struct ip_addr *addr);
 
-/* Hold a free number; 0 when ns is full. It is neither live nor kept until the caller says. */
+/* Hold a free number, of the pool or a pinhole (an IPv6 address); 0 when ns is full. It is neither
+ * live nor kept until the caller says. */
 uint32_t lease_number_add(struct lease_numbers *ns, const struct ip_addr *addr, uint16_t port,
 	uint32_t holder, const struct ip_addr *inner_addr, uint16_t inner_port);
 /* It is kept no more: for an inner endpoint of the same holder. */
@@ -107,7 +111,7 @@ void lease_number_keep(
 	struct lease_numbers *ns, uint32_t i, enum lease_state state, uint64_t until_ns);
 /* It is kept, but from now on nobody's. */
 void lease_number_disown(struct lease_numbers *ns, uint32_t i);
-/* A kept one is free. */
+/* A kept one, or a pinhole, is free. */
 void lease_number_del(struct lease_numbers *ns, uint32_t i);
 
 #endif

@@ -12,26 +12,23 @@ bool lease_pool_contains(const struct lease_conf *conf, const struct ip_addr *ad
 
 static uint64_t count_addresses(const struct ip_prefix *p)
 {
-	return p->len_bits <= 96 ? 1ull << 32 : 1ull << (128 - p->len_bits);
+	return 1ull << (128 - p->len_bits);
 }
 
-uint64_t lease_pool_count(const struct lease_conf *conf, bool is_v4)
+uint64_t lease_pool_count(const struct lease_conf *conf)
 {
 	uint64_t n = 0;
 
 	for (unsigned i = 0; i < conf->n_pool; i++)
-		if (ip_is_v4(&conf->pool[i].addr) == is_v4)
-			n += count_addresses(&conf->pool[i]);
+		n += count_addresses(&conf->pool[i]);
 	return n;
 }
 
-struct ip_addr lease_pool_address(const struct lease_conf *conf, bool is_v4, uint64_t rank)
+struct ip_addr lease_pool_address(const struct lease_conf *conf, uint64_t rank)
 {
 	struct ip_addr addr = {0};
 
 	for (unsigned i = 0; i < conf->n_pool; i++) {
-		if (ip_is_v4(&conf->pool[i].addr) != is_v4)
-			continue;
 		addr = conf->pool[i].addr;
 		if (rank < count_addresses(&conf->pool[i]))
 			break;

@@ -10,16 +10,24 @@ void lease_ids_skip(struct lease_table *t, uint64_t last_id)
 		t->next_id = last_id + 1;
 }
 
-/* May it be one today? */
-static int check_number(const struct lease_table *t, const struct ip_addr *public_addr,
-	uint16_t public_port, const struct ip_addr *inner_addr)
+/* May it be one of the pool today? */
+static int check_number(
+	const struct lease_table *t, const struct ip_addr *public_addr, uint16_t public_port)
 {
 	int r = lease_port_check(t, public_port);
 
-	if (r == 0 && (!lease_pool_contains(&t->conf, public_addr) ||
-			      ip_is_v4(public_addr) != ip_is_v4(inner_addr)))
+	if (r == 0 && !lease_pool_contains(&t->conf, public_addr))
 		r = -EADDRNOTAVAIL;
 	return r;
+}
+
+static int check_pinhole(const struct lease_table *t, const struct lease *l)
+{
+	if (!ip_equal(&l->public_addr, &l->inner_addr))
+		return -EADDRNOTAVAIL;
+	if (l->public_port != l->inner_port)
+		return -ERANGE;
+	return lease_number_is_denied(&t->numbers, l->public_port) ? -EACCES : 0;
 }
 
 /* The number that the lease was on: its holder's own, which it may share with the companion, or a
@@ -42,6 +50,10 @@ static int restore_number(struct lease_table *t, const struct lease *l,
 		return -EEXIST;
 	if (i != 0)
 		return -EADDRINUSE;
+	if (lease_is_pinhole(&l->inner_addr)) {
+		*out = lease_holder_pinhole_add(t, req, holder);
+		return *out != 0 ? 0 : -ENOSPC;
+	}
 	if (holder != 0 && t->holders[holder].n_live > 0 &&
 		!ip_equal(&t->holders[holder].public_addr, &l->public_addr))
 		return -EXDEV;
@@ -71,7 +83,10 @@ int lease_restore(struct lease_table *t, const struct lease *l)
 		return -EEXIST;
 	if (t->n_leases == t->conf.max_leases)
 		return -ENOSPC;
-	r = check_number(t, &l->public_addr, l->public_port, &l->inner_addr);
+	if (lease_is_pinhole(&l->inner_addr))
+		r = check_pinhole(t, l);
+	else
+		r = check_number(t, &l->public_addr, l->public_port);
 	if (r == 0)
 		r = restore_number(t, l, &req, &number);
 	if (r < 0)
@@ -94,8 +109,10 @@ int lease_held_restore(struct lease_table *t, const struct lease_held *held, uin
 		.inner_port = held->inner_port,
 	};
 	uint32_t holder = 0, i;
-	int r = check_number(t, &held->public_addr, held->public_port, &held->inner_addr);
+	int r = check_number(t, &held->public_addr, held->public_port);
 
+	if (lease_is_pinhole(&held->inner_addr))
+		r = -EADDRNOTAVAIL;
 	if (r < 0)
 		return r;
 	if (lease_number_find(&t->numbers, &held->public_addr, held->public_port) != 0)

@@ -7,7 +7,7 @@
 
 static bool table_init(struct lease_table *t, const struct lease_conf *conf)
 {
-	uint64_t n_places = lease_pool_count(conf, true) + lease_pool_count(conf, false);
+	uint64_t n_places = lease_pool_count(conf);
 	uint32_t n = conf->max_leases, n_numbers = 2 * n;
 
 	t->conf = *conf;
@@ -32,6 +32,8 @@ struct lease_table *lease_table_create(const struct lease_conf *conf)
 
 	assert(conf->max_leases <= LEASE_TABLE_MAX && conf->n_pool <= LEASE_POOL_MAX &&
 		conf->port_first <= conf->port_last && conf->port_last != 0);
+	for (unsigned i = 0; i < conf->n_pool; i++)
+		assert(ip_is_v4(&conf->pool[i].addr));
 	t = calloc(1, sizeof(*t));
 	if (t && !table_init(t, conf)) {
 		lease_table_destroy(t);
