@@ -114,10 +114,6 @@ struct door *doors_lookup_v6(const struct doors *d, const struct door_v6_key *ke
  * Any thread. */
 bool doors_peer_has(const struct doors *d, uint32_t peer_idx);
 
-/* Has this peer any open door? One load: who has none needs no look-up. As current as a look-up.
- * Any thread. */
-bool doors_peer_has(const struct doors *d, uint32_t peer_idx);
-
 /* Is this still the door that was looked up with this generation, and open? */
 static inline bool door_is(const struct door *door, uint32_t generation)
 {

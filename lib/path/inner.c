@@ -17,18 +17,6 @@ static bool is_gateway_outer(const struct path *p, const struct ip_addr *addr)
 			      : path_addrs_has_v6(&p->own, addr);
 }
 
-static bool is_own_source(const struct peer_view *view, const struct ip_addr *src)
-{
-	if (ip_is_v4(src))
-		return ip_equal(src, &view->address4);
-	if (ip_equal(src, &view->address6))
-		return !ip_is_none(src);
-	for (unsigned i = 0; i < view->n_routes; i++)
-		if (ip_prefix_contains(&view->routes[i], src))
-			return true;
-	return false;
-}
-
 static bool is_blocked(const struct path *p, const struct nat_view *v)
 {
 	uint8_t proto = v->proto == NAT_PROTO_TCP   ? LEASE_PROTO_TCP
@@ -105,7 +93,7 @@ static enum nat_verdict take_in(struct path_worker *w, struct rte_mbuf *m, struc
 		src = ip_from_v6(ip + 8);
 		*dst = ip_from_v6(ip + 24);
 	}
-	if (!is_own_source(view, &src)) {
+	if (!peer_view_has(view, &src)) {
 		path_drop(w, m, STATS_DROP_inner_source);
 		return NAT_MALFORMED;
 	}

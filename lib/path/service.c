@@ -105,7 +105,7 @@ static bool is_still_there(const struct path_worker *w, const struct path_servic
 	const struct peer_view *view = peer_view(w->path->params.peers, s->peer_idx);
 
 	return view && peer_home(w->path->params.peers, s->peer_idx) == w->idx &&
-	       ip_equal(&s->peer.addr, ip_is_v4(&s->peer.addr) ? &view->address4 : &view->address6);
+	       peer_view_has(view, &s->peer.addr);
 }
 
 static void send_answer(struct path_worker *w, struct rte_mbuf *m)

@@ -64,6 +64,33 @@ struct peer_view {
 	uint64_t persistent_keepalive_ns;
 };
 
+/* Is a one of these inner addresses? Shared by the two functions that follow. */
+static inline bool peer_addresses_have(const struct ip_addr *address4,
+	const struct ip_addr *address6, const struct ip_prefix *routes, unsigned n_routes,
+	const struct ip_addr *a)
+{
+	if (ip_is_v4(a))
+		return ip_equal(a, address4);
+	if (ip_equal(a, address6))
+		return !ip_is_none(a);
+	for (unsigned i = 0; i < n_routes; i++)
+		if (ip_prefix_contains(&routes[i], a))
+			return true;
+	return false;
+}
+
+/* Is a one of the peer's own inside the tunnel: an address of it, or one that a route of it
+ * contains? */
+static inline bool peer_view_has(const struct peer_view *v, const struct ip_addr *a)
+{
+	return peer_addresses_have(&v->address4, &v->address6, v->routes, v->n_routes, a);
+}
+
+static inline bool peer_conf_has(const struct peer_conf *c, const struct ip_addr *a)
+{
+	return peer_addresses_have(&c->address4, &c->address6, c->routes, c->n_routes, a);
+}
+
 /* Where a peer is heard, and through which of our addresses and ports we answer it. local is none
  * when that is not known (a configured endpoint): the sender chooses both by its routes. */
 struct peer_path {

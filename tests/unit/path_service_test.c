@@ -127,6 +127,20 @@ static void move_client(const char *inner4)
 	peers_poll(rig->peers);
 }
 
+/* From here on a prefix leads to the client, too. */
+static void give_route(const char *route)
+{
+	struct peer_conf conf = *peer_conf_get(rig->peers, client->peer_idx);
+	const char *culprit;
+	void *msg;
+
+	assert_int_equal(ip_prefix_parse(route, &conf.routes[conf.n_routes++]), 0);
+	assert_int_equal(peer_set(rig->peers, client->peer_idx, &conf, &culprit), 0);
+	while (mbox_pop_burst(rig->peer_msgs_out, &msg, 1))
+		assert_true(mbox_push(rig->peer_msgs_in, msg));
+	peers_poll(rig->peers);
+}
+
 static void test_served_addresses(void **state)
 {
 	is_asked(RIG_INNER_GW4);
@@ -244,6 +258,25 @@ static void test_answers(void **state)
 	is_answered(RIG_INNER_GW6, client->inner6);
 }
 
+/* Who asks from within a prefix of its own is answered there. */
+static void test_answers_to_a_route(void **state)
+{
+	const struct flow flow = {
+		"2001:db8:7::9", RIG_INNER_GW6, CLIENT_PORT, PORTMAP_PORT, IPPROTO_UDP, 0};
+	uint64_t n = rig_counter(rig, STATS_originated_lost);
+	uint8_t inner[256];
+
+	push_reply(client->peer_idx, RIG_INNER_GW6, "2001:db8:7::9");
+	assert_int_equal(rig_counter(rig, STATS_originated_lost), n + 1);
+	give_route("2001:db8:7::/64");
+	send_bytes(inner, packet_build(inner, &flow, request, sizeof(request)));
+	rte_pktmbuf_free(pop_request());
+	is_answered(RIG_INNER_GW6, "2001:db8:7::9");
+	push_reply(client->peer_idx, RIG_INNER_GW6, "2001:db8:7:1::9");
+	assert_int_equal(rig_counter(rig, STATS_originated_lost), n + 2);
+	rig_check_balance(rig);
+}
+
 /* To nobody, or to one who is not the one who asked any more. */
 static void test_answers_to_nobody(void **state)
 {
@@ -311,6 +344,7 @@ int main(void)
 		rigged(test_unsound_requests),
 		rigged(test_answers),
 		rigged_two(test_answers),
+		rigged(test_answers_to_a_route),
 		rigged(test_answers_to_nobody),
 		rigged(test_allowance),
 		rigged(test_control_is_behind),
