@@ -133,6 +133,9 @@ void cli_field(const char *name, const char *fmt, ...) __attribute__((format(pri
 #define CLI_TEXT_CHARS 64
 const char *cli_text(const json_t *object, const char *name);
 json_int_t cli_number(const json_t *object, const char *name);
+/* The public side and the target of a lease, as an endpoint. */
+char *cli_public_format(const json_t *lease, char buf[static CLI_TEXT_CHARS]);
+char *cli_target_format(const json_t *lease, char buf[static CLI_TEXT_CHARS]);
 char *cli_bytes_format(json_int_t bytes, char buf[static CLI_TEXT_CHARS]);
 /* Seconds since 1970 to "2026-12-31T18:00:00Z"; null to none. */
 char *cli_time_format(const json_t *seconds, const char *none, char buf[static CLI_TEXT_CHARS]);

@@ -10,12 +10,12 @@ static void print_subject(const json_t *event)
 {
 	const json_t *lease = json_object_get(event, "lease"),
 		     *peer = json_object_get(event, "peer");
+	char public[CLI_TEXT_CHARS], target[CLI_TEXT_CHARS];
 
 	if (lease != NULL)
-		cli_print("lease %" JSON_INTEGER_FORMAT " of %s: %s %s:%d to %s:%d",
+		cli_print("lease %" JSON_INTEGER_FORMAT " of %s: %s %s to %s",
 			cli_number(lease, "id"), cli_text(lease, "peer"), cli_text(lease, "proto"),
-			cli_text(lease, "public_address"), (int)cli_number(lease, "public_port"),
-			cli_text(lease, "to_address"), (int)cli_number(lease, "to_port"));
+			cli_public_format(lease, public), cli_target_format(lease, target));
 	else if (json_is_object(peer))
 		cli_print("%s at %s",
 			cli_text(peer, "name")[0] != '\0' ? cli_text(peer, "name")

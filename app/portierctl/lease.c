@@ -35,10 +35,8 @@ static void print_list(const json_t *result, const json_t *flags)
 		cli_table_add(t, cli_text(lease, "state"));
 		cli_table_add(t, cli_text(lease, "peer"));
 		cli_table_add(t, cli_text(lease, "proto"));
-		cli_table_addf(t, "%s:%d", cli_text(lease, "public_address"),
-			(int)cli_number(lease, "public_port"));
-		cli_table_addf(t, "%s:%d", cli_text(lease, "to_address"),
-			(int)cli_number(lease, "to_port"));
+		cli_table_add(t, cli_public_format(lease, text));
+		cli_table_add(t, cli_target_format(lease, text));
 		cli_table_add(t,
 			cli_seconds_format(json_object_get(lease, "expires_in_s"), "never", text));
 		cli_table_add(t, cli_bytes_format(cli_number(counters, "in_bytes"), text));
@@ -66,9 +64,8 @@ static void print_one(const json_t *lease, const json_t *flags)
 	cli_field("state", "%s", cli_text(lease, "state"));
 	cli_field("peer", "%s", cli_text(lease, "peer"));
 	cli_field("proto", "%s", cli_text(lease, "proto"));
-	cli_field("public", "%s:%d", cli_text(lease, "public_address"),
-		(int)cli_number(lease, "public_port"));
-	cli_field("to", "%s:%d", cli_text(lease, "to_address"), (int)cli_number(lease, "to_port"));
+	cli_field("public", "%s", cli_public_format(lease, text));
+	cli_field("to", "%s", cli_target_format(lease, text));
 	cli_field("from", "%s", sources(lease, from, sizeof(from)));
 	cli_field("expires in", "%s",
 		cli_seconds_format(json_object_get(lease, "expires_in_s"), "never", text));
@@ -98,10 +95,8 @@ static void print_reserved(const json_t *result, const json_t *flags)
 	{
 		cli_table_add(t, cli_text(held, "state"));
 		cli_table_add(t, cli_text(held, "peer"));
-		cli_table_addf(t, "%s:%d", cli_text(held, "public_address"),
-			(int)cli_number(held, "public_port"));
-		cli_table_addf(
-			t, "%s:%d", cli_text(held, "to_address"), (int)cli_number(held, "to_port"));
+		cli_table_add(t, cli_public_format(held, text));
+		cli_table_add(t, cli_target_format(held, text));
 		cli_table_add(t, cli_seconds_format(json_object_get(held, "ends_in_s"), "-", text));
 	}
 	cli_table_print(t, "no ports are kept");
@@ -119,7 +114,8 @@ static const struct cli_arg open_args[] = {
 		"one of the pool (that of the peer's leases, else any)"},
 	{"--public-port", "N", "public_port", CLI_NUMBER, "one of the range (any free one)"},
 	{"--to-port", "N", "to_port", CLI_NUMBER, "the peer's own port; required"},
-	{"--to-address", "A", "to_address", CLI_TEXT, "the peer's own address (it has but one)"},
+	{"--to-address", "A", "to_address", CLI_TEXT,
+		"one of the peer's own; to IPv6 it is a pinhole (its first one)"},
 	{"--ttl", "DURATION", "ttl_s", CLI_DURATION,
 		"until it expires, as 1h (leases.default_ttl)"},
 	{"--until", "TIME", "until", CLI_TIME,

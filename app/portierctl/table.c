@@ -175,6 +175,27 @@ json_int_t cli_number(const json_t *object, const char *name)
 	return json_integer_value(json_object_get(object, name));
 }
 
+static char *endpoint_format(
+	const json_t *lease, const char *address, const char *port, char buf[static CLI_TEXT_CHARS])
+{
+	const char *text = cli_text(lease, address);
+	bool is_v6 = strchr(text, ':') != NULL;
+
+	snprintf(buf, CLI_TEXT_CHARS, "%s%.46s%s:%u", is_v6 ? "[" : "", text, is_v6 ? "]" : "",
+		(unsigned)cli_number(lease, port));
+	return buf;
+}
+
+char *cli_public_format(const json_t *lease, char buf[static CLI_TEXT_CHARS])
+{
+	return endpoint_format(lease, "public_address", "public_port", buf);
+}
+
+char *cli_target_format(const json_t *lease, char buf[static CLI_TEXT_CHARS])
+{
+	return endpoint_format(lease, "to_address", "to_port", buf);
+}
+
 char *cli_bytes_format(json_int_t bytes, char buf[static CLI_TEXT_CHARS])
 {
 	static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

@@ -172,10 +172,8 @@ static void print_doors(
 		cli_table_addf(t, "%" JSON_INTEGER_FORMAT, cli_number(lease, "id"));
 		cli_table_add(t, cli_text(lease, "peer"));
 		cli_table_add(t, cli_text(lease, "proto"));
-		cli_table_addf(t, "%s:%d", cli_text(lease, "public_address"),
-			(int)cli_number(lease, "public_port"));
-		cli_table_addf(t, "%s:%d", cli_text(lease, "to_address"),
-			(int)cli_number(lease, "to_port"));
+		cli_table_add(t, cli_public_format(lease, text));
+		cli_table_add(t, cli_target_format(lease, text));
 		cli_table_add(t, cli_bytes_format((json_int_t)doors[i].in_rate, text));
 		cli_table_add(t, cli_bytes_format((json_int_t)doors[i].out_rate, text));
 		cli_table_add(t, cli_text(lease, "label"));

@@ -73,7 +73,9 @@ struct conf_lease {
 	unsigned peer_idx;	    /* into conf.peers */
 	uint8_t protos;		    /* bit 0 TCP, bit 1 UDP, as LEASE_PROTO_* */
 	struct ip_addr public_addr; /* none: any */
-	uint16_t public_port;	    /* required here: what is configured does not move */
+	/* What is configured does not move: 0 in a pinhole only, whose public port is to_port. */
+	uint16_t public_port;
+	struct ip_addr inner_addr; /* none: the peer's address4, or else its address6 */
 	uint16_t inner_port;
 	struct ip_prefix sources[CONF_SOURCES_MAX];
 	unsigned n_sources;

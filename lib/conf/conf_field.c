@@ -323,6 +323,13 @@ int conf_parse_public_addr(const struct conf_key *k, const char *text, void *bas
 	return ip_addr_parse(text, &lease->public_addr);
 }
 
+int conf_parse_to_addr(const struct conf_key *k, const char *text, void *base)
+{
+	struct conf_lease *lease = base;
+
+	return ip_addr_parse(text, &lease->inner_addr);
+}
+
 int conf_parse_source(const struct conf_key *k, const char *text, void *base)
 {
 	struct conf_lease *lease = base;

@@ -10,6 +10,7 @@
 #define PORTIER_CONF_IMPL_H
 
 #include "conf/conf.h"
+#include "crypto/crypto.h"
 
 #include <libconfig.h>
 #include <stddef.h>
@@ -134,6 +135,7 @@ int conf_parse_peer_address(const struct conf_key *k, const char *text, void *ba
 int conf_parse_metrics_listen(const struct conf_key *k, const char *text, void *base);
 int conf_parse_endpoint(const struct conf_key *k, const char *text, void *base);
 int conf_parse_public_addr(const struct conf_key *k, const char *text, void *base);
+int conf_parse_to_addr(const struct conf_key *k, const char *text, void *base);
 int conf_parse_source(const struct conf_key *k, const char *text, void *base);
 void conf_read_lcores(
 	struct conf_ctx *ctx, const struct conf_key *k, const config_setting_t *s, void *base);
@@ -157,8 +159,8 @@ void conf_read_preshared_key(
  * (this is one file). */
 void conf_text_check(struct conf_ctx *ctx, const char *text, size_t len_bytes);
 
-/* conf_check.c, conf_check_nat.c, conf_check_peers.c, conf_check_routes.c: values that contradict
- * each other */
+/* conf_check.c, conf_check_nat.c, conf_check_peers.c, conf_check_routes.c, conf_check_leases.c:
+ * values that contradict each other */
 void conf_check_host(struct conf_ctx *ctx);
 void conf_check_ports(struct conf_ctx *ctx);
 void conf_check_pools(struct conf_ctx *ctx);
@@ -168,6 +170,14 @@ void conf_check_nat(struct conf_ctx *ctx);
 void conf_check_peers(struct conf_ctx *ctx);
 void conf_check_routes(struct conf_ctx *ctx);
 void conf_check_leases(struct conf_ctx *ctx);
+
+/* Fills a zeroed key; false: this one takes no part. */
+typedef bool (*conf_twin_key_fn)(
+	const struct conf *c, uint32_t idx, uint8_t key[static CRYPTO_KEY_BYTES]);
+typedef void (*conf_twin_fault_fn)(struct conf_ctx *ctx, uint32_t idx, uint32_t first_idx);
+/* Calls fault for each of n things whose key an earlier one has. O(n log n). */
+void conf_find_twins(
+	struct conf_ctx *ctx, uint32_t n, conf_twin_key_fn key_of, conf_twin_fault_fn fault);
 
 /* Where things stand in the file, for a sentence; NULL when they are not in it. */
 const config_setting_t *conf_at(const struct conf_ctx *ctx, const char *path);

@@ -146,6 +146,7 @@ void ctl_conf_lease_fill(const struct conf_lease *from, struct lease_request *ou
 	out->protos = from->protos;
 	out->public_addr = from->public_addr;
 	out->public_port = from->public_port;
+	out->inner_addr = from->inner_addr;
 	out->inner_port = from->inner_port;
 	out->ttl_ns = TIME_NEVER;
 	out->opener = LEASE_BY_CONF;

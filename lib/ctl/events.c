@@ -194,9 +194,13 @@ static void look_at_pool(struct ctl *c)
 {
 	uint64_t n_ports = ctl_pool_ports_count(c->p.conf);
 	uint32_t n_leases = lease_count(c->p.leases, UINT32_MAX);
-	uint64_t n_max = n_ports < c->p.conf->max_leases ? n_ports : c->p.conf->max_leases;
+	uint64_t n_max = c->p.conf->max_leases;
 	bool was_low = c->is_pool_low;
 
+	if (n_ports < n_max) {
+		n_max = n_ports;
+		n_leases -= lease_pinhole_count(c->p.leases);
+	}
 	if (n_leases * UINT64_C(10) >= n_max * POOL_LOW_TENTHS)
 		c->is_pool_low = true;
 	else if (n_leases * UINT64_C(10) < n_max * POOL_ENOUGH_TENTHS)

@@ -76,13 +76,14 @@ static void look_at_tables(struct ctl *c, json_t *reasons)
 	const struct conf *conf = c->p.conf;
 	uint32_t n_leases = lease_count(c->p.leases, UINT32_MAX), n_peers = peers_count(c->p.peers);
 	uint32_t n_kept = lease_held_count(c->p.leases);
+	uint32_t n_pinholes = lease_pinhole_count(c->p.leases);
 	uint64_t n_ports = ctl_pool_ports_count(conf);
 
 	if (is_nearly_full(n_leases, conf->max_leases))
 		add_reason(reasons, "leases: %u of %u (leases.max)", n_leases, conf->max_leases);
-	if (is_nearly_full(n_leases + n_kept, n_ports))
-		add_reason(reasons, "public pool: %u leases and %u kept ports of %llu", n_leases,
-			n_kept, (unsigned long long)n_ports);
+	if (is_nearly_full(n_leases - n_pinholes + n_kept, n_ports))
+		add_reason(reasons, "public pool: %u leases and %u kept ports of %llu",
+			n_leases - n_pinholes, n_kept, (unsigned long long)n_ports);
 	if (is_nearly_full(n_peers, conf->max_peers))
 		add_reason(reasons, "peers: %u of %u (tunnel.max_peers)", n_peers, conf->max_peers);
 }

@@ -11,10 +11,12 @@
 static const struct rpc_param open_params[] = {
 	{"peer", RPC_TEXT, true, "a name or a public key"},
 	{"proto", RPC_TEXT, false, PROTO_WORDS},
-	{"public_address", RPC_TEXT, false, "an IPv4 address of the public pool"},
+	{"public_address", RPC_TEXT, false,
+		"an address of the public pool; of an IPv6 lease to_address"},
 	{"public_port", RPC_INTEGER, false, PORT_WORDS},
 	{"to_port", RPC_INTEGER, true, PORT_WORDS},
-	{"to_address", RPC_TEXT, false, "the inner IPv4 address of the peer"},
+	{"to_address", RPC_TEXT, false,
+		"an inner address of the peer, or one that its routes contain"},
 	{"ttl_s", RPC_SECONDS, false, NULL},
 	{"until", RPC_SECONDS, false, "seconds since 1970"},
 	{"idle_s", RPC_SECONDS, false, NULL},
@@ -87,8 +89,9 @@ static int get_address(
 	char excerpt[RPC_EXCERPT_CHARS];
 
 	if (text != NULL && ip_addr_parse(text, out) != 0)
-		return rpc_fault_set(fault, RPC_INVALID_PARAMS, text, "an address, as 198.51.100.7",
-			"%s \"%s\" is no address; accepted: one as 198.51.100.7", name,
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, text,
+			"an address, as 198.51.100.7 or fd00::2",
+			"%s \"%s\" is no address; accepted: one as 198.51.100.7 or fd00::2", name,
 			rpc_excerpt(text, excerpt));
 	return 0;
 }

@@ -10,11 +10,36 @@
 /* --- opening
  * ------------------------------------------------------------------------------------*/
 
-/* The peer may have leases, and this one leads to its own address. Fills what the peer says. */
+struct ip_addr ctl_peer_inner(const struct peer_conf *conf)
+{
+	return ip_is_none(&conf->address4) ? conf->address6 : conf->address4;
+}
+
+static int refuse_target(const struct peer_conf *conf, const struct lease_request *req,
+	const char *peer, struct rpc_fault *fault)
+{
+	char wanted[IP_TEXT_CHARS], prefix[IP_TEXT_CHARS], own[RPC_ACCEPTS_CHARS];
+	const struct ip_addr *addrs[] = {&conf->address4, &conf->address6};
+	size_t len = 0;
+
+	own[0] = '\0';
+	for (unsigned i = 0; i < 2; i++)
+		if (!ip_is_none(addrs[i]))
+			len += (size_t)snprintf(own + len, sizeof(own) - len, "%s%s",
+				len > 0 ? ", " : "", ip_addr_format(addrs[i], prefix));
+	for (unsigned i = 0; i < conf->n_routes && len < sizeof(own); i++)
+		len += (size_t)snprintf(own + len, sizeof(own) - len, ", one of %s",
+			ip_prefix_format(&conf->routes[i], prefix));
+	return rpc_fault_set(fault, RPC_REFUSED, ip_addr_format(&req->inner_addr, wanted), own,
+		"to_address %s is not that of peer %s; accepted: %s", wanted, peer, own);
+}
+
+/* The peer may have leases, and this one leads to an address of its own. Fills what the peer says.
+ */
 static int check_peer(struct ctl *c, struct lease_request *req, struct rpc_fault *fault)
 {
 	const struct peer_conf *conf = peer_conf_get(c->p.peers, req->peer_idx);
-	char peer[CTL_PEER_WORD_CHARS], wanted[IP_TEXT_CHARS], own[IP_TEXT_CHARS];
+	char peer[CTL_PEER_WORD_CHARS];
 
 	if (conf == NULL)
 		return rpc_fault_set(fault, RPC_NOT_FOUND, "peer", NULL, "the peer is gone");
@@ -24,16 +49,10 @@ static int check_peer(struct ctl *c, struct lease_request *req, struct rpc_fault
 			"peer %s has forwarding off; turn it on with: portierctl peer set %s "
 			"--forwarding on",
 			peer, peer);
-	if (ip_is_none(&conf->address4))
-		return rpc_fault_set(fault, RPC_REFUSED, peer, "a peer with an IPv4 inner address",
-			"peer %s has no IPv4 inner address; leases lead to IPv4 addresses", peer);
-	ip_addr_format(&conf->address4, own);
 	if (ip_is_none(&req->inner_addr))
-		req->inner_addr = conf->address4;
-	if (!ip_equal(&req->inner_addr, &conf->address4))
-		return rpc_fault_set(fault, RPC_REFUSED, ip_addr_format(&req->inner_addr, wanted),
-			own, "to_address %s is not that of peer %s; accepted: %s", wanted, peer,
-			own);
+		req->inner_addr = ctl_peer_inner(conf);
+	if (!peer_conf_has(conf, &req->inner_addr))
+		return refuse_target(conf, req, peer, fault);
 	req->peer_max_leases = conf->max_leases;
 	/* Where one pool serves both, the first lease leaves the peer the address that it has. */
 	if (c->p.conf->n_nat_pool == 0)
@@ -70,16 +89,13 @@ static int refuse_port_in_use(
 	char addr[IP_TEXT_CHARS], owner[CTL_PEER_WORD_CHARS], culprit[IP_TEXT_CHARS + 16];
 	uint64_t kept_ns = c->p.conf->reserve_ns + c->p.conf->quarantine_ns;
 	char kept[TIME_DURATION_CHARS];
-	const struct lease *l = ip_is_none(&req->public_addr)
-					? NULL
-					: lease_find_public(c->p.leases, &req->public_addr,
-						  LEASE_PROTO_BOTH, req->public_port);
-	uint64_t cursor = 0;
-
 	/* Where no address was asked for, that of the peer's leases was meant. */
-	if (l == NULL && (l = lease_next(c->p.leases, req->peer_idx, &cursor)) != NULL)
-		l = lease_find_public(
-			c->p.leases, &l->public_addr, LEASE_PROTO_BOTH, req->public_port);
+	struct ip_addr at = ip_is_none(&req->public_addr)
+				    ? lease_peer_address(c->p.leases, req->peer_idx)
+				    : req->public_addr;
+	const struct lease *l =
+		lease_find_public(c->p.leases, &at, LEASE_PROTO_BOTH, req->public_port);
+
 	snprintf(culprit, sizeof(culprit), "public port %u", req->public_port);
 	if (l == NULL)
 		return rpc_fault_set(fault, RPC_IN_USE, culprit, accepts,
@@ -98,17 +114,42 @@ static int refuse_port_in_use(
 static int refuse_other_address(
 	struct ctl *c, const struct lease_request *req, const char *peer, struct rpc_fault *fault)
 {
-	char wanted[IP_TEXT_CHARS], own[IP_TEXT_CHARS] = "none";
-	uint64_t cursor = 0;
-	const struct lease *l = lease_next(c->p.leases, req->peer_idx, &cursor);
+	char wanted[IP_TEXT_CHARS], own[IP_TEXT_CHARS];
+	struct ip_addr addr = lease_peer_address(c->p.leases, req->peer_idx);
 
-	if (l != NULL)
-		ip_addr_format(&l->public_addr, own);
+	ip_addr_format(&addr, own);
 	return rpc_fault_set(fault, RPC_REFUSED, ip_addr_format(&req->public_addr, wanted), own,
 		"public address %s is not the egress address of peer %s, which its other leases "
 		"have; "
 		"accepted: %s",
 		wanted, peer, own);
+}
+
+/* What only a pinhole is refused for. 0: something else. */
+static int refuse_pinhole(const struct lease_request *req, int err, struct rpc_fault *fault)
+{
+	char wanted[IP_TEXT_CHARS], own[IP_TEXT_CHARS];
+
+	ip_addr_format(&req->inner_addr, own);
+	switch (err) {
+	case -EADDRNOTAVAIL:
+		return rpc_fault_set(fault, RPC_REFUSED, ip_addr_format(&req->public_addr, wanted),
+			own,
+			"public address %s is not that of the lease: IPv6 is not translated, and "
+			"it leads to %s as it is; accepted: %s, or none",
+			wanted, own, own);
+	case -ERANGE:
+		return rpc_fault_set(fault, RPC_REFUSED, "public_port", "to_port, or none",
+			"public port %u is not that of the lease: IPv6 is not translated, and it "
+			"leads to port %u as it is; accepted: %u, or none",
+			req->public_port, req->inner_port, req->inner_port);
+	case -EACCES:
+		return rpc_fault_set(fault, RPC_REFUSED, "to_port",
+			"a port that is not in leases.deny",
+			"port %u is denied by leases.deny; accepted: another", req->inner_port);
+	default:
+		return 0;
+	}
 }
 
 static int refuse_grant(
@@ -117,6 +158,8 @@ static int refuse_grant(
 	const struct conf *conf = c->p.conf;
 	char peer[CTL_PEER_WORD_CHARS], text[RPC_ACCEPTS_CHARS], addr[IP_TEXT_CHARS];
 
+	if (lease_is_pinhole(&req->inner_addr) && refuse_pinhole(req, err, fault) != 0)
+		return -EINVAL;
 	ctl_peer_word(c, req->peer_idx, peer);
 	switch (err) {
 	case -ERANGE:
@@ -181,14 +224,9 @@ static int publish(struct ctl *c, const struct lease *lease, bool is_new, struct
 		return 0;
 	if (is_new)
 		lease_close(c->p.leases, lease->id, c->p.now_ns(), &gone);
-	if (err == -EAFNOSUPPORT)
-		rpc_fault_set(fault, RPC_REFUSED, "public_address", "an IPv4 address",
-			"leases are on IPv4 addresses; accepted: an IPv4 address of the pool");
-	else
-		rpc_fault_set(fault, RPC_EXHAUSTED, "doors", NULL,
-			"the tables of the workers are full (%u leases open, leases.max is %u); "
-			"try again",
-			doors_count(c->p.doors), c->p.conf->max_leases);
+	rpc_fault_set(fault, RPC_EXHAUSTED, "doors", NULL,
+		"the tables of the workers are full (%u leases open, leases.max is %u); try again",
+		doors_count(c->p.doors), c->p.conf->max_leases);
 	return err;
 }
 

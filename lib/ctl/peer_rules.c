@@ -188,15 +188,12 @@ static uint32_t paired_address(const struct ctl *c, const struct peer_conf *conf
 void ctl_peer_public_update(struct ctl *c, uint32_t peer_idx)
 {
 	const struct peer_conf *conf = peer_conf_get(c->p.peers, peer_idx);
-	const struct lease *lease;
-	uint64_t cursor = 0;
+	struct ip_addr addr = lease_peer_address(c->p.leases, peer_idx);
 	uint32_t public_v4;
 
 	if (conf == NULL)
 		return;
-	lease = lease_next(c->p.leases, peer_idx, &cursor);
-	public_v4 = lease != NULL ? load_be32(ip_v4_bytes(&lease->public_addr))
-				  : paired_address(c, conf);
+	public_v4 = ip_is_none(&addr) ? paired_address(c, conf) : load_be32(ip_v4_bytes(&addr));
 	ctl_pool_peer_moved(c, peer_public(c->p.peers, peer_idx), public_v4);
 	peer_public_set(c->p.peers, peer_idx, public_v4);
 }
@@ -223,7 +220,9 @@ int ctl_peer_add(
 	return 0;
 }
 
-static unsigned close_leases(struct ctl *c, uint32_t peer_idx, const char *reason)
+/* All of a peer, or, where the peer is still there, those that it may not have any more. */
+static unsigned close_leases(
+	struct ctl *c, uint32_t peer_idx, const struct peer_conf *now, const char *reason)
 {
 	const struct lease *lease;
 	uint64_t cursor = 0;
@@ -232,6 +231,8 @@ static unsigned close_leases(struct ctl *c, uint32_t peer_idx, const char *reaso
 	while ((lease = lease_next(c->p.leases, peer_idx, &cursor)) != NULL) {
 		struct rpc_fault ignored;
 
+		if (now != NULL && now->forwarding && peer_conf_has(now, &lease->inner_addr))
+			continue;
 		n += ctl_lease_end(c, lease->id, reason, NULL, NULL, &ignored) == 0;
 	}
 	return n;
@@ -242,20 +243,17 @@ static unsigned close_leases(struct ctl *c, uint32_t peer_idx, const char *reaso
 int ctl_peer_set(struct ctl *c, uint32_t peer_idx, const struct peer_conf *conf, unsigned *n_closed,
 	struct rpc_fault *fault)
 {
-	const struct peer_conf *old = peer_conf_get(c->p.peers, peer_idx);
 	const char *culprit = "address";
-	bool ends_leases;
 	int err;
 
-	if (old == NULL)
+	if (peer_conf_get(c->p.peers, peer_idx) == NULL)
 		return refuse(c, conf, -ENOENT, NULL, fault);
 	if (check_conf(c, conf, fault) != 0 || ctl_routes_check(c, peer_idx, conf, fault) != 0)
 		return -EINVAL;
-	ends_leases = !conf->forwarding || !ip_equal(&old->address4, &conf->address4);
 	err = peer_set(c->p.peers, peer_idx, conf, &culprit);
 	if (err != 0)
 		return refuse(c, conf, err, culprit, fault);
-	*n_closed = ends_leases ? close_leases(c, peer_idx, "peer changed") : 0;
+	*n_closed = close_leases(c, peer_idx, conf, "peer changed");
 	ctl_peer_public_update(c, peer_idx);
 	return 0;
 }
@@ -270,7 +268,7 @@ int ctl_peer_del(struct ctl *c, uint32_t peer_idx, unsigned *n_closed, struct rp
 	if (old == NULL)
 		return rpc_fault_set(fault, RPC_NOT_FOUND, "peer", NULL, "the peer is gone");
 	copy = *old; /* wiped */
-	*n_closed = close_leases(c, peer_idx, "peer deleted");
+	*n_closed = close_leases(c, peer_idx, NULL, "peer deleted");
 	ctl_event_peer(c, "peer.deleted", peer_idx);
 	/* Nobody inherits its ports or its egress address with its number. */
 	lease_peer_forget(c->p.leases, peer_idx, c->p.now_ns());

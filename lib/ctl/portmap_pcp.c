@@ -104,9 +104,6 @@ static enum portmap_pcp_result map(struct ctl *c, const struct ctl_portmap_reque
 		return PORTMAP_PCP_UNSUPP_PROTOCOL;
 	if (asked->lifetime_s == 0)
 		return result_of(ctl_portmap_unmap(c, &wish, grant));
-	/* Doors lead to IPv4 addresses: there is no pinhole to be had. */
-	if (!ip_is_v4(&wish.inner_addr))
-		return PORTMAP_PCP_NOT_AUTHORIZED;
 	if (has_filter_of_a_port(asked))
 		return PORTMAP_PCP_UNSUPP_OPTION;
 	return result_of(ctl_portmap_map(c, &wish, grant));

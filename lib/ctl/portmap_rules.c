@@ -16,8 +16,6 @@ bool ctl_portmap_is_allowed(const struct ctl *c, uint32_t peer_idx)
 struct ip_addr ctl_portmap_address(const struct ctl *c, uint32_t peer_idx)
 {
 	const struct conf *conf = c->p.conf;
-	uint64_t cursor = 0;
-	const struct lease *lease = lease_next(c->p.leases, peer_idx, &cursor);
 	uint32_t public_v4 = peer_public(c->p.peers, peer_idx);
 	uint8_t v4[4];
 
@@ -25,8 +23,6 @@ struct ip_addr ctl_portmap_address(const struct ctl *c, uint32_t peer_idx)
 		store_be32(v4, public_v4);
 		return ip_from_v4(v4);
 	}
-	if (lease != NULL)
-		return lease->public_addr;
 	/* A pool of one leaves no choice. */
 	if (conf->n_pool == 1 && conf->pool[0].len_bits == 128)
 		return conf->pool[0].addr;
@@ -232,6 +228,7 @@ static enum ctl_portmap_outcome outcome_of(int err)
 	case -EADDRNOTAVAIL:
 		return CTL_PORTMAP_NO_NETWORK;
 	case -EPERM:
+	case -EACCES:
 		return CTL_PORTMAP_NOT_AUTHORIZED;
 	default:
 		return CTL_PORTMAP_NO_RESOURCES;
@@ -241,6 +238,13 @@ static enum ctl_portmap_outcome outcome_of(int err)
 static bool is_about_the_port(int err)
 {
 	return err == -EADDRINUSE || err == -ERANGE || err == -EACCES;
+}
+
+/* The address that is the peer's, and not for choosing. */
+static struct ip_addr own_address(const struct ctl *c, const struct ctl_portmap_wish *wish)
+{
+	return lease_is_pinhole(&wish->inner_addr) ? wish->inner_addr
+						   : ctl_portmap_address(c, wish->peer_idx);
 }
 
 static enum ctl_portmap_outcome open_new(
@@ -253,6 +257,8 @@ static enum ctl_portmap_outcome open_new(
 		.inner_port = wish->inner_port,
 		.is_symmetric = wish->inner_port == 0,
 		.public_port = wish->suggested_port,
+		/* A pinhole leaves nothing to suggest. */
+		.is_suggestion = lease_is_pinhole(&wish->inner_addr) && !wish->takes_no_other,
 		.ttl_ns = lifetime_ns(c, wish),
 		.opener = wish->opener,
 	};
@@ -267,9 +273,8 @@ static enum ctl_portmap_outcome open_new(
 	memcpy(req.sources, set.list, sizeof(req.sources));
 	req.n_sources = set.n;
 	memcpy(req.nonce, wish->nonce, sizeof(req.nonce));
-	/* An address is the peer's, and not for choosing. */
 	if (wish->takes_no_other && !ip_is_none(&wish->suggested_addr)) {
-		struct ip_addr own = ctl_portmap_address(c, wish->peer_idx);
+		struct ip_addr own = own_address(c, wish);
 
 		if (!ip_equal(&own, &wish->suggested_addr))
 			return CTL_PORTMAP_NOT_AS_WISHED;
@@ -277,7 +282,7 @@ static enum ctl_portmap_outcome open_new(
 	err = ctl_lease_open(c, &req, &lease, &is_renewal, &ignored);
 	if (err != 0 && wish->takes_no_other && is_about_the_port(err))
 		return CTL_PORTMAP_NOT_AS_WISHED;
-	if (err != 0 && req.public_port != 0 && !wish->takes_no_other) {
+	if (err != 0 && req.public_port != 0 && !wish->takes_no_other && !req.is_suggestion) {
 		req.public_port = 0;
 		err = ctl_lease_open(c, &req, &lease, &is_renewal, &ignored);
 	}

@@ -102,11 +102,16 @@ static void close_lease(struct reload *r, const struct entry *gone)
 	const struct lease_request *said = &gone->lease;
 	const struct lease *lease;
 	struct rpc_fault fault;
+	struct ip_addr inner_addr = said->inner_addr;
 	uint64_t cursor = 0;
 
-	while (peer_idx != PEER_NONE &&
-		(lease = lease_next(r->ctl->p.leases, peer_idx, &cursor)) != NULL) {
-		if (lease->public_port == said->public_port &&
+	if (peer_idx == PEER_NONE)
+		return;
+	if (ip_is_none(&inner_addr))
+		inner_addr = ctl_peer_inner(peer_conf_get(r->ctl->p.peers, peer_idx));
+	while ((lease = lease_next(r->ctl->p.leases, peer_idx, &cursor)) != NULL) {
+		if (ip_equal(&lease->inner_addr, &inner_addr) &&
+			(said->public_port == 0 || lease->public_port == said->public_port) &&
 			lease->inner_port == said->inner_port && lease->protos == said->protos &&
 			ctl_lease_close(r->ctl, lease->id, NULL, NULL, &fault) == 0)
 			r->leases_closed++;

@@ -238,6 +238,8 @@ int ctl_peer_find(struct ctl *c, const char *who, uint32_t *out_idx, struct rpc_
 /* Name, or else public key. */
 #define CTL_PEER_WORD_CHARS 48
 char *ctl_peer_word(const struct ctl *c, uint32_t peer_idx, char buf[static CTL_PEER_WORD_CHARS]);
+/* Where a lease of the peer leads that does not say it: its first address. */
+struct ip_addr ctl_peer_inner(const struct peer_conf *conf);
 /* The open lease with this id; NULL with *fault. */
 const struct lease *ctl_lease_get(struct ctl *c, uint64_t id, struct rpc_fault *fault);
 /* ctl_lease_close, for another reason than that somebody asked. */

@@ -181,6 +181,7 @@ static void check_example_peer(const struct conf *c)
 	assert_int_equal(l->protos, 3);
 	assert_addr(&l->public_addr, "198.51.100.5");
 	assert_int_equal(l->public_port, 20000);
+	assert_addr(&l->inner_addr, "100.64.0.2");
 	assert_int_equal(l->inner_port, 8080);
 	assert_int_equal(l->n_sources, 2);
 	assert_string_equal(ip_prefix_format(&l->sources[1], text), "2001:db8:1::/48");

@@ -155,6 +155,26 @@ static void test_minimal(void **state)
 	conf_destroy(c);
 }
 
+static void test_pinholes(void **state)
+{
+	struct conf *c = load_good(MINIMAL_HEAD
+		"peers = ( { public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\";\n"
+		"  address = \"100.64.0.2,fd00::2\"; routes = [ \"2001:db8:2::/64\" ];\n"
+		"  forwarding = true; leases = ( { public_port = 20000; to_port = 80; },\n"
+		"    { to_port = 80; to_address = \"fd00::2\"; },\n"
+		"    { to_address = \"2001:db8:2::80\"; public_port = 20480; to_port = 20480; "
+		"} ); } );");
+	char text[IP_TEXT_CHARS];
+
+	assert_int_equal(c->n_leases, 3);
+	assert_true(ip_is_none(&c->leases[0].inner_addr));
+	assert_string_equal(ip_addr_format(&c->leases[1].inner_addr, text), "fd00::2");
+	assert_int_equal(c->leases[1].public_port, 0);
+	assert_int_equal(c->leases[1].inner_port, 80);
+	assert_int_equal(c->leases[2].public_port, 20480);
+	conf_destroy(c);
+}
+
 /* --- files that are not configurations ----------------------------------------------------------
  */
 
@@ -326,6 +346,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bad_files),
 		cmocka_unit_test(test_minimal),
+		cmocka_unit_test(test_pinholes),
 		cmocka_unit_test(test_unreadable),
 		cmocka_unit_test(test_misread_text),
 		cmocka_unit_test(test_fault_cap),

@@ -384,28 +384,154 @@ static void the_operators_own(void **state)
 	assert_memory_equal(lease_of(alice, LEASE_PROTO_UDP, 6881), &before, sizeof(before));
 }
 
-/* By IPv6: PCP is answered, NAT-PMP is told to speak it. */
-static void over_ipv6(void **state)
+/* --- over IPv6
+ * ----------------------------------------------------------------------------------*/
+
+/* A request from this address of alice's, and its answer. */
+static struct pcp_reply ask_from(const char *source, struct pcp *m)
 {
-	struct pcp m = pcp_map(alice, UDP, 6881, 0, 7200);
-	struct ip_addr six = address("fd00::2");
+	struct ip_addr six = address(source);
 	struct ctl_portmap_request r = {
 		.from = {.peer_idx = alice,
 			.peer = {six, 54321},
 			.gateway = {address("2001:1::1"), PORTMAP_PORT}},
-		.msg = m.bytes,
-		.len = m.len,
+		.msg = m->bytes,
+		.len = m->len,
 	};
+	unsigned n = heard.n;
 
-	memcpy(m.bytes + 8, six.bytes, 16);
+	memcpy(m->bytes + 8, six.bytes, 16);
 	ctl_portmap_take(server->ctl, &r);
-	assert_int_equal(heard.n, 1);
+	hear_until(n + 1);
 	assert_true(ip_equal(&heard.to.peer.addr, &six));
 	assert_true(ip_equal(&heard.to.gateway.addr, &r.from.gateway.addr));
-	assert_int_equal(heard.len, MAP_BYTES);
-	assert_int_equal(heard.msg[3], PORTMAP_PCP_NOT_AUTHORIZED);
-	r.msg = (const uint8_t[]){0, 0};
-	r.len = 2;
+	assert_memory_equal(heard.msg + 24, m->bytes + 24, 18);
+	return (struct pcp_reply){.result = heard.msg[3],
+		.lifetime_s = load_be32(heard.msg + 4),
+		.public_port = load_be16(heard.msg + 42),
+		.public_addr = ip_from_v6(heard.msg + 44)};
+}
+
+static void grants_hole(const char *source, struct pcp *m, uint16_t port)
+{
+	struct ip_addr six = address(source);
+	struct pcp_reply r = ask_from(source, m);
+
+	assert_int_equal(r.result, PORTMAP_PCP_OK);
+	assert_int_equal(r.lifetime_s, 7200);
+	assert_int_equal(r.public_port, port);
+	assert_true(ip_equal(&r.public_addr, &six));
+}
+
+/* On the very address and port that ask, whatever is suggested. */
+static void pinholes(void **state)
+{
+	struct pcp m = pcp_map(alice, UDP, 6881, 0, 7200),
+		   any = pcp_map(alice, TCP, 81, 40001, 7200);
+	struct ip_addr six = address("fd00::2"), routed = address("2001:db8:2::9");
+	struct ip_addr suggested = address("198.51.100.1");
+	const struct lease *lease;
+	struct pcp_reply r;
+	struct pcp none;
+	unsigned n;
+
+	json_decref(call(&operator, "peer.set", "{'peer':'alice','routes':['2001:db8:2::/64']}"));
+	grants_hole("fd00::2", &m, 6881);
+	lease = lease_find_inner(server->leases, alice, &six, LEASE_PROTO_UDP, 6881);
+	assert_non_null(lease);
+	assert_int_equal(lease->opener, LEASE_BY_PCP);
+	grants_hole("2001:db8:2::9", &m, 6881);
+	assert_non_null(lease_find_inner(server->leases, alice, &routed, LEASE_PROTO_UDP, 6881));
+	memcpy(any.bytes + 44, suggested.bytes, 16);
+	grants_hole("fd00::2", &any, 81);
+	/* Again: renewed, and answered at once. */
+	noon_ns += 60 * NS_IN_S;
+	n = heard.n;
+	grants_hole("fd00::2", &m, 6881);
+	assert_int_equal(heard.n, n + 1);
+	assert_int_equal(lease_count(server->leases, alice), 3);
+
+	/* The IPv4 mapping of the same port, with the same nonce. */
+	none = pcp_map(alice, UDP, 6881, 0, 7200);
+	assert_in_range(pcp_granted(alice, &none).public_port, FIRST_PORT, LAST_PORT);
+
+	/* Only the asker's own goes. */
+	none = pcp_map(alice, UDP, 6881, 0, 0);
+	r = ask_from("fd00::2", &none);
+	assert_int_equal(r.result, PORTMAP_PCP_OK);
+	assert_int_equal(r.public_port, 0);
+	assert_null(lease_find_inner(server->leases, alice, &six, LEASE_PROTO_UDP, 6881));
+	assert_non_null(lease_find_inner(server->leases, alice, &routed, LEASE_PROTO_UDP, 6881));
+	assert_non_null(lease_of(alice, LEASE_PROTO_UDP, 6881));
+	none = pcp_map(alice, 0, 0, 0, 0);
+	ask_from("fd00::2", &none);
+	assert_null(lease_find_inner(server->leases, alice, &six, LEASE_PROTO_TCP, 81));
+	assert_int_equal(lease_count(server->leases, alice), 2);
+}
+
+static void pinholes_that_are_refused(void **state)
+{
+	struct pcp m = pcp_map(alice, UDP, 6881, 6882, 7200);
+	struct ip_addr other = address("fd00::3");
+
+	/* No alternative: its own number or none. */
+	put_option(&m, 2, NULL, 0);
+	assert_int_equal(ask_from("fd00::2", &m).result, PORTMAP_PCP_CANNOT_PROVIDE_EXTERNAL);
+	store_be16(m.bytes + 42, 6881);
+	memcpy(m.bytes + 44, other.bytes, 16);
+	assert_int_equal(ask_from("fd00::2", &m).result, PORTMAP_PCP_CANNOT_PROVIDE_EXTERNAL);
+	assert_int_equal(lease_count(server->leases, alice), 0);
+	other = address("fd00::2");
+	memcpy(m.bytes + 44, other.bytes, 16);
+	grants_hole("fd00::2", &m, 6881);
+	store_be16(m.bytes + 42, 6882);
+	assert_int_equal(ask_from("fd00::2", &m).result, PORTMAP_PCP_CANNOT_PROVIDE_EXTERNAL);
+
+	m = pcp_map(alice, UDP, 6882, 0, 7200);
+	put_option(&m, 1, other.bytes, 16);
+	assert_int_equal(ask_from("fd00::2", &m).result, PORTMAP_PCP_UNSUPP_OPTION);
+	m = pcp_map(alice, 132, 6882, 0, 7200);
+	assert_int_equal(ask_from("fd00::2", &m).result, PORTMAP_PCP_UNSUPP_PROTOCOL);
+	json_decref(call(&operator, "peer.set", "{'peer':'alice','max_leases':1}"));
+	m = pcp_map(alice, UDP, 6882, 0, 7200);
+	assert_int_equal(ask_from("fd00::2", &m).result, PORTMAP_PCP_USER_EX_QUOTA);
+	json_decref(call(&operator, "peer.set", "{'peer':'alice','portmap':false}"));
+	assert_int_equal(ask_from("fd00::2", &m).result, PORTMAP_PCP_NOT_AUTHORIZED);
+	/* An address that is not the asker's never gets here: inside the tunnel it is spoofed. */
+}
+
+static void pinholes_have_filters(void **state)
+{
+	struct pcp m = pcp_map(alice, TCP, 80, 0, 7200);
+	struct ip_addr six = address("fd00::2");
+	struct ip_prefix want = prefix("2001:db8:9::/48");
+	const struct lease *lease;
+
+	put_filter(&m, 48, 0, "2001:db8:9::1");
+	grants_hole("fd00::2", &m, 80);
+	lease = lease_find_inner(server->leases, alice, &six, LEASE_PROTO_TCP, 80);
+	assert_int_equal(lease->n_sources, 1);
+	assert_true(ip_prefix_equal(&lease->sources[0], &want));
+	m = pcp_map(alice, TCP, 80, 0, 7200);
+	put_filter(&m, 120, 0, "203.0.113.0");
+	assert_int_equal(ask_from("fd00::2", &m).result, PORTMAP_PCP_MALFORMED_OPTION);
+	m = pcp_map(alice, TCP, 80, 0, 7200);
+	put_filter(&m, 0, 0, "::");
+	grants_hole("fd00::2", &m, 80);
+	assert_int_equal(lease->n_sources, 0);
+}
+
+/* PCP is answered, NAT-PMP is told to speak it. */
+static void natpmp_over_ipv6(void **state)
+{
+	struct ctl_portmap_request r = {
+		.from = {.peer_idx = alice,
+			.peer = {address("fd00::2"), 54321},
+			.gateway = {address("2001:1::1"), PORTMAP_PORT}},
+		.msg = (const uint8_t[]){0, 0},
+		.len = 2,
+	};
+
 	ctl_portmap_take(server->ctl, &r);
 	assert_int_equal(heard.len, 24);
 	assert_memory_equal(heard.msg, ((uint8_t[]){2, 0x80, 0, 1}), 4);
@@ -433,7 +559,10 @@ int main(void)
 		answered(options_that_are_refused),
 		answered(no_room),
 		answered(the_operators_own),
-		answered(over_ipv6),
+		answered(pinholes),
+		answered(pinholes_that_are_refused),
+		answered(pinholes_have_filters),
+		answered(natpmp_over_ipv6),
 	};
 
 	return cmocka_run_group_tests(tests, portmap_group_setup, NULL);

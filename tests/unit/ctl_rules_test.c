@@ -302,7 +302,6 @@ static void lease_refusals(void **state)
 		{"'peer':'carol','to_port':80", RPC_REFUSED,
 			"peer carol has forwarding off; turn it on with: portierctl peer set carol "
 			"--forwarding on"},
-		{"'peer':'six','to_port':80", RPC_REFUSED, "no IPv4"},
 		{"'peer':'alice'", RPC_INVALID_PARAMS, "to_port"},
 		{"'peer':'alice','to_port':0", RPC_INVALID_PARAMS, "to_port"},
 		{"'peer':'alice','to_port':65536", RPC_INVALID_PARAMS, "65536"},
@@ -342,10 +341,6 @@ static void lease_refusals(void **state)
 	add_peer(&c, "few", 5);
 	json_decref(call(&c, "peer.set", "{'peer':'carol','forwarding':false}"));
 	json_decref(call(&c, "peer.set", "{'peer':'few','max_leases':1}"));
-	snprintf(params, sizeof(params),
-		"{'public_key':'%s','name':'six','address6':'fd00::6','forwarding':true}",
-		key_text(6));
-	json_decref(call(&c, "peer.add", params));
 	open_lease(&c, "{'peer':'alice','proto':'tcp','to_port':80,'public_address':'198.51.100.1',"
 		       "'public_port':40000}");
 	open_lease(&c,

@@ -195,6 +195,9 @@ static inline struct lease_table *make_leases(const struct conf *conf)
 	};
 
 	memcpy(lc.pool, conf->pool, sizeof(lc.pool[0]) * conf->n_pool);
+	for (lc.n_deny = 0; lc.n_deny < conf->n_deny; lc.n_deny++)
+		lc.deny[lc.n_deny] = (struct lease_ports){
+			conf->deny[lc.n_deny].first, conf->deny[lc.n_deny].last};
 	return lease_table_create(&lc);
 }
 

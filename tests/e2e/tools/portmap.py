@@ -4,7 +4,8 @@
   portmap.py refused GATEWAY SOURCE          a peer that may not is told so
   portmap.py rows GATEWAY SOURCE PUBLIC      each row of what clients rely on
   portmap.py natpmp GATEWAY PROTO INNER SUGGESTED LIFETIME      prints the public port
-  portmap.py pcp GATEWAY SOURCE PROTO INNER LIFETIME [PREFIX]...   the same, for these sources only
+  portmap.py pcp GATEWAY SOURCE PROTO INNER LIFETIME [PREFIX]...   the same from the address SOURCE,
+                                                 for these sources only
 
 Each request goes out by a socket of its own, connected: an answer from any other address or port
 than the one that was asked is none, and an ICMP error is a failure.
@@ -27,11 +28,13 @@ def packed(address):
     return address.packed if address.version == 6 else b"\0" * 10 + b"\xff\xff" + address.packed
 
 
-def ask(gateway, message, wait_s=WAIT_S):
+def ask(gateway, message, wait_s=WAIT_S, source=None):
     """The answer's bytes; None when there is none."""
     family = socket.AF_INET6 if ":" in gateway else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.settimeout(wait_s)
+        if source:
+            sock.bind((source, 0))
         sock.connect((gateway, PORT))
         sock.send(message)
         try:
@@ -215,7 +218,7 @@ def main():
         source, proto, inner, lifetime, *prefixes = rest
         options = b"".join(source_filter(p) for p in prefixes)
         answer = ask(gateway, pcp(source, TCP if proto == "tcp" else UDP, int(inner), 0,
-                                  int(lifetime), CLEAR + options))
+                                  int(lifetime), CLEAR + options), source=source)
         if answer is None or answer[3] != 0:
             sys.exit(f"portmap: refused: {answer}")
         print(public_port(answer))
