@@ -197,6 +197,11 @@ net_unlimited_errors()
 net_add_ipv6()
 {
 	CONF_PUBLIC+=", \"$GATEWAY_PUBLIC6/64\""
+	net_address_internet6
+}
+
+net_address_internet6()
+{
 	ip_internet address add $HOST6/64 dev inet0 nodad
 	ip_internet route add fd00::/64 via $GATEWAY_PUBLIC6
 	ip_internet route add $ROUTED6 via $GATEWAY_PUBLIC6
