@@ -239,6 +239,15 @@ static uint64_t clamp_ttl(const struct ctl *c, uint64_t ttl_ns)
 	return c->p.conf->max_ttl_ns;
 }
 
+/* A renewal gives no end to what has none. */
+static bool is_endless(struct ctl *c, const struct lease_request *req)
+{
+	const struct lease *own = lease_find_inner(
+		c->p.leases, req->peer_idx, &req->inner_addr, req->protos, req->inner_port);
+
+	return own != NULL && own->ttl_ns == TIME_NEVER;
+}
+
 static int grant(struct ctl *c, const struct lease_request *asked, const struct lease **out,
 	bool *is_renewal, struct rpc_fault *fault)
 {
@@ -248,7 +257,7 @@ static int grant(struct ctl *c, const struct lease_request *asked, const struct 
 
 	if (check_peer(c, &req, fault) != 0 || check_request(&req, fault) != 0)
 		return -EINVAL;
-	req.ttl_ns = clamp_ttl(c, req.ttl_ns);
+	req.ttl_ns = is_endless(c, &req) ? TIME_NEVER : clamp_ttl(c, req.ttl_ns);
 	rc = lease_grant(c->p.leases, &req, c->p.now_ns(), &lease);
 	if (rc < 0) {
 		refuse_grant(c, &req, rc, fault);

@@ -626,6 +626,18 @@ static void configured_peers_and_leases(void **state)
 	json_decref(shown);
 	/* It has no end, and a renewal gives it none. */
 	json_decref(call(&c, "lease.renew", "{'id':1,'ttl_s':10}"));
+	shown = call(&c, "lease.open", "{'peer':'alice','proto':'tcp','to_port':8080,'ttl_s':10}");
+	assert_int_equal(number(shown, "id"), 1);
+	assert_true(json_is_true(json_object_get(shown, "is_renewal")));
+	assert_true(json_is_null(json_object_get(shown, "ttl_s")));
+	assert_true(json_is_null(json_object_get(shown, "expires_in_s")));
+	json_decref(shown);
+	shown = call(&c, "lease.open", "{'peer':'alice','proto':'tcp','to_port':8080,'ttl_s':10}");
+	assert_int_equal(number(shown, "id"), 1);
+	assert_true(json_is_true(json_object_get(shown, "is_renewal")));
+	assert_true(json_is_null(json_object_get(shown, "ttl_s")));
+	assert_true(json_is_null(json_object_get(shown, "expires_in_s")));
+	json_decref(shown);
 	move_clock(s, 1000000 * NS_IN_S);
 	json_decref(call(&c, "lease.show", "{'id':1}"));
 	client_close(&c);
