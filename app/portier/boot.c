@@ -309,7 +309,8 @@ static int path_up(struct boot *b, char *fault)
 	b->aead = aead_select((enum aead_backend)b->conf->aead_backend, &cycles);
 	if (b->aead == AEAD_AUTO)
 		return refuse(fault, "workers.aead: the wanted back end does not work on this CPU; "
-				     "accepted are \"auto\", \"ipsec-mb\" and \"openssl\"");
+				     "accepted are \"auto\", \"ipsec-mb\", \"openssl\" and "
+				     "\"lanes\"");
 	log_info("AEAD by %s: %" PRIu64 " cycles to seal 1420 bytes", aead_backend_name(b->aead),
 		cycles);
 	b->path = path_create(&(struct path_params){
