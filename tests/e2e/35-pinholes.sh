@@ -21,8 +21,8 @@ mkdir "$RUN/www"
 head -c 3000000 /dev/urandom >"$RUN/www/file"
 for address in $INNER6 $ROUTED; do
 	for port in 80 81; do
-		spawn client python3 -m http.server --bind "$address" --directory "$RUN/www" "$port" \
-			>"$RUN/web-$port.log" 2>&1
+		spawn client python3 -m http.server --bind "$address" \
+			--directory "$RUN/www" "$port" >"$RUN/web-$port.log" 2>&1
 	done
 	serve client "udp$address" "$TOOLS/echo.py" serve "$address" 5001
 	serve client "tcp$address" "$TOOLS/transfer.py" serve "$address" 5001
