@@ -19,6 +19,20 @@ static const char *sources(const json_t *lease, char *buf, size_t size)
 	return buf;
 }
 
+static const char *limits(const json_t *lease, char *buf, size_t size)
+{
+	json_int_t pps = cli_number(lease, "max_pps"), flows = cli_number(lease, "max_new_flows");
+	size_t len = 0;
+
+	snprintf(buf, size, "none");
+	if (pps > 0)
+		len = (size_t)snprintf(buf, size, "%" JSON_INTEGER_FORMAT " packets/s", pps);
+	if (flows > 0)
+		snprintf(buf + len, size - len, "%s%" JSON_INTEGER_FORMAT " new flows/s",
+			len > 0 ? ", " : "", flows);
+	return buf;
+}
+
 static void print_list(const json_t *result, const json_t *flags)
 {
 	struct cli_table *t =
@@ -67,6 +81,7 @@ static void print_one(const json_t *lease, const json_t *flags)
 	cli_field("public", "%s", cli_public_format(lease, text));
 	cli_field("to", "%s", cli_target_format(lease, text));
 	cli_field("from", "%s", sources(lease, from, sizeof(from)));
+	cli_field("limits", "%s", limits(lease, from, sizeof(from)));
 	cli_field("expires in", "%s",
 		cli_seconds_format(json_object_get(lease, "expires_in_s"), "never", text));
 	cli_field("until", "%s",
@@ -80,8 +95,10 @@ static void print_one(const json_t *lease, const json_t *flags)
 		cli_bytes_format(cli_number(counters, "in_bytes"), text));
 	cli_field("out", "%" JSON_INTEGER_FORMAT " packets, %s", cli_number(counters, "out_pkts"),
 		cli_bytes_format(cli_number(counters, "out_bytes"), more));
-	cli_field("refused", "%" JSON_INTEGER_FORMAT " packets from elsewhere",
-		cli_number(counters, "refused_pkts"));
+	cli_field("refused",
+		"%" JSON_INTEGER_FORMAT " packets from elsewhere, %" JSON_INTEGER_FORMAT
+		" beyond the limits",
+		cli_number(counters, "refused_pkts"), cli_number(counters, "limited_pkts"));
 }
 
 static void print_reserved(const json_t *result, const json_t *flags)
@@ -122,6 +139,10 @@ static const struct cli_arg open_args[] = {
 		"no renewal goes beyond, as 2026-12-31T18:00Z (no last moment)"},
 	{"--idle", "DURATION", "idle_s", CLI_DURATION, "close when unused for so long (no limit)"},
 	{"--from", "PREFIX", "from", CLI_TEXTS, "who may come in; up to 8 times (anyone)"},
+	{"--max-pps", "N", "max_pps", CLI_NUMBER,
+		"packets in a second that come in; 0 is no limit (leases.max_pps)"},
+	{"--max-new-flows", "N", "max_new_flows", CLI_NUMBER,
+		"new flows in a second; 0 is no limit (leases.max_new_flows)"},
 	{"--label", "TEXT", "label", CLI_TEXT, "for people; up to 63 bytes"},
 };
 

@@ -79,6 +79,7 @@ struct conf_lease {
 	uint16_t inner_port;
 	struct ip_prefix sources[CONF_SOURCES_MAX];
 	unsigned n_sources;
+	uint32_t max_pps, max_new_flows; /* 0: no limit */
 	char label[CONF_LABEL_CHARS];
 };
 
@@ -151,6 +152,8 @@ struct conf {
 	unsigned n_deny;
 	uint64_t default_ttl_ns, max_ttl_ns, reserve_ns, quarantine_ns;
 	uint64_t max_age_ns; /* 0: no limit */
+	uint32_t lease_max_pps,
+		lease_max_new_flows; /* where its opener does not say; 0: no limit */
 	uint32_t max_leases;
 	uint32_t max_leases_per_peer; /* default for peers that state none */
 

@@ -461,6 +461,8 @@ void conf_read_peer_leases(
 
 		ctx->lease_settings[c->n_leases++] = e;
 		lease->peer_idx = (unsigned)(peer - c->peers);
+		lease->max_pps = c->lease_max_pps;
+		lease->max_new_flows = c->lease_max_new_flows;
 		conf_read_group(ctx, e, NULL, conf_lease_keys, lease);
 	}
 }

@@ -152,6 +152,8 @@ void ctl_conf_lease_fill(const struct conf_lease *from, struct lease_request *ou
 	out->opener = LEASE_BY_CONF;
 	out->n_sources = (uint8_t)from->n_sources;
 	memcpy(out->sources, from->sources, from->n_sources * sizeof(out->sources[0]));
+	out->max_pps = from->max_pps;
+	out->max_new_flows = from->max_new_flows;
 	snprintf(out->label, sizeof(out->label), "%s", from->label);
 }
 

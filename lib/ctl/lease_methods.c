@@ -7,6 +7,7 @@
 
 #define PROTO_WORDS "tcp, udp or both"
 #define PORT_WORDS  "1 to 65535"
+#define RATE_WORDS  "0 (no limit) to 10000000"
 
 static const struct rpc_param open_params[] = {
 	{"peer", RPC_TEXT, true, "a name or a public key"},
@@ -21,6 +22,8 @@ static const struct rpc_param open_params[] = {
 	{"until", RPC_SECONDS, false, "seconds since 1970"},
 	{"idle_s", RPC_SECONDS, false, NULL},
 	{"from", RPC_TEXTS, false, "an array of up to 8 prefixes, as 192.0.2.0/24"},
+	{"max_pps", RPC_INTEGER, false, RATE_WORDS},
+	{"max_new_flows", RPC_INTEGER, false, RATE_WORDS},
 	{"label", RPC_TEXT, false, NULL},
 };
 
@@ -79,6 +82,20 @@ static int get_port(const json_t *params, const char *name, uint16_t *out, struc
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, name, PORT_WORDS,
 			"%s %lld is no port; accepted: %s", name, (long long)port, PORT_WORDS);
 	*out = (uint16_t)port;
+	return 0;
+}
+
+static int get_rate(const json_t *params, const char *name, uint32_t *out, struct rpc_fault *fault)
+{
+	const json_t *value = json_object_get(params, name);
+	json_int_t rate = json_integer_value(value);
+
+	if (value == NULL)
+		return 0;
+	if (rate < 0 || rate > LEASE_RATE_MAX)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, name, RATE_WORDS,
+			"%s %lld is not accepted; accepted: %s", name, (long long)rate, RATE_WORDS);
+	*out = (uint32_t)rate;
 	return 0;
 }
 
@@ -162,7 +179,10 @@ static void write_lease(struct ctl *c, const struct lease *lease,
 static int run_open(
 	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
 {
-	struct lease_request req = {0};
+	struct lease_request req = {
+		.max_pps = c->p.conf->lease_max_pps,
+		.max_new_flows = c->p.conf->lease_max_new_flows,
+	};
 	const struct lease *lease;
 	bool is_renewal;
 
@@ -175,7 +195,10 @@ static int run_open(
 		get_ttl(params, &req.ttl_ns, fault) != 0 ||
 		ctl_moment_get(c, params, "until", &req.until_ns, fault) != 0 ||
 		ctl_seconds_get(params, "idle_s", &req.idle_ns, fault) != 0 ||
-		get_sources(params, &req, fault) != 0 || get_label(params, &req, fault) != 0 ||
+		get_sources(params, &req, fault) != 0 ||
+		get_rate(params, "max_pps", &req.max_pps, fault) != 0 ||
+		get_rate(params, "max_new_flows", &req.max_new_flows, fault) != 0 ||
+		get_label(params, &req, fault) != 0 ||
 		ctl_lease_open(c, &req, &lease, &is_renewal, fault) != 0)
 		return -EINVAL;
 	rpc_write_begin(result, NULL, '{');

@@ -260,6 +260,8 @@ static enum ctl_portmap_outcome open_new(
 		/* A pinhole leaves nothing to suggest. */
 		.is_suggestion = lease_is_pinhole(&wish->inner_addr) && !wish->takes_no_other,
 		.ttl_ns = lifetime_ns(c, wish),
+		.max_pps = c->p.conf->lease_max_pps,
+		.max_new_flows = c->p.conf->lease_max_new_flows,
 		.opener = wish->opener,
 	};
 	struct source_set set = {0};

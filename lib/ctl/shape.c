@@ -254,6 +254,7 @@ static void write_counters(struct rpc_text *t, const struct door_counters *count
 	rpc_write_integer(t, "out_pkts", (int64_t)counters->out_pkts);
 	rpc_write_integer(t, "out_bytes", (int64_t)counters->out_bytes);
 	rpc_write_integer(t, "refused_pkts", (int64_t)counters->refused_pkts);
+	rpc_write_integer(t, "limited_pkts", (int64_t)counters->limited_pkts);
 	rpc_write_end(t, '}');
 }
 
@@ -286,6 +287,8 @@ void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door
 	write_moment(t, "until", c, lease->until_ns);
 	rpc_write_seconds(t, "idle_s", lease->idle_ns);
 	write_sources(t, lease);
+	rpc_write_integer(t, "max_pps", lease->max_pps);
+	rpc_write_integer(t, "max_new_flows", lease->max_new_flows);
 	rpc_write_text(t, "label", lease->label);
 	rpc_write_text(t, "opened_by", opener_word(lease->opener));
 	write_age(t, "last_used_age_s", now_ns, counters->last_used_ns);

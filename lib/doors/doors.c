@@ -1,6 +1,7 @@
 #include "doors/doors.h"
 
 #include "base/bytes.h"
+#include "crypto/crypto.h"
 #include "peer/sparse.h"
 
 #include <rte_prefetch.h>
@@ -35,6 +36,7 @@ struct doors {
 	uint32_t max_open, n_open;
 	uint32_t n_fresh; /* records from here on were never used */
 	uint32_t free_head;
+	uint8_t hash_key[CRYPTO_SIPHASH_KEY_BYTES]; /* of far endpoints, which others choose */
 };
 
 static const struct {
@@ -78,6 +80,7 @@ struct doors *doors_create(uint32_t max_leases, uint32_t max_peers, struct grace
 	d->max_peers = max_peers;
 	d->max_open = max_leases;
 	d->free_head = RECORD_NONE;
+	crypto_random(d->hash_key, sizeof(d->hash_key));
 	d->notes = sparse_alloc(n, sizeof(*d->notes), -1);
 	d->n_of_peer = sparse_alloc(max_peers, sizeof(*d->n_of_peer), socket_id);
 	d->records = sparse_alloc(n, sizeof(*d->records), socket_id);
@@ -104,7 +107,7 @@ void doors_destroy(struct doors *d)
 	while (grace_poll(d->grace) > 0)
 		;
 	for (uint32_t i = 0; d->records && i < d->n_fresh; i++)
-		free(atomic_load_explicit(&d->records[i].sources, memory_order_relaxed));
+		door_terms_destroy(door_terms_of(&d->records[i]));
 	table_destroy(d->by_public);
 	table_destroy(d->by_inner);
 	table_destroy(d->by_v6);
@@ -135,8 +138,8 @@ static void record_put(struct doors *d, struct door *door)
 {
 	struct note *note = note_of(d, door);
 
-	free(atomic_load_explicit(&door->sources, memory_order_relaxed));
-	atomic_store_explicit(&door->sources, NULL, memory_order_relaxed);
+	door_terms_destroy(door_terms_of(door));
+	atomic_store_explicit(&door->terms, NULL, memory_order_relaxed);
 	memset(&door->counters, 0, sizeof(door->counters));
 	note->next = d->free_head;
 	d->free_head = (uint32_t)(door - d->records);
@@ -247,38 +250,6 @@ static int keys_add(struct doors *d, struct door *door, uint8_t bits)
 	return 0;
 }
 
-/* --- sources --- */
-
-static int sources_build(const struct lease *lease, struct door_sources **out)
-{
-	struct door_sources *s = NULL;
-
-	if (lease->n_sources > 0) {
-		size_t bytes = lease->n_sources * sizeof(s->prefixes[0]);
-
-		s = malloc(sizeof(*s) + bytes);
-		if (!s)
-			return -ENOMEM;
-		s->n = lease->n_sources;
-		memcpy(s->prefixes, lease->sources, bytes);
-	}
-	*out = s;
-	return 0;
-}
-
-static bool sources_equal(const struct door_sources *s, const struct lease *lease)
-{
-	if (!s || lease->n_sources == 0)
-		return !s && lease->n_sources == 0;
-	if (s->n != lease->n_sources)
-		return false;
-	for (uint32_t i = 0; i < s->n; i++)
-		if (s->prefixes[i].len_bits != lease->sources[i].len_bits ||
-			!ip_equal(&s->prefixes[i].addr, &lease->sources[i].addr))
-			return false;
-	return true;
-}
-
 /* --- open and close --- */
 
 static struct door *find(const struct doors *d, uint64_t lease_id)
@@ -288,26 +259,25 @@ static struct door *find(const struct doors *d, uint64_t lease_id)
 
 static int update(struct doors *d, struct door *door, const struct lease *lease)
 {
-	struct door_sources *old = atomic_load_explicit(&door->sources, memory_order_relaxed);
-	struct door_sources *new = old;
+	struct door_terms *old = door_terms_of(door), *new = old;
 	uint8_t had = note_of(d, door)->protos;
 	int rc;
 
-	if (!sources_equal(old, lease)) {
-		rc = sources_build(lease, &new);
+	if (!door_terms_equal(old, lease)) {
+		rc = door_terms_create(lease, &new);
 		if (rc != 0)
 			return rc;
 	}
 	rc = keys_add(d, door, lease->protos & (uint8_t)~had);
 	if (rc != 0) {
 		if (new != old)
-			free(new);
+			door_terms_destroy(new);
 		return rc;
 	}
 	if (new != old) {
-		atomic_store_explicit(&door->sources, new, memory_order_release);
+		atomic_store_explicit(&door->terms, new, memory_order_release);
 		if (old)
-			grace_defer_work(d->grace, &old->retire, free, old);
+			grace_defer_work(d->grace, &old->retire, door_terms_destroy, old);
 	}
 	keys_del(d, door, had & (uint8_t)~lease->protos);
 	return 0;
@@ -315,18 +285,18 @@ static int update(struct doors *d, struct door *door, const struct lease *lease)
 
 static int open_new(struct doors *d, const struct lease *lease)
 {
-	struct door_sources *sources;
+	struct door_terms *terms;
 	struct door *door;
 	int rc;
 
 	if (d->n_open >= d->max_open)
 		return -ENOSPC;
-	rc = sources_build(lease, &sources);
+	rc = door_terms_create(lease, &terms);
 	if (rc != 0)
 		return rc;
 	door = record_get(d);
 	if (!door) {
-		free(sources);
+		door_terms_destroy(terms);
 		return -ENOSPC;
 	}
 	door->peer_idx = lease->peer_idx;
@@ -340,7 +310,7 @@ static int open_new(struct doors *d, const struct lease *lease)
 	}
 	door->public_port = lease->public_port;
 	door->inner_port = lease->inner_port;
-	atomic_store_explicit(&door->sources, sources, memory_order_relaxed);
+	atomic_store_explicit(&door->terms, terms, memory_order_relaxed);
 	note_of(d, door)->protos = 0;
 
 	rc = table_add(d->by_lease, &lease->id, door);
@@ -409,6 +379,7 @@ void doors_counters_get(const struct doors *d, uint64_t lease_id, struct door_co
 	out->out_pkts = __atomic_load_n(&c->out_pkts, __ATOMIC_RELAXED);
 	out->out_bytes = __atomic_load_n(&c->out_bytes, __ATOMIC_RELAXED);
 	out->refused_pkts = __atomic_load_n(&c->refused_pkts, __ATOMIC_RELAXED);
+	out->limited_pkts = __atomic_load_n(&c->limited_pkts, __ATOMIC_RELAXED);
 	out->last_used_ns = __atomic_load_n(&c->last_used_ns, __ATOMIC_RELAXED);
 }
 
@@ -463,4 +434,28 @@ struct door *doors_lookup_v6(const struct doors *d, const struct door_v6_key *ke
 	if (!door || !(atomic_load_explicit(&door->generation, memory_order_acquire) & 1))
 		return NULL;
 	return door;
+}
+
+/* All bytes count: no padding. */
+struct flow_key {
+	uint8_t addr[16];
+	uint16_t port;
+	uint16_t is_tcp;
+};
+static_assert(sizeof(struct flow_key) == 20, "key has no padding");
+
+static uint64_t flow_hash(const struct doors *d, const struct door_knock *knock)
+{
+	struct flow_key key = {.port = knock->src_port, .is_tcp = knock->is_tcp};
+
+	memcpy(key.addr, knock->src.bytes, sizeof(key.addr));
+	return crypto_siphash(d->hash_key, &key, sizeof(key));
+}
+
+enum door_verdict doors_ask(const struct doors *d, struct door_terms *terms,
+	const struct door_knock *knock, uint64_t now_ns)
+{
+	uint64_t hash = door_terms_need_flow(terms, knock) ? flow_hash(d, knock) : 0;
+
+	return door_terms_ask(terms, knock, hash, now_ns);
 }

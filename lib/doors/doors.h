@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "base/ip.h"
+#include "doors/terms.h"
 #include "lease/lease.h"
 #include "peer/peer.h"
 #include "table/table.h"
@@ -28,24 +29,18 @@ struct door_counters {
 	uint64_t in_pkts, in_bytes;   /* Internet -> peer */
 	uint64_t out_pkts, out_bytes; /* peer -> Internet */
 	uint64_t refused_pkts;	      /* source not admitted */
+	uint64_t limited_pkts;	      /* more packets or new flows than the lease takes */
 	uint64_t last_used_ns;	      /* refreshed at most every 250 ms */
 };
 
-/* Whom a door admits. Immutable; replaced whole. */
-struct door_sources {
-	struct grace_work retire; /* W, R: control */
-	uint32_t n;
-	struct ip_prefix prefixes[];
-};
-
 /* W: control, while no worker can see it; then read-only until closed, but for generation and
- * sources. First line: what a packet needs. */
+ * terms. First line: what a packet needs. */
 struct door {
 	_Atomic uint32_t generation; /* odd: open */
 	uint32_t peer_idx;
-	uint8_t public_v4[4], inner_v4[4];	/* network order; IPv6: zero */
-	uint16_t public_port, inner_port;	/* host order */
-	_Atomic(struct door_sources *) sources; /* NULL: any; see door_admits() */
+	uint8_t public_v4[4], inner_v4[4];  /* network order; IPv6: zero */
+	uint16_t public_port, inner_port;   /* host order */
+	_Atomic(struct door_terms *) terms; /* NULL: none; see door_terms_of() */
 
 	struct door_counters counters __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
@@ -87,7 +82,7 @@ struct doors *doors_create(uint32_t max_leases, uint32_t max_peers, struct grace
 void doors_destroy(struct doors *d);
 
 /* Control. Make a lease visible to workers, both protocols at one moment; or, for one that is open,
- * what changed of it: protocols and sources (a renewal). The rest of a lease never changes.
+ * what changed of it: protocols, sources and limits. The rest of a lease never changes.
  *
  * 0; -ENOSPC more leases than max_leases (closed ones count until their grace period has passed,
  * as far as they exceed an eighth more); -ENOMEM; -EAFNOSUPPORT the two addresses are of different
@@ -121,17 +116,14 @@ static inline bool door_is(const struct door *door, uint32_t generation)
 	       atomic_load_explicit(&door->generation, memory_order_acquire) == generation;
 }
 
-/* May src use this door? Between online and quiescent. */
-static inline bool door_admits(const struct door *door, const struct ip_addr *src)
+/* What the lease asks of those who come in; NULL: nothing. Good until quiescent. */
+static inline struct door_terms *door_terms_of(const struct door *door)
 {
-	const struct door_sources *s = atomic_load_explicit(&door->sources, memory_order_acquire);
-
-	if (!s)
-		return true;
-	for (uint32_t i = 0; i < s->n; i++)
-		if (ip_prefix_contains(&s->prefixes[i], src))
-			return true;
-	return false;
+	return atomic_load_explicit(&door->terms, memory_order_acquire);
 }
+
+/* May this packet come in? terms: of one of d's doors. Home worker. */
+enum door_verdict doors_ask(const struct doors *d, struct door_terms *terms,
+	const struct door_knock *knock, uint64_t now_ns);
 
 #endif

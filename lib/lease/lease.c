@@ -97,6 +97,8 @@ static uint32_t add_granted(
 		.until_ns = last_moment(t, req, now_ns),
 		.idle_ns = req->idle_ns,
 		.n_sources = req->n_sources,
+		.max_pps = req->max_pps,
+		.max_new_flows = req->max_new_flows,
 		.opener = req->opener,
 	};
 	uint32_t i;

@@ -34,6 +34,7 @@
 #define LEASE_DENY_MAX	  64 /* ranges of ports that no lease may have */
 #define LEASE_TABLE_MAX	  (1u << 28)
 #define LEASE_NONCE_BYTES 12
+#define LEASE_RATE_MAX	  10000000u /* packets or new flows a second that can be limited to */
 
 /* FREE -> ACTIVE <-> SUSPENDED -> RESERVED -> QUARANTINE -> FREE; only its owner comes back from
  * RESERVED and QUARANTINE to ACTIVE. A pinhole goes from ACTIVE and SUSPENDED to FREE. */
@@ -69,6 +70,8 @@ struct lease {
 	uint64_t idle_ns;    /* close when unused for this long; 0: no idle limit */
 	struct ip_prefix sources[LEASE_SOURCES_MAX];
 	uint8_t n_sources; /* 0: any source; one of the other family admits nobody */
+	/* Of what comes in, each second, and for a moment twice that; 0: no limit. */
+	uint32_t max_pps, max_new_flows;
 	char label[LEASE_LABEL_CHARS];
 	enum lease_opener opener;
 	uint8_t nonce[LEASE_NONCE_BYTES]; /* of the last PCP request for it; zero: none */
@@ -111,6 +114,7 @@ struct lease_request {
 	uint64_t idle_ns;
 	struct ip_prefix sources[LEASE_SOURCES_MAX];
 	uint8_t n_sources;
+	uint32_t max_pps, max_new_flows;
 	char label[LEASE_LABEL_CHARS];
 	enum lease_opener opener;
 	uint8_t nonce[LEASE_NONCE_BYTES];
@@ -135,9 +139,9 @@ void lease_table_times_set(struct lease_table *t, uint64_t default_ttl_ns, uint6
 
 /* Grant a new lease, or renew the caller's own: a request for the same (peer, inner address, inner
  * port) and protocols, or for one of both, renews that lease, keeping its port, whatever is
- * suggested. A renewal changes the lifetime only: sources, label, idle limit and until_ns stay as
- * opened.
- * Asking for the companion protocol of an own lease gives a lease on the same number.
+ * suggested. A renewal changes the lifetime only: sources, limits, label, idle limit and until_ns
+ * stay as opened. Asking for the companion protocol of an own lease gives a lease on the same
+ * number.
  *
  * A symmetric request is for an inner endpoint that the number decides: it renews or joins the
  * peer's symmetric number (lease_find_symmetric), takes it back while it is kept, or else gets one

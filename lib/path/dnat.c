@@ -46,16 +46,18 @@ static bool by_door(struct path_worker *w, struct rte_mbuf *m, const struct nat_
 {
 	struct path_meta *meta = path_meta(m);
 	struct door *door = meta->door;
-	struct ip_addr src = far_end(rte_pktmbuf_mtod(m, const uint8_t *), quote);
+	struct door_terms *terms;
 
 	if (!door_is(door, meta->generation)) {
 		path_drop(w, m, STATS_DROP_lease_closed);
 		return false;
 	}
-	if (!door_admits(door, &src)) {
-		door->counters.refused_pkts++;
-		path_drop(w, m, STATS_DROP_lease_source);
-		return false;
+	terms = door_terms_of(door);
+	if (unlikely(terms != NULL)) {
+		struct ip_addr src = far_end(rte_pktmbuf_mtod(m, const uint8_t *), quote);
+
+		if (!path_door_asks(w, m, door, terms, &src))
+			return false;
 	}
 	if (!path_may_enter(w, m))
 		return false;

@@ -89,6 +89,35 @@ uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 	return kept;
 }
 
+static const enum stats_drop refusals[] = {
+	[DOOR_REFUSES_SOURCE] = STATS_DROP_lease_source,
+	[DOOR_REFUSES_RATE] = STATS_DROP_lease_rate,
+	[DOOR_REFUSES_FLOW] = STATS_DROP_lease_flows,
+};
+
+bool path_door_asks(struct path_worker *w, struct rte_mbuf *m, struct door *door,
+	struct door_terms *terms, const struct ip_addr *src)
+{
+	const struct path_meta *meta = path_meta(m);
+	const struct door_knock knock = {
+		.src = *src,
+		.src_port = meta->view.src_port,
+		.is_tcp = meta->view.proto == NAT_PROTO_TCP,
+		.is_beginning = (path_tcp_flags(m) & (FLOW_TCP_SYN | FLOW_TCP_ACK)) == FLOW_TCP_SYN,
+		.is_error = meta->is_error,
+	};
+	enum door_verdict verdict = doors_ask(w->path->params.doors, terms, &knock, w->now_ns);
+
+	if (verdict == DOOR_ADMITS)
+		return true;
+	if (verdict == DOOR_REFUSES_SOURCE)
+		door->counters.refused_pkts++;
+	else
+		door->counters.limited_pkts++;
+	path_drop(w, m, refusals[verdict]);
+	return false;
+}
+
 static void run(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 {
 	n = path_door_burst(w, pkts, n);

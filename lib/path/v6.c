@@ -118,6 +118,7 @@ static bool find_way(struct path_worker *w, struct rte_mbuf *m, struct flow_sess
 	const struct flow_v6_key *key)
 {
 	struct path_meta *meta = path_meta(m);
+	struct door_terms *terms;
 	struct door *door;
 
 	s = own(s, meta->peer_idx);
@@ -136,11 +137,8 @@ static bool find_way(struct path_worker *w, struct rte_mbuf *m, struct flow_sess
 	meta->via = PATH_VIA_DOOR;
 	meta->door = door;
 	meta->generation = atomic_load_explicit(&door->generation, memory_order_acquire);
-	if (door_admits(door, &key->remote))
-		return true;
-	door->counters.refused_pkts++;
-	path_drop(w, m, STATS_DROP_lease_source);
-	return false;
+	terms = door_terms_of(door);
+	return likely(terms == NULL) || path_door_asks(w, m, door, terms, &key->remote);
 }
 
 static bool admit(struct path_worker *w, struct rte_mbuf *m, struct flow_session *s,

@@ -262,6 +262,10 @@ static inline void path_door_used(const struct path_worker *w, struct door *door
 		door->counters.last_used_ns = w->now_ns;
 }
 
+/* What the door's lease asks of a packet from this far end (door.c). False: it ended here. */
+bool path_door_asks(struct path_worker *w, struct rte_mbuf *m, struct door *door,
+	struct door_terms *terms, const struct ip_addr *src);
+
 /* --- who owns what (dispatch.c) ------------------------------------------------------------------
  */
 

@@ -58,6 +58,8 @@
 	X(icmp_error_stray, "ICMP error about nothing that a lease or session sent")             \
 	X(bad_icmp_checksum, "ICMP checksum wrong")                                              \
 	X(lease_source, "source is not one the lease admits")                                    \
+	X(lease_rate, "more packets than the lease takes in a second")                           \
+	X(lease_flows, "more new flows than the lease takes in a second")                        \
 	X(lease_closed, "lease ended while the packet was on its way between workers")           \
 	X(peer_gone, "peer was deleted")                                                         \
 	X(peer_unreachable, "peer has no endpoint to send to")                                   \

@@ -185,6 +185,8 @@ static void check_example_peer(const struct conf *c)
 	assert_int_equal(l->inner_port, 8080);
 	assert_int_equal(l->n_sources, 2);
 	assert_string_equal(ip_prefix_format(&l->sources[1], text), "2001:db8:1::/48");
+	assert_int_equal(l->max_pps, 20000);
+	assert_int_equal(l->max_new_flows, 100);
 	assert_string_equal(l->label, "web");
 }
 

@@ -322,6 +322,9 @@ static void lease_refusals(void **state)
 			"10.0.0.1/8"},
 		{"'peer':'alice','to_port':81,'from':['','','','','','','','','']",
 			RPC_INVALID_PARAMS, "9 prefixes"},
+		{"'peer':'alice','to_port':81,'max_pps':10000001", RPC_INVALID_PARAMS, "10000000"},
+		{"'peer':'alice','to_port':81,'max_new_flows':-1", RPC_INVALID_PARAMS,
+			"max_new_flows"},
 		{"'peer':'alice','to_port':81,'label':'a\\u001bb'", RPC_INVALID_PARAMS, "control"},
 		{"'peer':'alice','to_port':81,'label':'"
 		 "0123456789012345678901234567890123456789012345678"
@@ -354,6 +357,35 @@ static void lease_refusals(void **state)
 		NULL);
 	assert_int_equal(lease_count(s->leases, UINT32_MAX), 3);
 	assert_int_equal(doors_count(s->doors), 3);
+	client_close(&c);
+}
+
+static void expect_limits(
+	struct client *c, const char *params, json_int_t max_pps, json_int_t max_new_flows)
+{
+	json_t *lease = call(c, "lease.open", params);
+
+	assert_int_equal(number(lease, "max_pps"), max_pps);
+	assert_int_equal(number(lease, "max_new_flows"), max_new_flows);
+	json_decref(lease);
+}
+
+/* As is said, or else as the configuration says then. */
+static void limits_of_a_lease(void **state)
+{
+	struct server *s = *state;
+	struct client c;
+
+	client_open(&c, s);
+	add_peer(&c, "alice", 2);
+	expect_limits(&c, "{'peer':'alice','to_port':80}", 0, 0);
+	s->conf.lease_max_pps = 1000;
+	s->conf.lease_max_new_flows = 50;
+	expect_limits(&c, "{'peer':'alice','to_port':81}", 1000, 50);
+	expect_limits(&c, "{'peer':'alice','to_port':82,'max_pps':0,'max_new_flows':7}", 0, 7);
+	expect_limits(&c, "{'peer':'alice','to_port':83,'max_pps':10000000}", 10000000, 50);
+	/* A renewal leaves them as they were. */
+	expect_limits(&c, "{'peer':'alice','to_port':80,'max_pps':9}", 0, 0);
 	client_close(&c);
 }
 
@@ -670,6 +702,7 @@ int main(void)
 		served(many_peers_come_in_pages),
 		served(lease_life),
 		served(lease_refusals),
+		served(limits_of_a_lease),
 		served(quarantine_is_explained),
 		served(changes_of_a_peer_close_its_leases),
 		served(a_peer_that_does_not_answer_suspends_its_leases),

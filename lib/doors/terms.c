@@ -1,0 +1,98 @@
+#include "doors/terms.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t interval_ns(uint32_t per_s)
+{
+	return per_s > 0 ? (uint32_t)(NS_IN_S / per_s) : 0;
+}
+
+int door_terms_create(const struct lease *lease, struct door_terms **out)
+{
+	size_t bytes = lease->n_sources * sizeof(lease->sources[0]);
+	struct door_terms *t = NULL;
+	bool is_limited = lease->max_pps > 0 || lease->max_new_flows > 0;
+
+	if (lease->n_sources > 0 || is_limited) {
+		t = calloc(1, sizeof(*t) + bytes);
+		if (!t)
+			return -ENOMEM;
+		t->pkt_interval_ns = interval_ns(lease->max_pps);
+		t->flow_interval_ns = interval_ns(lease->max_new_flows);
+		t->n_sources = lease->n_sources;
+		memcpy(t->sources, lease->sources, bytes);
+		if (is_limited && !(t->buckets = calloc(1, sizeof(*t->buckets)))) {
+			free(t);
+			return -ENOMEM;
+		}
+	}
+	*out = t;
+	return 0;
+}
+
+void door_terms_destroy(void *terms)
+{
+	struct door_terms *t = terms;
+
+	if (t)
+		free(t->buckets);
+	free(t);
+}
+
+bool door_terms_equal(const struct door_terms *terms, const struct lease *lease)
+{
+	if (!terms)
+		return lease->n_sources == 0 && lease->max_pps == 0 && lease->max_new_flows == 0;
+	if (terms->n_sources != lease->n_sources ||
+		terms->pkt_interval_ns != interval_ns(lease->max_pps) ||
+		terms->flow_interval_ns != interval_ns(lease->max_new_flows))
+		return false;
+	for (uint32_t i = 0; i < terms->n_sources; i++)
+		if (!ip_prefix_equal(&terms->sources[i], &lease->sources[i]))
+			return false;
+	return true;
+}
+
+bool door_terms_admit_source(const struct door_terms *terms, const struct ip_addr *src)
+{
+	for (uint32_t i = 0; i < terms->n_sources; i++)
+		if (ip_prefix_contains(&terms->sources[i], src))
+			return true;
+	return terms->n_sources == 0;
+}
+
+/* One out of a bucket. False: there is none, and nothing changed. */
+static bool take(uint64_t *full_ns, uint32_t interval_ns, uint64_t now_ns)
+{
+	uint64_t next_ns = (*full_ns > now_ns ? *full_ns : now_ns) + interval_ns;
+
+	if (next_ns - now_ns > NS_IN_S)
+		return false;
+	*full_ns = next_ns;
+	return true;
+}
+
+static bool take_flow(struct door_terms *t, uint64_t flow_hash, uint64_t now_ns)
+{
+	if (recent_has(&t->buckets->flows, flow_hash))
+		return true;
+	if (!take(&t->buckets->flows_full_ns, t->flow_interval_ns, now_ns))
+		return false;
+	recent_add(&t->buckets->flows, flow_hash);
+	return true;
+}
+
+enum door_verdict door_terms_ask(struct door_terms *terms, const struct door_knock *knock,
+	uint64_t flow_hash, uint64_t now_ns)
+{
+	if (!door_terms_admit_source(terms, &knock->src))
+		return DOOR_REFUSES_SOURCE;
+	if (door_terms_need_flow(terms, knock) && !take_flow(terms, flow_hash, now_ns))
+		return DOOR_REFUSES_FLOW;
+	if (terms->pkt_interval_ns > 0 &&
+		!take(&terms->buckets->pkts_full_ns, terms->pkt_interval_ns, now_ns))
+		return DOOR_REFUSES_RATE;
+	return DOOR_ADMITS;
+}
