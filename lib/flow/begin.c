@@ -109,7 +109,7 @@ enum flow_verdict flow_begin_out(struct flows *f, const struct flow_out_key *key
 	verdict = admit(f, &from, limits, false, now_ns);
 	if (verdict != FLOW_OK)
 		return verdict;
-	verdict = flow_mapping_get(f, &wanted, limits->max_blocks, &m);
+	verdict = flow_mapping_get(f, &wanted, limits->max_blocks, now_ns, &m);
 	if (verdict != FLOW_OK)
 		return verdict;
 	from.mapping = flow_mapping_idx(f, m);

@@ -209,7 +209,8 @@ static bool make_tables(struct flows *f)
 	f->blocks = take(f, n_blocks + 1, f->block_bytes);
 	/* Address space only, until a peer comes to this worker. */
 	f->peers = calloc(f->conf.max_peers, sizeof(*f->peers));
-	return f->sessions && f->mappings && f->blocks && f->peers &&
+	f->records = flow_records_create();
+	return f->sessions && f->mappings && f->blocks && f->peers && f->records &&
 	       make_index(f, &f->out, n_sessions) && make_index(f, &f->in, n_sessions) &&
 	       make_index(f, &f->inner, n_mappings) && make_index(f, &f->public, n_mappings);
 }
@@ -270,6 +271,7 @@ void flows_destroy(struct flows *f)
 	for (unsigned i = 0; i < 7; i++)
 		if (tables[i])
 			f->conf.free(tables[i]);
+	flow_records_destroy(f->records);
 	free(f->peers);
 	free(f);
 }

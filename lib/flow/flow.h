@@ -28,6 +28,7 @@
 #include "base/time.h"
 #include "flow/blocks.h"
 #include "flow/limits.h"
+#include "flow/records.h"
 #include "flow/tcp.h"
 
 #define FLOW_BURST_MAX	  64
@@ -199,6 +200,9 @@ bool flow_peek_v6(const struct flows *f, const struct flow_v6_key *key, struct f
 /* Would flow_begin_in find a mapping whose filter admits this? FLOW_OK or FLOW_REFUSED. */
 enum flow_verdict flow_peek_begin_in(
 	const struct flows *f, const struct flow_in_key *key, enum flow_filter filter);
+/* What its blocks went through, for control to take. Those that are claimed when the flows are
+ * destroyed have no record of their end. */
+struct flow_records *flows_records(const struct flows *f);
 /* Sessions that peer_idx has now. */
 uint32_t flow_peer_sessions(const struct flows *f, uint32_t peer_idx);
 

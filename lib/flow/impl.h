@@ -168,6 +168,7 @@ struct flows {
 	uint64_t tick;			   /* of the wheel: slots before it are done */
 	struct flow_list wheel[FLOW_WHEEL_SLOTS];
 	struct flow_counts counts;
+	struct flow_records *records;
 };
 
 /* How long a session that is not TCP may be silent. */
@@ -355,7 +356,7 @@ void flow_session_count(struct flows *f, struct flow_session *s);
 
 /* The mapping of these (public.v4, public.proto, peer_idx, inner), made if need be. */
 enum flow_verdict flow_mapping_get(struct flows *f, const struct flow_mapping *wanted,
-	uint16_t max_blocks, struct flow_mapping **out);
+	uint16_t max_blocks, uint64_t now_ns, struct flow_mapping **out);
 /* NULL: none, or it does not live. Any thread, but what it points to is the worker's. */
 struct flow_mapping *flow_mapping_find_live(
 	const struct flows *f, uint32_t public_v4, uint16_t port, uint8_t proto);
@@ -363,9 +364,9 @@ struct flow_mapping *flow_mapping_find_live(
 void flow_mapping_count(struct flows *f, struct flow_mapping *m);
 void flow_mapping_settle(struct flows *f, struct flow_mapping *m, uint64_t now_ns);
 /* Its port is free from now on. */
-void flow_mapping_free(struct flows *f, struct flow_mapping *m);
+void flow_mapping_free(struct flows *f, struct flow_mapping *m, uint64_t now_ns);
 /* The peer's blocks and mappings, which all rest, are nobody's. */
-void flow_mappings_orphan(struct flows *f, uint32_t peer_idx);
+void flow_mappings_orphan(struct flows *f, uint32_t peer_idx, uint64_t now_ns);
 
 /* --- turn.c */
 

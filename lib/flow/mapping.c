@@ -18,7 +18,21 @@ static uint32_t draw(struct flows *f)
 
 /* --- blocks */
 
-static bool claim_block(struct flows *f, uint32_t peer_idx, uint32_t public_v4, uint32_t *out)
+static void record_block(
+	struct flows *f, const struct flow_block *b, bool is_claimed, uint64_t now_ns)
+{
+	flow_records_add(f->records, &(struct flow_record){
+					     .at_ns = now_ns,
+					     .peer_idx = b->peer_idx,
+					     .public_v4 = b->public_v4,
+					     .first_port = b->first_port,
+					     .n_ports = (uint16_t)f->n_block_ports,
+					     .is_claimed = is_claimed,
+				     });
+}
+
+static bool claim_block(
+	struct flows *f, uint32_t peer_idx, uint32_t public_v4, uint64_t now_ns, uint32_t *out)
 {
 	struct flow_peer *peer = &f->peers[peer_idx];
 	struct flow_block *b;
@@ -40,12 +54,13 @@ static bool claim_block(struct flows *f, uint32_t peer_idx, uint32_t public_v4, 
 	flow_list_append(&peer->blocks, flow_links_peer_blocks(f), i);
 	peer->n_blocks++;
 	f->counts.blocks++;
+	record_block(f, b, true, now_ns);
 	*out = i;
 	return true;
 }
 
 /* No port of it is taken any more. */
-static void give_block_back(struct flows *f, uint32_t i)
+static void give_block_back(struct flows *f, uint32_t i, uint64_t now_ns)
 {
 	struct flow_block *b = flow_block(f, i);
 
@@ -54,6 +69,7 @@ static void give_block_back(struct flows *f, uint32_t i)
 
 		flow_list_del(&peer->blocks, flow_links_peer_blocks(f), i);
 		peer->n_blocks--;
+		record_block(f, b, false, now_ns);
 	}
 	blocks_release(f->conf.blocks, b->number);
 	flow_slab_put(&f->block_slab, flow_links_peer_blocks(f), i);
@@ -85,7 +101,7 @@ static uint32_t count_free(
 }
 
 /* Each free port of the peer's blocks is as likely as any other. */
-static bool take_port(struct flows *f, struct flow_mapping *m, uint16_t max_blocks)
+static bool take_port(struct flows *f, struct flow_mapping *m, uint16_t max_blocks, uint64_t now_ns)
 {
 	struct flow_peer *peer = &f->peers[m->peer_idx];
 	unsigned slot = proto_slot(m->public.proto), bit;
@@ -94,7 +110,8 @@ static bool take_port(struct flows *f, struct flow_mapping *m, uint16_t max_bloc
 	struct flow_block *b;
 
 	if (n_free == 0) {
-		if (peer->n_blocks >= max_blocks || !claim_block(f, m->peer_idx, m->public.v4, &i))
+		if (peer->n_blocks >= max_blocks ||
+			!claim_block(f, m->peer_idx, m->public.v4, now_ns, &i))
 			return false;
 		n_free = f->n_block_ports;
 	}
@@ -116,7 +133,7 @@ static bool take_port(struct flows *f, struct flow_mapping *m, uint16_t max_bloc
 	return true;
 }
 
-static void give_port_back(struct flows *f, const struct flow_mapping *m)
+static void give_port_back(struct flows *f, const struct flow_mapping *m, uint64_t now_ns)
 {
 	struct flow_block *b = flow_block(f, m->block);
 	unsigned slot = proto_slot(m->public.proto);
@@ -125,7 +142,7 @@ static void give_port_back(struct flows *f, const struct flow_mapping *m)
 	b->taken[slot * f->n_block_words + bit / 64] &= ~(UINT64_C(1) << bit % 64);
 	b->n_free[slot]++;
 	if (--b->n_taken_all == 0)
-		give_block_back(f, m->block);
+		give_block_back(f, m->block, now_ns);
 }
 
 /* --- mappings */
@@ -187,7 +204,7 @@ static void set_state(struct flow_mapping *m, enum flow_mapping_state state)
 }
 
 enum flow_verdict flow_mapping_get(struct flows *f, const struct flow_mapping *wanted,
-	uint16_t max_blocks, struct flow_mapping **out)
+	uint16_t max_blocks, uint64_t now_ns, struct flow_mapping **out)
 {
 	struct flow_mapping made = *wanted;
 	struct flow_mapping *m = find_inner(f, wanted);
@@ -199,7 +216,7 @@ enum flow_verdict flow_mapping_get(struct flows *f, const struct flow_mapping *w
 	}
 	if (flow_slab_room(&f->mapping_slab) == 0)
 		return FLOW_TABLE_FULL;
-	if (!take_port(f, &made, max_blocks))
+	if (!take_port(f, &made, max_blocks, now_ns))
 		return FLOW_NO_PORT;
 	i = flow_slab_get(&f->mapping_slab, flow_links_state(f));
 	m = &f->mappings[i];
@@ -255,7 +272,7 @@ void flow_mapping_settle(struct flows *f, struct flow_mapping *m, uint64_t now_n
 	f->counts.resting++;
 }
 
-void flow_mapping_free(struct flows *f, struct flow_mapping *m)
+void flow_mapping_free(struct flows *f, struct flow_mapping *m, uint64_t now_ns)
 {
 	uint32_t i = flow_mapping_idx(f, m);
 
@@ -267,12 +284,12 @@ void flow_mapping_free(struct flows *f, struct flow_mapping *m)
 	}
 	flow_index_del(
 		&f->public, flow_hash_public(f, m->public.v4, m->public.port, m->public.proto), i);
-	give_port_back(f, m);
+	give_port_back(f, m, now_ns);
 	set_state(m, FLOW_MAPPING_FREE);
 	flow_slab_put(&f->mapping_slab, flow_links_state(f), i);
 }
 
-void flow_mappings_orphan(struct flows *f, uint32_t peer_idx)
+void flow_mappings_orphan(struct flows *f, uint32_t peer_idx, uint64_t now_ns)
 {
 	struct flow_peer *peer = &f->peers[peer_idx];
 
@@ -286,6 +303,7 @@ void flow_mappings_orphan(struct flows *f, uint32_t peer_idx)
 		struct flow_block *b = flow_block(f, i);
 
 		blocks_retire(f->conf.blocks, b->number);
+		record_block(f, b, false, now_ns);
 		b->peer_idx = BLOCKS_NONE;
 	}
 	peer->mappings = (struct flow_list){0};

@@ -13,6 +13,11 @@ uint32_t flows_max(const struct flows *f)
 	return f->session_slab.n_max;
 }
 
+struct flow_records *flows_records(const struct flows *f)
+{
+	return f->records;
+}
+
 uint32_t flow_peer_sessions(const struct flows *f, uint32_t peer_idx)
 {
 	if (peer_idx >= f->conf.max_peers)

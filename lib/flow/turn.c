@@ -106,7 +106,7 @@ static unsigned free_rested(struct flows *f, uint64_t now_ns, unsigned budget)
 		if (m->rests_until_ns > now_ns)
 			break;
 		__builtin_prefetch(&f->mappings[m->in_state.next], 1);
-		flow_mapping_free(f, m);
+		flow_mapping_free(f, m, now_ns);
 	}
 	return n;
 }
@@ -129,5 +129,5 @@ void flow_peer_forget(struct flows *f, uint32_t peer_idx, uint64_t now_ns)
 	peer = &f->peers[peer_idx];
 	while (peer->sessions.head != 0)
 		flow_session_end(f, &f->sessions[peer->sessions.head], now_ns);
-	flow_mappings_orphan(f, peer_idx);
+	flow_mappings_orphan(f, peer_idx, now_ns);
 }
