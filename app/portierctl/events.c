@@ -21,6 +21,13 @@ static void print_subject(const json_t *event)
 			cli_text(peer, "name")[0] != '\0' ? cli_text(peer, "name")
 							  : cli_text(peer, "public_key"),
 			cli_text(peer, "endpoint"));
+	else if (json_object_get(event, "first_port") != NULL)
+		cli_print("%s: %s, ports %d to %d", cli_text(event, "peer"),
+			cli_text(event, "public_address"), (int)cli_number(event, "first_port"),
+			(int)(cli_number(event, "first_port") + cli_number(event, "ports") - 1));
+	else if (json_object_get(event, "records") != NULL)
+		cli_print("%" JSON_INTEGER_FORMAT " records of blocks were lost",
+			cli_number(event, "records"));
 	else if (json_object_get(event, "to_port") != NULL)
 		cli_print(
 			"%s, port %d", cli_text(event, "peer"), (int)cli_number(event, "to_port"));
@@ -80,7 +87,8 @@ static enum cli_exit run_events(struct cli_link *link, bool wants_json, json_t *
 
 static const struct cli_arg events_args[] = {
 	{"--only", "EVENT", "events", CLI_TEXTS,
-		"lease, peer, pool, or one as lease.opened; may be given several times (all)"},
+		"lease, peer, pool, block, or one as lease.opened; may be given several times "
+		"(all)"},
 	{"--count", "N", "count", CLI_NUMBER, "end after so many (never)"},
 };
 

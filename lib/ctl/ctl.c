@@ -39,7 +39,7 @@ void ctl_tick(struct ctl *c)
 {
 	uint64_t now_ns = c->p.now_ns();
 
-	peers_poll(c->p.peers);
+	ctl_peers_poll(c);
 	ctl_leases_expire(c, now_ns);
 	if (now_ns - c->looked_ns >= CTL_LOOK_NS) {
 		ctl_look(c, now_ns);
@@ -79,8 +79,8 @@ struct ctl *ctl_create(const struct ctl_params *p, char fault[static CTL_FAULT_C
 	ctl_portmap_init(c);
 	c->looks = calloc(p->n_workers, sizeof(c->looks[0]));
 	c->ev_tick = evtimer_new(p->base, on_tick, c);
-	if (ctl_commits_init(c) != 0 || ctl_pool_init(c) != 0 || c->looks == NULL ||
-		c->ev_tick == NULL || ctl_listen(c, fault) != 0) {
+	if (ctl_commits_init(c) != 0 || ctl_pool_init(c) != 0 || ctl_block_records_init(c) != 0 ||
+		c->looks == NULL || c->ev_tick == NULL || ctl_listen(c, fault) != 0) {
 		ctl_destroy(c);
 		return NULL;
 	}
@@ -113,6 +113,7 @@ void ctl_destroy(struct ctl *c)
 	rpc_arena_fini(&c->arena);
 	free(c->looks);
 	free(c->pool_uses);
+	free(c->gone_peers);
 	pairing_fini(&c->pairing);
 	free(c->seen_peers);
 	free(c);
@@ -164,7 +165,7 @@ int ctl_peer_add_waiting(
 	int err;
 
 	while ((err = ctl_peer_add(c, conf, out_idx, fault)) != 0 && fault->code == RPC_TRY_AGAIN) {
-		peers_poll(c->p.peers);
+		ctl_peers_poll(c);
 		sched_yield();
 	}
 	return err;

@@ -61,7 +61,8 @@ struct ctl_params {
 				     * no end */
 	struct doors *doors;
 	struct neigh *neigh; /* may be NULL: no counters of it are shown */
-	/* The sessions of each worker, and the blocks of all; NULL: nothing is translated here. */
+	/* The sessions of each worker, whose records are taken here, and the blocks of all; NULL:
+	 * nothing is translated here. */
 	const struct flows *const *flows;
 	const struct blocks *blocks;
 	struct grace *grace;

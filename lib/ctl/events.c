@@ -6,6 +6,8 @@
  * the pool nearly full) is seen by looking, once a second, as long as somebody asked. */
 #include "ctl/server.h"
 
+#include "base/bytes.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -211,6 +213,34 @@ static void look_at_pool(struct ctl *c)
 				(json_int_t)n_max));
 }
 
+/* --- blocks of public ports
+ * ----------------------------------------------------------------------------------*/
+
+void ctl_event_block(struct ctl *c, const struct ctl_block_record *record)
+{
+	const struct flow_record *flow = record->flow;
+	char public[IP_TEXT_CHARS];
+	struct ip_addr addr;
+	uint8_t bytes[4];
+
+	if (c->n_subscribers == 0)
+		return;
+	store_be32(bytes, flow->public_v4);
+	addr = ip_from_v4(bytes);
+	/* When it happened, not when it was learnt of. */
+	tell(c, flow->is_claimed ? "block.claimed" : "block.released",
+		json_pack("{s:f, s:s, s:s, s:i, s:i}", "at_s",
+			(double)(record->wall_ns / NS_IN_MS) / 1e3, "peer", record->peer,
+			"public_address", ip_addr_format(&addr, public), "first_port",
+			(int)flow->first_port, "ports", (int)flow->n_ports));
+}
+
+void ctl_event_blocks_missed(struct ctl *c, uint64_t n)
+{
+	if (c->n_subscribers > 0)
+		tell(c, "block.missed", json_pack("{s:I}", "records", (json_int_t)n));
+}
+
 /* --- peers
  * ---------------------------------------------------------------------------------------*/
 
@@ -308,7 +338,8 @@ void ctl_events_unsubscribe(struct ctl_client *client)
 
 static const char *const names[] = {"lease", "lease.opened", "lease.renewed", "lease.closed",
 	"lease.denied", "lease.expiring", "peer", "peer.added", "peer.deleted", "peer.up",
-	"peer.down", "peer.roamed", "pool", "pool.low", "pool.enough"};
+	"peer.down", "peer.roamed", "pool", "pool.low", "pool.enough", "block", "block.claimed",
+	"block.released", "block.missed"};
 
 static int check_names(const json_t *list, struct rpc_fault *fault)
 {
@@ -325,8 +356,9 @@ static int check_names(const json_t *list, struct rpc_fault *fault)
 				break;
 		if (k == sizeof(names) / sizeof(names[0]))
 			return rpc_fault_set(fault, RPC_INVALID_PARAMS, word,
-				"lease, peer, pool, or one of their events, as lease.opened",
-				"there is no event \"%s\"; accepted: lease, peer, pool, or one of "
+				"lease, peer, pool, block, or one of their events, as lease.opened",
+				"there is no event \"%s\"; accepted: lease, peer, pool, block, or "
+				"one of "
 				"their events, as lease.opened",
 				rpc_excerpt(word, excerpt));
 	}

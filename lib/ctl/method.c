@@ -70,7 +70,7 @@ static int run_request(struct ctl *c, const struct ctl_role *role,
 	if (rpc_params_check(request->params, m->params, m->n_params, fault) != 0)
 		return -EINVAL;
 	if (m->writes)
-		peers_poll(c->p.peers);
+		ctl_peers_poll(c);
 	fault->code = 0;
 	rpc_text_result_begin(reply, request->id);
 	if (write_result(c, m, request->params, reply, fault) != 0) {

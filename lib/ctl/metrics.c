@@ -138,6 +138,10 @@ static void write_tables(const struct metrics *m)
 	gauge(m, "leases_max", "leases.max", c->p.conf->max_leases);
 	gauge(m, "public_ports", "ports of the public pool that leases may have",
 		(double)ctl_pool_ports_count(c->p.conf));
+	counter(m, "block_records", "blocks of public ports claimed or released by workers",
+		c->n_block_records);
+	counter(m, "block_records_missed", "of these, lost: they came faster than they were taken",
+		ctl_block_records_missed(c));
 	gauge(m, "control_clients", "connections to the control socket", c->n_clients);
 }
 

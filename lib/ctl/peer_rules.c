@@ -270,6 +270,7 @@ int ctl_peer_del(struct ctl *c, uint32_t peer_idx, unsigned *n_closed, struct rp
 	copy = *old; /* wiped */
 	*n_closed = close_leases(c, peer_idx, NULL, "peer deleted");
 	ctl_event_peer(c, "peer.deleted", peer_idx);
+	ctl_block_records_leave(c, peer_idx);
 	/* Nobody inherits its ports or its egress address with its number. */
 	lease_peer_forget(c->p.leases, peer_idx, c->p.now_ns());
 	public_v4 = peer_public(c->p.peers, peer_idx);

@@ -142,9 +142,11 @@ struct ctl {
 
 	/* peer_rules.c, lease_rules.c */
 	struct pairing pairing;
-	struct ctl_pool_use *pool_uses; /* pool.c: by rank in blocks; NULL: no blocks */
-	bool is_loading;		/* what comes was compared with each other by conf */
-	struct ctl_portmap portmap;	/* portmap.c */
+	struct ctl_pool_use *pool_uses;	  /* pool.c: by rank in blocks; NULL: no blocks */
+	struct ctl_gone_peer *gone_peers; /* block_records.c: by number; NULL: no workers */
+	uint64_t n_block_records, n_block_records_missed;
+	bool is_loading;	    /* what comes was compared with each other by conf */
+	struct ctl_portmap portmap; /* portmap.c */
 
 	/* ctl.c */
 	struct event *ev_tick;
@@ -269,6 +271,10 @@ void ctl_event_lease(struct ctl *c, const char *name, const struct lease *lease,
 void ctl_event_denied(
 	struct ctl *c, const struct lease_request *req, const struct rpc_fault *fault);
 void ctl_event_peer(struct ctl *c, const char *name, uint32_t peer_idx);
+struct ctl_block_record;
+/* A block was claimed or released; so many records of that were lost. */
+void ctl_event_block(struct ctl *c, const struct ctl_block_record *record);
+void ctl_event_blocks_missed(struct ctl *c, uint64_t n);
 /* The number will be another peer's. */
 void ctl_events_forget_peer(struct ctl *c, uint32_t peer_idx);
 /* Once a second. */
@@ -300,6 +306,22 @@ int ctl_pool_init(struct ctl *c);
 void ctl_pool_peer_moved(struct ctl *c, uint32_t from_v4, uint32_t to_v4);
 void ctl_pool_lease_opened(struct ctl *c, const struct lease *lease);
 void ctl_pool_lease_ended(struct ctl *c, const struct lease *lease);
+
+/* --- block_records.c: what workers record of blocks of public ports */
+struct ctl_block_record {
+	const struct flow_record *flow;
+	uint64_t wall_ns;
+	char peer[CTL_PEER_WORD_CHARS];
+};
+/* 0; -ENOMEM. */
+int ctl_block_records_init(struct ctl *c);
+/* Each is told; those of one worker in their order. */
+void ctl_block_records_take(struct ctl *c);
+/* A peer is about to be deleted: what comes of it later has its word all the same. */
+void ctl_block_records_leave(struct ctl *c, uint32_t peer_idx);
+uint64_t ctl_block_records_missed(const struct ctl *c);
+/* peers_poll, after which numbers of deleted peers may be others'. */
+void ctl_peers_poll(struct ctl *c);
 
 /* --- portmap.c */
 void ctl_portmap_init(struct ctl *c);

@@ -220,7 +220,7 @@ int ctl_uapi_set(struct ctl *c, const struct ctl_role *role, const struct uapi_r
 		err = check_request(c->p.conf, r);
 	if (err != 0)
 		return err;
-	peers_poll(c->p.peers);
+	ctl_peers_poll(c);
 	if (r->replaces_peers)
 		err = delete_unnamed(c, r, &fault);
 	for (uint32_t i = 0; i < r->n_peers && err == 0; i++)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # How long sessions live without a packet out, on accelerated timers: of UDP, of TCP in each of its
-# states, of ping; and how long a port rests before it serves again.
+# states, of ping; how long a port rests before it serves again; and that there is one record of
+# each block of ports, when it becomes a peer's and when it ceases to be.
 . "$(dirname "$0")/lib.sh"
 
 readonly UDP_MS=3000 ESTABLISHED_MS=9000 TRANSITORY_MS=4000 ICMP_MS=2000 REST_MS=4000
@@ -16,6 +17,13 @@ CONF_NAT="block_ports = 64; max_blocks = 1;
 	rest = \"${REST_MS}ms\"; };"
 gateway_conf
 gateway_start
+spawn gateway "$BUILD/app/portierctl/portierctl" -s "$RUN/control.sock" events --only block \
+	>"$RUN/blocks.log" 2>&1
+it_listens()
+{
+	in_gateway ss --unix --no-header | grep -q "$RUN/control.sock"
+}
+eventually 5 "it listens" it_listens
 client_start
 client_connect
 friend_start
@@ -99,5 +107,23 @@ in_friend "$TOOLS/ends.py" --peer friend life udp 6000 $HOST 9 out=S >"$RUN/life
 	fail "$(<"$RUN/life")"
 assert_equal "the public port, later" "$(in_friend "$TOOLS/mirror.py" ask udp 6000 $HOST 7)" \
 	"$first"
+
+step "a record when a block becomes a peer's, and one when it ceases to be"
+# recorded EVENT PEER: its ports.
+recorded()
+{
+	sed -n "s/.*  block\.$1 .* $2: .*, ports //p" "$RUN/blocks.log"
+}
+eventually 30 "the block of the client is released" grep -q "block.released .* client:" \
+	"$RUN/blocks.log"
+ports=$(recorded claimed client)
+# A dozen sessions have used it, one after the other.
+assert_equal "blocks of the client" "$(wc -l <<<"$ports")" 1
+assert_equal "blocks that the client gave back" "$(recorded released client)" "$ports"
+port=${first#* } ports=$(recorded claimed friend)
+assert_equal "blocks of the friend" "$(wc -l <<<"$ports")" 1
+[[ $port -ge ${ports% to *} && $port -le ${ports#* to } ]] ||
+	fail "port $port is not among ports $ports of the friend"
+assert_equal "blocks that the friend gave back" "$(recorded released friend)" ""
 
 finish

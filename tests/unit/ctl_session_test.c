@@ -352,6 +352,95 @@ static void sessions_are_chosen_by_protocol_and_port(void **state)
 	client_close(&c);
 }
 
+/* The next event of listener, which must be this one. */
+static void expect_block(struct client *listener, const char *name, const char *peer,
+	const struct flow_session *session)
+{
+	json_t *message = client_json(listener), *event = json_object_get(message, "params");
+	int first;
+
+	assert_string_equal(text(event, "event"), name);
+	assert_string_equal(text(event, "peer"), peer);
+	assert_string_equal(text(event, "public_address"), "203.0.113.64");
+	assert_int_equal(number(event, "ports"), 256);
+	first = (int)number(event, "first_port");
+	assert_true(session->public_port >= first && session->public_port < first + 256);
+	assert_true(json_number_value(json_object_get(event, "at_s")) > 1700000000);
+	json_decref(message);
+}
+
+static void blocks_are_told_once(void **state)
+{
+	struct server *s = *state;
+	struct flow_session *of_alice, *of_bob;
+	struct client c, listener;
+	uint32_t alice, bob;
+
+	client_open(&c, s);
+	client_open(&listener, s);
+	alice = add_peer_at(&c, s, "alice", 2, 0);
+	bob = add_peer_at(&c, s, "bob", 3, 1);
+	json_decref(call(&listener, "subscribe", "{'events':['block']}"));
+	of_alice = begin(0, alice, IPPROTO_UDP, 4321);
+	begin(0, alice, IPPROTO_UDP, 4322);
+	of_bob = begin(1, bob, IPPROTO_UDP, 4321);
+	clock_offset_ns += 2 * NS_IN_S;
+	ctl_tick(s->ctl);
+	expect_block(&listener, "block.claimed", "alice", of_alice);
+	expect_block(&listener, "block.claimed", "bob", of_bob);
+	flow_peer_forget(flows[1], bob, test_now_ns());
+	ctl_tick(s->ctl);
+	expect_block(&listener, "block.released", "bob", of_bob);
+	client_close(&c);
+	client_close(&listener);
+}
+
+/* What the worker lets go of after the peer was deleted is told with its name, also when nobody had
+ * looked since the block was claimed. */
+static void blocks_of_a_deleted_peer_have_its_name(void **state)
+{
+	struct server *s = *state;
+	struct flow_session *session;
+	struct client c, listener;
+	uint32_t alice;
+
+	client_open(&c, s);
+	client_open(&listener, s);
+	alice = add_peer_at(&c, s, "alice", 2, 0);
+	json_decref(call(&listener, "subscribe", "{'events':['block']}"));
+	session = begin(0, alice, IPPROTO_UDP, 4321);
+	json_decref(call(&c, "peer.del", "{'peer':'alice'}"));
+	flow_peer_forget(flows[0], alice, test_now_ns());
+	add_peer(&c, "carol", 4);
+	expect_block(&listener, "block.claimed", "alice", session);
+	expect_block(&listener, "block.released", "alice", session);
+	client_close(&c);
+	client_close(&listener);
+}
+
+static void records_that_are_lost_are_told(void **state)
+{
+	struct server *s = *state;
+	struct flow_records *records = flows_records(flows[0]);
+	struct flow_record record = {.public_v4 = 0xcb007140, .first_port = 1024, .n_ports = 256};
+	struct client c, listener;
+	json_t *message;
+
+	client_open(&c, s);
+	client_open(&listener, s);
+	record.peer_idx = add_peer_at(&c, s, "alice", 2, 0);
+	json_decref(call(&listener, "subscribe", "{'events':['block.missed']}"));
+	for (unsigned i = 0; i < FLOW_RECORDS_WAITING + 7; i++)
+		flow_records_add(records, &record);
+	ctl_tick(s->ctl);
+	message = client_json(&listener);
+	assert_string_equal(text(json_object_get(message, "params"), "event"), "block.missed");
+	assert_int_equal(number(json_object_get(message, "params"), "records"), 7);
+	json_decref(message);
+	client_close(&c);
+	client_close(&listener);
+}
+
 static int group_setup(void **state)
 {
 	rpc_init();
@@ -369,6 +458,9 @@ int main(void)
 		served(sessions_are_chosen_by_protocol_and_port),
 		served(pools_are_told_by_address),
 		served(uses_are_counted),
+		served(blocks_are_told_once),
+		served(blocks_of_a_deleted_peer_have_its_name),
+		served(records_that_are_lost_are_told),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, NULL);
