@@ -2,8 +2,8 @@
  *
  * Spec:      RFC 8439, section 2.8, with the WireGuard nonce: 32 zero bits, then the 64-bit
  *            counter, little-endian; no associated data.
- * Back ends: libipsec-mb (burst API), OpenSSL EVP (cached context), AVX-512 lanes that work across
- *            the packets of a burst. Chosen once at start.
+ * Back ends: libipsec-mb (burst API), OpenSSL EVP (cached context), lanes that work across the
+ *            packets of a burst, with AVX-512 or AVX2. Chosen once at start.
  * Threads:   one struct aead per worker, used by that worker only.
  * Contract:  a burst goes to the back end whole: the lanes win only by what is in one call.
  */

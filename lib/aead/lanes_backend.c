@@ -1,10 +1,12 @@
-/* lanes_backend.c - AVX-512 lanes where they pay, a back end for single packets where they do not.
+/* lanes_backend.c - lanes where they pay, a back end for single packets where they do not.
  *
- * The environment variable PORTIER_AEAD_LANES is for tests: "force" gives every burst to the lanes,
- * "forbid" makes this CPU one that does not have them.
+ * There are two kinds of lanes: AVX-512 (lanes.h) and AVX2 (lanes_avx2.h). The environment variable
+ * PORTIER_AEAD_LANES is for tests: "force" gives every burst to the lanes, "forbid" makes this CPU
+ * one that does not have them, "avx2" one that has no AVX-512.
  */
 #include "aead/backend.h"
 #include "aead/lanes.h"
+#include "aead/lanes_avx2.h"
 
 #include <rte_common.h>
 #include <rte_malloc.h>
@@ -14,38 +16,150 @@
 #ifdef PORTIER_HAS_LANES
 #include <cpuid.h>
 
-/* Intel SDM, volume 2A, CPUID: what lanes.c is compiled for. */
+/* Intel SDM, volume 2A, CPUID: what lanes.c and lanes_avx2.c are compiled for. */
 #define LEAF1_ECX_OSXSAVE (1u << 27)
+#define LEAF7_EBX_AVX2	  (1u << 5)
+#define LEAF7_EBX_BMI2	  (1u << 8)
 #define LEAF7_EBX_AVX512F (1u << 16)
 #define LEAF7_EBX_IFMA	  (1u << 21)
 #define LEAF7_EBX_BW	  (1u << 30)
 #define LEAF7_EBX_VL	  (1u << 31)
-#define LEAF7_EBX	  (LEAF7_EBX_AVX512F | LEAF7_EBX_IFMA | LEAF7_EBX_BW | LEAF7_EBX_VL)
 #define LEAF7_ECX_VBMI2	  (1u << 6)
-/* SSE, AVX, mask registers, upper halves of zmm0 to zmm15, zmm16 to zmm31. */
-#define XCR0_STATES 0xe6u
+/* SSE and AVX; with AVX-512 also mask registers, upper halves of zmm0 to zmm15, zmm16 to zmm31. */
+#define XCR0_AVX    0x06u
+#define XCR0_AVX512 0xe6u
 
-bool lanes_can_run(void)
+static bool has_features(uint32_t xcr0_wanted, uint32_t ebx_wanted, uint32_t ecx_wanted)
 {
 	uint32_t eax, ebx, ecx, edx, xcr0, xcr0_high;
 
 	if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & LEAF1_ECX_OSXSAVE))
 		return false;
 	__asm__ volatile("xgetbv" : "=a"(xcr0), "=d"(xcr0_high) : "c"(0));
-	if ((xcr0 & XCR0_STATES) != XCR0_STATES)
-		return false;
-	return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ebx & LEAF7_EBX) == LEAF7_EBX &&
-	       (ecx & LEAF7_ECX_VBMI2);
+	return (xcr0 & xcr0_wanted) == xcr0_wanted &&
+	       __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) &&
+	       (ebx & ebx_wanted) == ebx_wanted && (ecx & ecx_wanted) == ecx_wanted;
 }
 
-/* TSC cycles of libipsec-mb for one packet of up to 64 i bytes, on the core that lanes_cycles()
- * speaks of; with the rest of a longer one they grow as over the last 1,024 bytes. */
-static const uint16_t single_cycles[] = {247, 314, 366, 421, 492, 514, 514, 555, 701, 718, 718, 753,
-	732, 757, 753, 800, 981, 1004, 1007, 1046, 1122, 1160, 1160, 1194, 1272, 1302, 1284, 1333,
-	1301, 1336, 1335, 1372, 1549};
+bool lanes_can_run(void)
+{
+	return has_features(XCR0_AVX512,
+		LEAF7_EBX_AVX512F | LEAF7_EBX_IFMA | LEAF7_EBX_BW | LEAF7_EBX_VL, LEAF7_ECX_VBMI2);
+}
+
+bool lanes_avx2_can_run(void)
+{
+	return has_features(XCR0_AVX, LEAF7_EBX_AVX2 | LEAF7_EBX_BMI2, 0);
+}
+
+/* --- what they cost ----------------------------------------------------------------------------
+ */
+
+/* TSC cycles of libipsec-mb for one packet of up to 64 i bytes; with the rest of a longer one they
+ * grow as over the last 1,024 bytes. */
+#define SINGLE_STEPS 33
+
+/* On the Sapphire Rapids core that lanes_cycles() speaks of. */
+static const uint16_t single_avx512[SINGLE_STEPS] = {247, 314, 366, 421, 492, 514, 514, 555, 701,
+	718, 718, 753, 732, 757, 753, 800, 981, 1004, 1007, 1046, 1122, 1160, 1160, 1194, 1272,
+	1302, 1284, 1333, 1301, 1336, 1335, 1372, 1549};
+/* On the Zen 3 core that avx2_cycles() speaks of. */
+static const uint16_t single_avx2[SINGLE_STEPS] = {300, 594, 679, 735, 777, 967, 1016, 1059, 1127,
+	1408, 1506, 1543, 1586, 1757, 1800, 1849, 2027, 2205, 2247, 2352, 2401, 2566, 2615, 2664,
+	2658, 2940, 2989, 3068, 3258, 3350, 3368, 3423, 3381};
+
+static uint32_t single_cycles(const uint16_t table[SINGLE_STEPS], uint32_t len)
+{
+	const uint32_t last = SINGLE_STEPS - 1;
+	uint32_t i = (len + 63) / 64;
+
+	if (i <= last)
+		return table[i];
+	return table[last] + (table[last] - table[last - 16]) * (i - last) / 16;
+}
+
+static uint32_t avx512_cycles(const struct aead_job *jobs, uint16_t n, bool is_seal)
+{
+	return lanes_cycles(jobs, n);
+}
+
+/* Measured; a column of 8 blocks of ChaCha20, one block of Poly1305, and what every burst and
+ * packet costs besides. To open takes the columns of keys first. */
+#define AVX2_COLUMN 530u
+#define AVX2_POLY   10u
+#define AVX2_BURST  330u
+#define AVX2_PACKET 45u
+
+static uint32_t avx2_cycles(const struct aead_job *jobs, uint16_t n, bool is_seal)
+{
+	uint32_t n_blocks = 0, n_poly = 0, n_columns;
+
+	for (uint16_t i = 0; i < n; i++) {
+		n_blocks += (jobs[i].len + 63) / 64;
+		n_poly += (jobs[i].len + 15) / 16 + 1;
+	}
+	n_columns = is_seal ? (n + n_blocks + 7) / 8 : (n + 7u) / 8 + (n_blocks + 7) / 8;
+	return AVX2_BURST + AVX2_PACKET * n + AVX2_COLUMN * n_columns + AVX2_POLY * n_poly;
+}
+
+/* --- which of them -----------------------------------------------------------------------------
+ */
+
+static void avx512_seal(void *lanes, struct aead_job *jobs, uint16_t n)
+{
+	lanes_seal(lanes, jobs, n);
+}
+
+static void avx512_open(void *lanes, struct aead_job *jobs, uint16_t n)
+{
+	lanes_open(lanes, jobs, n);
+}
+
+static void avx2_seal(void *lanes, struct aead_job *jobs, uint16_t n)
+{
+	lanes_avx2_seal(lanes, jobs, n);
+}
+
+static void avx2_open(void *lanes, struct aead_job *jobs, uint16_t n)
+{
+	lanes_avx2_open(lanes, jobs, n);
+}
+
+/* Best first. */
+static const struct kind {
+	const char *isa;
+	bool (*can_run)(void);
+	size_t (*bytes)(void);
+	void (*seal)(void *lanes, struct aead_job *jobs, uint16_t n);
+	void (*open)(void *lanes, struct aead_job *jobs, uint16_t n);
+	/* About how many TSC cycles a burst of fewer than LANES_ALWAYS takes, by its lengths. */
+	uint32_t (*cycles)(const struct aead_job *jobs, uint16_t n, bool is_seal);
+	const uint16_t *single; /* the same of libipsec-mb, one packet */
+} kinds[] = {
+	{"avx512", lanes_can_run, lanes_bytes, avx512_seal, avx512_open, avx512_cycles,
+		single_avx512},
+	{"avx2", lanes_avx2_can_run, lanes_avx2_bytes, avx2_seal, avx2_open, avx2_cycles,
+		single_avx2},
+};
+
+static const struct kind *choose_kind(const char *wish)
+{
+	bool is_avx2_wanted = wish && strcmp(wish, "avx2") == 0;
+
+	for (unsigned i = 0; i < RTE_DIM(kinds); i++) {
+		if (is_avx2_wanted && strcmp(kinds[i].isa, "avx2") != 0)
+			continue;
+		if (kinds[i].can_run())
+			return &kinds[i];
+	}
+	return NULL;
+}
+
+static_assert(LANES_ALIGN >= LANES_AVX2_ALIGN, "memory serves both kinds");
 
 struct state {
-	struct lanes *lanes;
+	const struct kind *kind;
+	void *lanes;
 	const struct aead_ops *single; /* NULL: there is none, or it is not wanted */
 	void *single_state;
 };
@@ -65,15 +179,17 @@ static void *create(int socket_id)
 	static const struct aead_ops *const singles[] = {&aead_ipsec_mb_ops, &aead_openssl_ops};
 	const char *wish = getenv("PORTIER_AEAD_LANES");
 	bool is_forced = wish && strcmp(wish, "force") == 0;
+	const struct kind *kind = choose_kind(wish);
 	struct state *s;
 
-	if ((wish && strcmp(wish, "forbid") == 0) || !lanes_can_run())
+	if ((wish && strcmp(wish, "forbid") == 0) || !kind)
 		return NULL;
 	s = rte_zmalloc_socket("aead", sizeof(*s), RTE_CACHE_LINE_SIZE, socket_id);
 	if (!s)
 		return NULL;
+	s->kind = kind;
 	/* Its content does not outlive a call. */
-	s->lanes = rte_zmalloc_socket("aead", lanes_bytes(), LANES_ALIGN, socket_id);
+	s->lanes = rte_zmalloc_socket("aead", kind->bytes(), LANES_ALIGN, socket_id);
 	if (!s->lanes) {
 		destroy(s);
 		return NULL;
@@ -86,19 +202,9 @@ static void *create(int socket_id)
 	return s;
 }
 
-static uint32_t cycles_of_single(uint32_t len)
-{
-	const uint32_t last = RTE_DIM(single_cycles) - 1;
-	uint32_t i = (len + 63) / 64;
-
-	if (i <= last)
-		return single_cycles[i];
-	return single_cycles[last] +
-	       (single_cycles[last] - single_cycles[last - 16]) * (i - last) / 16;
-}
-
 /* Few packets, or few and one long among them, leave most lanes empty. */
-static bool is_for_single(const struct state *s, const struct aead_job *jobs, uint16_t n)
+static bool is_for_single(
+	const struct state *s, const struct aead_job *jobs, uint16_t n, bool is_seal)
 {
 	uint32_t cycles = 0;
 
@@ -107,28 +213,28 @@ static bool is_for_single(const struct state *s, const struct aead_job *jobs, ui
 	if (n == 1)
 		return true;
 	for (uint16_t i = 0; i < n; i++)
-		cycles += cycles_of_single(jobs[i].len);
-	return cycles <= lanes_cycles(jobs, n);
+		cycles += single_cycles(s->kind->single, jobs[i].len);
+	return cycles <= s->kind->cycles(jobs, n, is_seal);
 }
 
 static void seal_burst(void *state, struct aead_job *jobs, uint16_t n)
 {
 	struct state *s = state;
 
-	if (is_for_single(s, jobs, n))
+	if (is_for_single(s, jobs, n, true))
 		s->single->seal_burst(s->single_state, jobs, n);
 	else
-		lanes_seal(s->lanes, jobs, n);
+		s->kind->seal(s->lanes, jobs, n);
 }
 
 static void open_burst(void *state, struct aead_job *jobs, uint16_t n)
 {
 	struct state *s = state;
 
-	if (is_for_single(s, jobs, n))
+	if (is_for_single(s, jobs, n, false))
 		s->single->open_burst(s->single_state, jobs, n);
 	else
-		lanes_open(s->lanes, jobs, n);
+		s->kind->open(s->lanes, jobs, n);
 }
 
 #else

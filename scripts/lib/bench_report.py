@@ -117,10 +117,13 @@ def value_of(results, name, key, **wanted):
 
 # --- goals ---------------------------------------------------------------------------------------
 
-def limits(results):
-    """Of the whole gateway over raw libipsec-mb: harder once the cipher works across packets."""
-    across = any(results.get(way, {}).get("backend") == "lanes" for way in ("in", "out"))
-    return [("1420", 0.80), ("64", 0.65)] if across else [("1420", 1.10), ("64", 1.35)]
+# Of the whole gateway over raw libipsec-mb; and with the cipher across packets, AVX-512.
+LIMITS = [("1420", 1.10), ("64", 1.35)]
+LIMITS_ACROSS = [("1420", 0.80), ("64", 0.65)]
+
+
+def works_across(results):
+    return any(results.get(way, {}).get("backend") == "lanes" for way in ("in", "out"))
 
 
 def goals(results):
@@ -135,7 +138,7 @@ def goals(results):
         found.append((what, f"{words} {limit:,g}{unit}", f"{value:,.{digits}f}{unit}", met))
 
     for way in ("in", "out"):
-        for size, limit in limits(results):
+        for size, limit in LIMITS + (LIMITS_ACROSS if works_across(results) else []):
             check(f"{TITLES[way]}, {size} bytes, over raw libipsec-mb",
                   value_of(results, way, "ratio_ipsec_mb", size=size), limit)
     for size in ("64", "1420"):
@@ -196,7 +199,7 @@ def chart_ratio(results):
               for way in ("in", "out", "both") if way in results]
     return svg.bars("Whole gateway over raw libipsec-mb", "ratio of cycles a packet, same run",
                     "inner packet, bytes", SIZES, series,
-                    goals=dict(limits(results)))
+                    goals=dict(LIMITS))
 
 
 def chart_stages(results, way):

@@ -1,11 +1,12 @@
 #include "lanes_inside.h"
 
+#include "aead/lanes.h"
 #include "aead/lanes_chacha.h"
 #include "aead/lanes_poly.h"
 
 #include <string.h>
 
-void inside_blocks(unsigned n, const uint8_t keys[][32], const uint64_t counters[],
+static void run_blocks(unsigned n, const uint8_t keys[][32], const uint64_t counters[],
 	const uint32_t blocks[], uint8_t out[][64])
 {
 	static const uint8_t zeros[64];
@@ -39,7 +40,7 @@ void inside_blocks(unsigned n, const uint8_t keys[][32], const uint64_t counters
 	}
 }
 
-void inside_tags(unsigned width, const uint8_t keys[][32], const uint8_t *const texts[],
+static void run_tags(unsigned width, const uint8_t keys[][32], const uint8_t *const texts[],
 	const uint32_t lens[], uint8_t tags[][16])
 {
 	uint64_t words[4][INSIDE_POLY];
@@ -71,8 +72,8 @@ void inside_tags(unsigned width, const uint8_t keys[][32], const uint8_t *const 
 		memcpy(tags[i], (uint8_t *)&out[i * width % 2] + i * width / 2 * 16, 16);
 }
 
-void inside_seal_registers(
-	struct lanes *l, struct aead_job *jobs, uint16_t n, uint8_t out[static INSIDE_REGISTERS])
+static void seal_registers(
+	void *l, struct aead_job *jobs, uint16_t n, uint8_t out[static INSIDE_REGISTERS])
 {
 	lanes_seal(l, jobs, n);
 #define SAVE(i) \
@@ -111,3 +112,26 @@ void inside_seal_registers(
 	SAVE(31);
 #undef SAVE
 }
+
+static void seal(void *lanes, struct aead_job *jobs, uint16_t n)
+{
+	lanes_seal(lanes, jobs, n);
+}
+
+static void open(void *lanes, struct aead_job *jobs, uint16_t n)
+{
+	lanes_open(lanes, jobs, n);
+}
+
+const struct inside inside_avx512 = {
+	.name = "avx512",
+	.can_run = lanes_can_run,
+	.bytes = lanes_bytes,
+	.seal = seal,
+	.open = open,
+	.max_lanes = 16,
+	.blocks = run_blocks,
+	.max_width = 4,
+	.tags = run_tags,
+	.seal_registers = seal_registers,
+};

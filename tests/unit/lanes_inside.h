@@ -1,28 +1,51 @@
-/* lanes_inside.h - the arithmetic of aead/lanes_*.h with inputs of the tests' choice.
+/* lanes_inside.h - both kinds of lanes, whole and in parts, with inputs of the tests' choice.
  *
- * Needs AVX-512, as lanes.h; compiled with the flags of lanes.c.
+ * Only kinds that can run here may be entered; each is compiled with the flags of its source.
  */
 #ifndef PORTIER_TESTS_LANES_INSIDE_H
 #define PORTIER_TESTS_LANES_INSIDE_H
 
-#include "aead/lanes.h"
+#include "aead/aead.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define INSIDE_LANES	 16
 #define INSIDE_POLY	 8
 #define INSIDE_REGISTERS (32 * 64)
+#define INSIDE_ALIGN	 64
+#define INSIDE_LEN_MAX	 65535u
 
-/* A block a lane, in whole vectors (n = 16) or half ones (n = 8). */
-void inside_blocks(unsigned n, const uint8_t keys[][32], const uint64_t counters[],
-	const uint32_t blocks[], uint8_t out[][64]);
+struct inside {
+	const char *name;
+	bool (*can_run)(void);
 
-/* Tags of 8 / width texts, followed by their length blocks, under keys r and s. */
-void inside_tags(unsigned width, const uint8_t keys[][32], const uint8_t *const texts[],
-	const uint32_t lens[], uint8_t tags[][16]);
+	size_t (*bytes)(void);
+	void (*seal)(void *lanes, struct aead_job *jobs, uint16_t n);
+	void (*open)(void *lanes, struct aead_job *jobs, uint16_t n);
 
-/* What the vector registers hold after a call. */
-void inside_seal_registers(
-	struct lanes *l, struct aead_job *jobs, uint16_t n, uint8_t out[static INSIDE_REGISTERS]);
+	/* A block a lane, in vectors of n lanes: 8 and, if there are so many, 16. */
+	unsigned max_lanes;
+	void (*blocks)(unsigned n, const uint8_t keys[][32], const uint64_t counters[],
+		const uint32_t blocks[], uint8_t out[][64]);
+
+	/* Tags of 8 / width texts, followed by their length blocks, under keys r and s; width 1, 2
+	 * or 4, but not more than this. */
+	unsigned max_width;
+	void (*tags)(unsigned width, const uint8_t keys[][32], const uint8_t *const texts[],
+		const uint32_t lens[], uint8_t tags[][16]);
+
+	/* What the vector registers hold after a call; 0 for those that are not used. */
+	void (*seal_registers)(void *lanes, struct aead_job *jobs, uint16_t n,
+		uint8_t out[static INSIDE_REGISTERS]);
+};
+
+extern const struct inside inside_avx512, inside_avx2;
+
+/* The group of tests once for each kind that can run here, named. Returns main's exit status: 77 if
+ * none can. begin and end may be NULL. */
+int inside_run_each(int (*group)(void), bool (*begin)(void), void (*end)(void));
+/* The one whose turn it is. */
+extern const struct inside *inside;
 
 #endif

@@ -6,6 +6,9 @@
 #include "lanes_inside.h"
 #include "seeded.h"
 
+#include "aead/lanes.h"
+#include "aead/lanes_avx2.h"
+
 #include "base/bytes.h"
 #include "pkt/pkt.h"
 
@@ -27,8 +30,9 @@
 #define SHORT_PACKETS 40000u
 
 static_assert(RTE_PKTMBUF_HEADROOM >= LANES_MAPPED_BEFORE, "mapped in front of a payload");
+static_assert(LANES_LEN_MAX == INSIDE_LEN_MAX && LANES_AVX2_LEN_MAX == INSIDE_LEN_MAX, "one limit");
 
-static struct lanes *lanes;
+static void *lanes;
 static struct aead_job jobs[AEAD_BURST_MAX];
 static uint8_t keys[AEAD_BURST_MAX][AEAD_KEY_BYTES];
 static uint8_t plain[AEAD_BURST_MAX][LEN_MAX];
@@ -88,7 +92,7 @@ static void expect_slot(unsigned i, const void *text, size_t len)
 static void expect_sealed(uint16_t n, bool is_in_place)
 {
 	aim(n, true, is_in_place);
-	lanes_seal(lanes, jobs, n);
+	inside->seal(lanes, jobs, n);
 	for (uint16_t i = 0; i < n; i++)
 		expect_slot(i, sealed[i], jobs[i].len + AEAD_TAG_BYTES);
 }
@@ -97,7 +101,7 @@ static void expect_sealed(uint16_t n, bool is_in_place)
 static void expect_opened(uint16_t n, bool is_in_place, uint64_t forged)
 {
 	aim(n, false, is_in_place);
-	lanes_open(lanes, jobs, n);
+	inside->open(lanes, jobs, n);
 	for (uint16_t i = 0; i < n; i++) {
 		uint32_t len = jobs[i].len;
 		bool is_forged = forged >> i & 1;
@@ -183,7 +187,7 @@ static void test_rfc_text(void **state)
 	for (unsigned i = 0; i < sizeof(key); i++)
 		key[i] = (uint8_t)i;
 	sodium_hex2bin(expected, sizeof(expected), hex, strlen(hex), NULL, NULL, NULL);
-	lanes_seal(lanes, &job, 1);
+	inside->seal(lanes, &job, 1);
 	assert_memory_equal(out, expected, sizeof(expected));
 }
 
@@ -253,14 +257,14 @@ static void test_every_byte_of_the_text(void **state)
 		}
 }
 
-/* Longer than LANES_LEN_MAX is refused; the others of the burst do not notice. */
+/* Longer than INSIDE_LEN_MAX is refused; the others of the burst do not notice. */
 static void test_refuses_too_long(void **state)
 {
-	static uint8_t huge[2][LANES_LEN_MAX + 1 + AEAD_TAG_BYTES], expected[sizeof(huge[0])];
+	static uint8_t huge[2][INSIDE_LEN_MAX + 1 + AEAD_TAG_BYTES], expected[sizeof(huge[0])];
 	uint8_t nonce[12] = {0};
 
 	for (unsigned over = 0; over < 2; over++) {
-		uint32_t len = LANES_LEN_MAX + over;
+		uint32_t len = INSIDE_LEN_MAX + over;
 
 		for (uint16_t i = 0; i < 20; i++)
 			draw_packet(i, i);
@@ -273,13 +277,13 @@ static void test_refuses_too_long(void **state)
 		aim(20, true, true);
 		jobs[20] = (struct aead_job){
 			.key = keys[20], .counter = 77, .src = huge[0], .dst = huge[1], .len = len};
-		lanes_seal(lanes, jobs, 21);
+		inside->seal(lanes, jobs, 21);
 		assert_memory_equal(huge[1], expected, len + AEAD_TAG_BYTES);
 		for (uint16_t i = 0; i < 20; i++)
 			expect_slot(i, sealed[i], jobs[i].len + AEAD_TAG_BYTES);
 		aim(20, false, true);
 		jobs[20].src = jobs[20].dst = huge[1];
-		lanes_open(lanes, jobs, 21);
+		inside->open(lanes, jobs, 21);
 		assert_int_equal(jobs[20].is_authentic, !over);
 		assert_int_equal(jobs[19].is_authentic, true);
 		assert_int_equal(huge[1][len - 1], over ? 0 : 7);
@@ -307,10 +311,10 @@ static void test_stays_inside(void **state)
 			p += is_end ? room - AEAD_TAG_BYTES - jobs[i].len : 0;
 			jobs[i].src = jobs[i].dst = memcpy(p, plain[i], jobs[i].len);
 		}
-		lanes_seal(lanes, jobs, n);
+		inside->seal(lanes, jobs, n);
 		for (uint16_t i = 0; i < n; i++)
 			assert_memory_equal(jobs[i].src, sealed[i], jobs[i].len + AEAD_TAG_BYTES);
-		lanes_open(lanes, jobs, n);
+		inside->open(lanes, jobs, n);
 		for (uint16_t i = 0; i < n; i++)
 			assert_memory_equal(jobs[i].src, plain[i], jobs[i].len);
 	}
@@ -389,22 +393,22 @@ static __attribute__((noinline)) void copy_stack(void)
 
 static void expect_wiped(uint16_t n, bool is_seal)
 {
-	static uint8_t registers[INSIDE_REGISTERS];
+	static uint8_t registers[INSIDE_REGISTERS]; /* those that are not there stay 0 */
 
 	aim(n, is_seal, true);
 	collect_secrets(n);
 	if (is_seal)
-		lanes_seal(lanes, jobs, n);
+		inside->seal(lanes, jobs, n);
 	else
-		lanes_open(lanes, jobs, n);
+		inside->open(lanes, jobs, n);
 	copy_stack();
-	assert_in_range(count_secrets(lanes, lanes_bytes()), 0, 1);
+	assert_in_range(count_secrets(lanes, inside->bytes()), 0, 1);
 	/* Red zones make frames larger than what is wiped. */
 	if (!HAS_ASAN)
 		assert_in_range(count_secrets(stack_copy, sizeof(stack_copy)), 0, 1);
 	if (is_seal) {
 		aim(n, true, true);
-		inside_seal_registers(lanes, jobs, n, registers);
+		inside->seal_registers(lanes, jobs, n, registers);
 		for (unsigned i = 0; i < sizeof(registers); i++)
 			assert_int_equal(registers[i], 0);
 	}
@@ -427,7 +431,7 @@ static void test_leaves_nothing(void **state)
 	assert_in_range(count_secrets(keys, sizeof(keys)), 64, UINT32_MAX);
 }
 
-int main(void)
+static int run_group(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rfc_text),
@@ -441,19 +445,29 @@ int main(void)
 		cmocka_unit_test(test_stays_inside),
 		cmocka_unit_test(test_leaves_nothing),
 	};
-	int failed;
 
-	if (!lanes_can_run()) {
-		printf("this CPU has no AVX-512 with IFMA and VBMI2\n");
-		return 77;
-	}
-	lanes = aligned_alloc(
-		LANES_ALIGN, (lanes_bytes() + LANES_ALIGN - 1) & ~(LANES_ALIGN - 1ULL));
-	if (!lanes || sodium_init() < 0)
-		return 1;
-	memset(lanes, 0, lanes_bytes());
-	random_seed();
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+static bool begin(void)
+{
+	size_t bytes = (inside->bytes() + INSIDE_ALIGN - 1) & ~(INSIDE_ALIGN - 1ULL);
+
+	lanes = aligned_alloc(INSIDE_ALIGN, bytes);
+	if (lanes)
+		memset(lanes, 0, bytes);
+	return lanes != NULL;
+}
+
+static void end(void)
+{
 	free(lanes);
-	return failed;
+}
+
+int main(void)
+{
+	if (sodium_init() < 0)
+		return 1;
+	random_seed();
+	return inside_run_each(run_group, begin, end);
 }
