@@ -459,3 +459,11 @@ enum door_verdict doors_ask(const struct doors *d, struct door_terms *terms,
 
 	return door_terms_ask(terms, knock, hash, now_ns);
 }
+
+enum door_verdict doors_peek(const struct doors *d, const struct door_terms *terms,
+	const struct door_knock *knock, uint64_t now_ns)
+{
+	uint64_t hash = door_terms_need_flow(terms, knock) ? flow_hash(d, knock) : 0;
+
+	return door_terms_peek(terms, knock, hash, now_ns);
+}

@@ -122,8 +122,11 @@ static inline struct door_terms *door_terms_of(const struct door *door)
 	return atomic_load_explicit(&door->terms, memory_order_acquire);
 }
 
-/* May this packet come in? terms: of one of d's doors. Home worker. */
+/* May this packet come in? peek: without a trace, for showing; control. terms: of one of d's doors.
+ * Home worker. */
 enum door_verdict doors_ask(const struct doors *d, struct door_terms *terms,
+	const struct door_knock *knock, uint64_t now_ns);
+enum door_verdict doors_peek(const struct doors *d, const struct door_terms *terms,
 	const struct door_knock *knock, uint64_t now_ns);
 
 #endif

@@ -74,25 +74,45 @@ static bool take(uint64_t *full_ns, uint32_t interval_ns, uint64_t now_ns)
 	return true;
 }
 
-static bool take_flow(struct door_terms *t, uint64_t flow_hash, uint64_t now_ns)
+static bool take_flow(
+	struct door_buckets *b, uint32_t interval_ns, uint64_t flow_hash, uint64_t now_ns)
 {
-	if (recent_has(&t->buckets->flows, flow_hash))
+	if (recent_has(&b->flows, flow_hash))
 		return true;
-	if (!take(&t->buckets->flows_full_ns, t->flow_interval_ns, now_ns))
+	if (!take(&b->flows_full_ns, interval_ns, now_ns))
 		return false;
-	recent_add(&t->buckets->flows, flow_hash);
+	recent_add(&b->flows, flow_hash);
 	return true;
+}
+
+/* buckets: NULL when neither is limited. */
+static enum door_verdict ask(const struct door_terms *terms, struct door_buckets *buckets,
+	const struct door_knock *knock, uint64_t flow_hash, uint64_t now_ns)
+{
+	if (!door_terms_admit_source(terms, &knock->src))
+		return DOOR_REFUSES_SOURCE;
+	if (door_terms_need_flow(terms, knock) &&
+		!take_flow(buckets, terms->flow_interval_ns, flow_hash, now_ns))
+		return DOOR_REFUSES_FLOW;
+	if (terms->pkt_interval_ns > 0 &&
+		!take(&buckets->pkts_full_ns, terms->pkt_interval_ns, now_ns))
+		return DOOR_REFUSES_RATE;
+	return DOOR_ADMITS;
 }
 
 enum door_verdict door_terms_ask(struct door_terms *terms, const struct door_knock *knock,
 	uint64_t flow_hash, uint64_t now_ns)
 {
-	if (!door_terms_admit_source(terms, &knock->src))
-		return DOOR_REFUSES_SOURCE;
-	if (door_terms_need_flow(terms, knock) && !take_flow(terms, flow_hash, now_ns))
-		return DOOR_REFUSES_FLOW;
-	if (terms->pkt_interval_ns > 0 &&
-		!take(&terms->buckets->pkts_full_ns, terms->pkt_interval_ns, now_ns))
-		return DOOR_REFUSES_RATE;
-	return DOOR_ADMITS;
+	return ask(terms, terms->buckets, knock, flow_hash, now_ns);
+}
+
+/* The worker may be writing: what is read is of different moments then, and only shown. */
+enum door_verdict door_terms_peek(const struct door_terms *terms, const struct door_knock *knock,
+	uint64_t flow_hash, uint64_t now_ns)
+{
+	struct door_buckets copy = {0};
+
+	if (terms->buckets)
+		copy = *terms->buckets;
+	return ask(terms, &copy, knock, flow_hash, now_ns);
 }

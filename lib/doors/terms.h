@@ -65,6 +65,10 @@ bool door_terms_admit_source(const struct door_terms *terms, const struct ip_add
 enum door_verdict door_terms_ask(struct door_terms *terms, const struct door_knock *knock,
 	uint64_t flow_hash, uint64_t now_ns);
 
+/* The same, of which the buckets know nothing; for showing. Control. */
+enum door_verdict door_terms_peek(const struct door_terms *terms, const struct door_knock *knock,
+	uint64_t flow_hash, uint64_t now_ns);
+
 /* Is the flow of this packet looked at? */
 static inline bool door_terms_need_flow(
 	const struct door_terms *terms, const struct door_knock *knock)

@@ -198,8 +198,20 @@ bool flow_peek_out(const struct flows *f, const struct flow_out_key *key, struct
 bool flow_peek_in(const struct flows *f, const struct flow_in_key *key, struct flow_session *out);
 bool flow_peek_v6(const struct flows *f, const struct flow_v6_key *key, struct flow_session *out);
 /* Would flow_begin_in find a mapping whose filter admits this? FLOW_OK or FLOW_REFUSED. */
-enum flow_verdict flow_peek_begin_in(
+enum flow_verdict flow_peek_filter(
 	const struct flows *f, const struct flow_in_key *key, enum flow_filter filter);
+/* What would a beginning that no session leads be told? FLOW_OK: *public_port is that of the
+ * mapping there is, 0 for one that is still to be drawn. plain: flow_begin_exempt, flow_begin_v6;
+ * in: *out is what the session would be. They need the same moments as the calls that begin, and
+ * may be wrong by what happens meanwhile. O(blocks of an address), no more. */
+enum flow_verdict flow_peek_begin_out(const struct flows *f, const struct flow_out_key *key,
+	uint32_t public_v4, uint8_t tcp_flags, const struct flow_limits *limits, uint64_t now_ns,
+	uint16_t *public_port);
+enum flow_verdict flow_peek_begin_plain(const struct flows *f, uint32_t peer_idx, uint8_t proto,
+	uint8_t tcp_flags, const struct flow_limits *limits, uint64_t now_ns);
+enum flow_verdict flow_peek_begin_in(const struct flows *f, const struct flow_in_key *key,
+	uint8_t tcp_flags, const struct flow_limits *limits, uint64_t now_ns,
+	struct flow_session *out);
 /* What its blocks went through, for control to take. Those that are claimed when the flows are
  * destroyed have no record of their end. */
 struct flow_records *flows_records(const struct flows *f);

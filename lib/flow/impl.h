@@ -357,6 +357,9 @@ void flow_session_count(struct flows *f, struct flow_session *s);
 /* The mapping of these (public.v4, public.proto, peer_idx, inner), made if need be. */
 enum flow_verdict flow_mapping_get(struct flows *f, const struct flow_mapping *wanted,
 	uint16_t max_blocks, uint64_t now_ns, struct flow_mapping **out);
+/* What flow_mapping_get would say; *public_port as flow_peek_begin_out. Any thread. */
+enum flow_verdict flow_mapping_peek(const struct flows *f, const struct flow_mapping *wanted,
+	uint16_t max_blocks, uint16_t *public_port);
 /* NULL: none, or it does not live. Any thread, but what it points to is the worker's. */
 struct flow_mapping *flow_mapping_find_live(
 	const struct flows *f, uint32_t public_v4, uint16_t port, uint8_t proto);

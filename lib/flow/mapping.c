@@ -198,6 +198,46 @@ struct flow_mapping *flow_mapping_find_live(
 	return NULL;
 }
 
+/* Another thread may see a list while it is changed: at most so many steps, and only to records
+ * that there are. */
+static bool has_free_port(
+	const struct flows *f, const struct flow_peer *peer, uint32_t public_v4, unsigned slot)
+{
+	uint32_t i = __atomic_load_n(&peer->blocks.head, __ATOMIC_RELAXED);
+
+	for (uint32_t n = 0; n < f->block_slab.n_max && i != 0 && i <= f->block_slab.n_max; n++) {
+		const struct flow_block *b = flow_block(f, i);
+
+		if (__atomic_load_n(&b->public_v4, __ATOMIC_RELAXED) == public_v4 &&
+			__atomic_load_n(&b->n_free[slot], __ATOMIC_RELAXED) > 0)
+			return true;
+		i = __atomic_load_n(&b->in_peer.next, __ATOMIC_RELAXED);
+	}
+	return false;
+}
+
+enum flow_verdict flow_mapping_peek(const struct flows *f, const struct flow_mapping *wanted,
+	uint16_t max_blocks, uint16_t *public_port)
+{
+	const struct flow_mapping *m = find_inner(f, wanted);
+	const struct flow_peer *peer = &f->peers[wanted->peer_idx];
+	struct blocks_counts counts = {0};
+
+	*public_port = m ? get_public(m).port : 0;
+	if (m)
+		return FLOW_OK;
+	if (flow_slab_room(&f->mapping_slab) == 0)
+		return FLOW_TABLE_FULL;
+	if (has_free_port(f, peer, wanted->public.v4, proto_slot(wanted->public.proto)))
+		return FLOW_OK;
+	blocks_count(f->conf.blocks, wanted->public.v4, &counts);
+	return __atomic_load_n(&peer->n_blocks, __ATOMIC_RELAXED) < max_blocks &&
+			       counts.total > counts.owned + counts.resting &&
+			       flow_slab_room(&f->block_slab) > 0
+		       ? FLOW_OK
+		       : FLOW_NO_PORT;
+}
+
 static void set_state(struct flow_mapping *m, enum flow_mapping_state state)
 {
 	__atomic_store_n(&m->public.state, (uint8_t)state, __ATOMIC_RELAXED);

@@ -113,7 +113,7 @@ bool flow_peek_v6(const struct flows *f, const struct flow_v6_key *key, struct f
 	return false;
 }
 
-enum flow_verdict flow_peek_begin_in(
+enum flow_verdict flow_peek_filter(
 	const struct flows *f, const struct flow_in_key *key, enum flow_filter filter)
 {
 	struct flow_in_key permit_key = flow_permit_key(key);

@@ -149,17 +149,34 @@ static struct entry *find_next_hop(
 	return e;
 }
 
-bool neigh_resolve(const struct neigh *n, uint16_t port_idx, const struct ip_addr *dst,
-	struct rte_ether_addr *out, bool *is_unreachable)
+/* NULL: unreachable, or no entry yet. */
+static struct entry *resolve(
+	const struct neigh *n, uint16_t port_idx, const struct ip_addr *dst, bool *is_unreachable)
 {
 	const struct link *link = link_of_port(n, port_idx);
 	struct entry *e;
 
 	*is_unreachable = link == NULL;
 	if (link == NULL)
-		return false;
+		return NULL;
 	e = find_next_hop(link, dst, is_unreachable);
-	if (e == NULL || *is_unreachable)
+	return *is_unreachable ? NULL : e;
+}
+
+bool neigh_peek(const struct neigh *n, uint16_t port_idx, const struct ip_addr *dst,
+	struct rte_ether_addr *out, bool *is_unreachable)
+{
+	const struct entry *e = resolve(n, port_idx, dst, is_unreachable);
+
+	return e != NULL && unpack_word(__atomic_load_n(&e->word, __ATOMIC_RELAXED), out);
+}
+
+bool neigh_resolve(const struct neigh *n, uint16_t port_idx, const struct ip_addr *dst,
+	struct rte_ether_addr *out, bool *is_unreachable)
+{
+	struct entry *e = resolve(n, port_idx, dst, is_unreachable);
+
+	if (e == NULL)
 		return false;
 	/* Looked at first: a shared line is written once in 30 s, not for every packet. */
 	if (!__atomic_load_n(&e->is_used, __ATOMIC_RELAXED))

@@ -68,6 +68,10 @@ void neigh_destroy(struct neigh *n);
 bool neigh_resolve(const struct neigh *n, uint16_t port_idx, const struct ip_addr *dst,
 	struct rte_ether_addr *out, bool *is_unreachable);
 
+/* The same for showing: nothing is noted of the look. Control. */
+bool neigh_peek(const struct neigh *n, uint16_t port_idx, const struct ip_addr *dst,
+	struct rte_ether_addr *out, bool *is_unreachable);
+
 /* Worker or control: is addr one of ours on this link (interface address or pool)? */
 bool neigh_is_ours(const struct neigh *n, uint16_t port_idx, const struct ip_addr *addr);
 

@@ -130,13 +130,25 @@ static unsigned want_key(struct noise_session *s, const struct noise_timing *t, 
 	return is_confirmation_near(s, t, now_ns) ? 0 : ask(s, t, now_ns);
 }
 
+static inline bool may_send(const struct noise_keypair *kp, const struct noise_timing *t,
+	uint32_t n_pkts, uint64_t now_ns)
+{
+	return kp && noise_keypair_may_open(kp, t, now_ns) &&
+	       n_pkts <= NOISE_REJECT_AFTER_MSGS - kp->send_counter;
+}
+
+bool noise_session_has_key(
+	const struct noise_session *s, const struct noise_timing *t, uint64_t now_ns)
+{
+	return may_send(__atomic_load_n(&s->current, __ATOMIC_RELAXED), t, 1, now_ns);
+}
+
 struct noise_keypair *noise_session_reserve(struct noise_session *s, const struct noise_timing *t,
 	uint32_t n_pkts, uint64_t now_ns, uint64_t *counter, unsigned *actions)
 {
 	struct noise_keypair *kp = s->current;
 
-	if (!kp || !noise_keypair_may_open(kp, t, now_ns) ||
-		n_pkts > NOISE_REJECT_AFTER_MSGS - kp->send_counter) {
+	if (!may_send(kp, t, n_pkts, now_ns)) {
 		*actions |= want_key(s, t, now_ns);
 		return NULL;
 	}

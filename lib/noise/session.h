@@ -82,6 +82,11 @@ void noise_session_set_persistent_keepalive(
 void noise_session_install(struct noise_session *s, const struct noise_timing *t,
 	struct noise_keypair *kp, uint64_t now_ns, struct noise_retired *retired);
 
+/* Would reserve give a keypair now? Any thread, as long as keypairs stay readable: the answer of a
+ * moment, for showing. */
+bool noise_session_has_key(
+	const struct noise_session *s, const struct noise_timing *t, uint64_t now_ns);
+
 /* May packets be sent now, and with which keypair? NULL: no usable key (none, older than
  * reject_after, or too few counters left: then none is used up). *actions is or-ed with
  * NOISE_ACT_START_HANDSHAKE when a handshake is wanted (no key; or we are the initiator and it is

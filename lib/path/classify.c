@@ -69,24 +69,32 @@ static void take_wireguard(struct path_worker *w, uint16_t port_idx, struct rte_
 	}
 }
 
+unsigned path_way_local(
+	const struct path *p, uint16_t port_idx, const struct nat_view *v, enum nat_verdict verdict)
+{
+	const struct path_port *port = &p->ports[port_idx];
+
+	if (verdict == NAT_FRAGMENT)
+		return STATS_DROP_fragment;
+	if (v->proto == NAT_PROTO_UDP && v->dst_port == p->listen_port && port->is_tunnel)
+		return PATH_WAY_WIREGUARD;
+	if (path_service_is_request(v))
+		return STATS_DROP_portmap_outside;
+	if (v->proto != NAT_PROTO_ICMP && v->proto != NAT_PROTO_ICMPV6)
+		return STATS_DROP_entry_closed;
+	return port->answer_ping ? PATH_WAY_PING : STATS_DROP_ping_disabled;
+}
+
 /* To an address of the gateway itself. */
 static void take_local(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m,
 	enum nat_verdict verdict, const struct ip_addr *src, const struct ip_addr *dst)
 {
-	const struct path *p = w->path;
-	const struct nat_view *v = &path_meta(m)->view;
+	unsigned way = path_way_local(w->path, port_idx, &path_meta(m)->view, verdict);
 
-	if (verdict == NAT_FRAGMENT) {
-		path_drop(w, m, STATS_DROP_fragment);
-	} else if (v->proto == NAT_PROTO_UDP && v->dst_port == p->listen_port &&
-		   p->ports[port_idx].is_tunnel) {
+	if (path_way_ends(way)) {
+		path_drop(w, m, (enum stats_drop)way);
+	} else if (way == PATH_WAY_WIREGUARD) {
 		take_wireguard(w, port_idx, m, src, dst);
-	} else if (path_service_is_request(v)) {
-		path_drop(w, m, STATS_DROP_portmap_outside);
-	} else if (v->proto != NAT_PROTO_ICMP && v->proto != NAT_PROTO_ICMPV6) {
-		path_drop(w, m, STATS_DROP_entry_closed);
-	} else if (!p->ports[port_idx].answer_ping) {
-		path_drop(w, m, STATS_DROP_ping_disabled);
 	} else if (nat_echo_reply(rte_pktmbuf_mtod(m, uint8_t *), m->data_len)) {
 		path_answer(w, m);
 		path_route(w, m, port_idx, src);
@@ -155,44 +163,59 @@ static void take_public(
 }
 
 /* From an exempt source to the inner address of a peer: for its session there, untranslated. */
-static bool is_exempt(const struct path *p, struct rte_mbuf *m, uint32_t src)
+static bool is_exempt(const struct path *p, uint32_t src, uint32_t dst, uint32_t *peer_idx)
 {
-	struct ip_addr dst;
+	struct ip_addr addr;
+	uint8_t bytes[4];
 
 	if (likely(!p->n_exempt) || !path_prefixes_have(p->exempt, p->n_exempt, src))
 		return false;
-	dst = ip_from_v4(rte_pktmbuf_mtod_offset(m, const uint8_t *, 16));
-	path_meta(m)->peer_idx = peer_find_inner(p->params.peers, &dst);
-	path_meta(m)->is_exempt = path_meta(m)->peer_idx != PEER_NONE;
-	return path_meta(m)->is_exempt;
+	store_be32(bytes, dst);
+	addr = ip_from_v4(bytes);
+	*peer_idx = peer_find_inner(p->params.peers, &addr);
+	return *peer_idx != PEER_NONE;
+}
+
+unsigned path_way_v4(
+	const struct path *p, uint16_t port_idx, uint32_t src, uint32_t dst, uint32_t *peer_idx)
+{
+	const struct path_port *port = &p->ports[port_idx];
+
+	if (is_martian_v4(src))
+		return STATS_DROP_martian_source;
+	if (path_is_own_v4(p, src))
+		return STATS_DROP_own_source;
+	if (path_addrs_has_v4(&port->locals, dst))
+		return PATH_WAY_LOCAL;
+	if (!port->is_public)
+		return STATS_DROP_not_for_us;
+	if (path_is_pool(p, dst))
+		return PATH_WAY_PUBLIC;
+	return is_exempt(p, src, dst, peer_idx) ? PATH_WAY_EXEMPT : STATS_DROP_not_for_us;
 }
 
 static void classify_ipv4(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m)
 {
-	const struct path_port *port = &w->path->ports[port_idx];
-	const struct nat_view *v = &path_meta(m)->view;
+	struct path_meta *meta = path_meta(m);
 	enum nat_verdict verdict = parse_ip(m);
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
-	uint32_t src, dst;
+	unsigned way;
 
-	if (verdict == NAT_MALFORMED || v->version != 4) {
+	if (verdict == NAT_MALFORMED || meta->view.version != 4) {
 		path_drop(w, m, STATS_DROP_bad_ip_header);
 		return;
 	}
-	src = load_be32(ip + 12);
-	dst = load_be32(ip + 16);
-	if (is_martian_v4(src)) {
-		path_drop(w, m, STATS_DROP_martian_source);
-	} else if (path_is_own_v4(w->path, src)) {
-		path_drop(w, m, STATS_DROP_own_source);
-	} else if (path_addrs_has_v4(&port->locals, dst)) {
-		struct ip_addr src_addr = ip_from_v4(ip + 12), dst_addr = ip_from_v4(ip + 16);
+	way = path_way_v4(
+		w->path, port_idx, load_be32(ip + 12), load_be32(ip + 16), &meta->peer_idx);
+	if (path_way_ends(way)) {
+		path_drop(w, m, (enum stats_drop)way);
+	} else if (way == PATH_WAY_LOCAL) {
+		struct ip_addr src = ip_from_v4(ip + 12), dst = ip_from_v4(ip + 16);
 
-		take_local(w, port_idx, m, verdict, &src_addr, &dst_addr);
-	} else if (port->is_public && (path_is_pool(w->path, dst) || is_exempt(w->path, m, src))) {
-		take_public(w, port_idx, m, verdict);
+		take_local(w, port_idx, m, verdict, &src, &dst);
 	} else {
-		path_drop(w, m, STATS_DROP_not_for_us);
+		meta->is_exempt = way == PATH_WAY_EXEMPT;
+		take_public(w, port_idx, m, verdict);
 	}
 }
 
@@ -212,14 +235,30 @@ static bool is_inner_v6(const struct path *p, const struct ip_addr *src)
 	       peer_find_inner(p->params.peers, src) != PEER_NONE || ip_is_link_local(src);
 }
 
+unsigned path_way_v6(const struct path *p, uint16_t port_idx, const struct ip_addr *src,
+	const struct ip_addr *dst, uint32_t *peer_idx)
+{
+	const struct path_port *port = &p->ports[port_idx];
+
+	if (ip_is_martian(src) || ip_is_v4(src))
+		return STATS_DROP_martian_source;
+	if (path_addrs_has_v6(&p->own, src))
+		return STATS_DROP_own_source;
+	if (path_addrs_has_v6(&port->locals, dst))
+		return PATH_WAY_LOCAL;
+	*peer_idx = port->is_public ? peer_find_inner(p->params.peers, dst) : PEER_NONE;
+	if (*peer_idx == PEER_NONE)
+		return STATS_DROP_not_for_us;
+	return is_inner_v6(p, src) ? STATS_DROP_martian_source : PATH_WAY_PUBLIC;
+}
+
 static void classify_ipv6(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m)
 {
-	const struct path_port *port = &w->path->ports[port_idx];
 	const struct nat_view *v = &path_meta(m)->view;
 	struct ip_addr src, dst;
 	enum nat_verdict verdict;
 	const uint8_t *ip;
-	uint32_t peer_idx;
+	unsigned way;
 
 	if (is_neighbour_discovery(m)) {
 		punt_neigh_frame(w, port_idx, m);
@@ -233,24 +272,11 @@ static void classify_ipv6(struct path_worker *w, uint16_t port_idx, struct rte_m
 	ip = rte_pktmbuf_mtod(m, const uint8_t *);
 	src = ip_from_v6(ip + 8);
 	dst = ip_from_v6(ip + 24);
-	if (ip_is_martian(&src) || ip_is_v4(&src)) {
-		path_drop(w, m, STATS_DROP_martian_source);
-		return;
-	}
-	if (path_addrs_has_v6(&w->path->own, &src)) {
-		path_drop(w, m, STATS_DROP_own_source);
-		return;
-	}
-	if (path_addrs_has_v6(&port->locals, &dst)) {
+	way = path_way_v6(w->path, port_idx, &src, &dst, &path_meta(m)->peer_idx);
+	if (path_way_ends(way))
+		path_drop(w, m, (enum stats_drop)way);
+	else if (way == PATH_WAY_LOCAL)
 		take_local(w, port_idx, m, verdict, &src, &dst);
-		return;
-	}
-	peer_idx = port->is_public ? peer_find_inner(w->path->params.peers, &dst) : PEER_NONE;
-	path_meta(m)->peer_idx = peer_idx;
-	if (peer_idx == PEER_NONE)
-		path_drop(w, m, STATS_DROP_not_for_us);
-	else if (is_inner_v6(w->path, &src))
-		path_drop(w, m, STATS_DROP_martian_source);
 	else
 		take_public(w, port_idx, m, verdict);
 }

@@ -5,12 +5,15 @@
 
 /* Peers believe what lies inside the tunnel, the gateway's services and each other: nobody outside
  * speaks for them. */
-static bool is_inner(const struct path *p, const uint8_t *ip)
+bool path_is_inner_v4(const struct path *p, uint32_t src)
 {
-	struct ip_addr src = ip_from_v4(ip + 12);
+	struct ip_addr addr;
+	uint8_t bytes[4];
 
-	return path_addrs_has_v4(&p->inner, load_be32(ip + 12)) ||
-	       peer_find_inner(p->params.peers, &src) != PEER_NONE;
+	store_be32(bytes, src);
+	addr = ip_from_v4(bytes);
+	return path_addrs_has_v4(&p->inner, src) ||
+	       peer_find_inner(p->params.peers, &addr) != PEER_NONE;
 }
 
 /* What the packet knocks at: of an ICMP error, where the packet that it quotes came from. */
@@ -77,7 +80,8 @@ uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 				path_service_is_request(&meta->view) ? STATS_DROP_portmap_outside
 								     : STATS_DROP_no_lease);
 		} else if (!meta->is_hairpin && !meta->is_originated &&
-			   is_inner(w->path, rte_pktmbuf_mtod(pkts[i], const uint8_t *))) {
+			   path_is_inner_v4(w->path, load_be32(rte_pktmbuf_mtod_offset(
+							     pkts[i], const uint8_t *, 12)))) {
 			path_drop(w, pkts[i], STATS_DROP_martian_source);
 		} else {
 			n_doors += doors[i] != NULL;
@@ -89,23 +93,35 @@ uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 	return kept;
 }
 
-static const enum stats_drop refusals[] = {
-	[DOOR_REFUSES_SOURCE] = STATS_DROP_lease_source,
-	[DOOR_REFUSES_RATE] = STATS_DROP_lease_rate,
-	[DOOR_REFUSES_FLOW] = STATS_DROP_lease_flows,
-};
+enum stats_drop path_door_reason(enum door_verdict verdict)
+{
+	static const enum stats_drop reasons[] = {
+		[DOOR_REFUSES_SOURCE] = STATS_DROP_lease_source,
+		[DOOR_REFUSES_RATE] = STATS_DROP_lease_rate,
+		[DOOR_REFUSES_FLOW] = STATS_DROP_lease_flows,
+	};
+
+	return reasons[verdict];
+}
+
+struct door_knock path_door_knock(
+	const struct ip_addr *src, const struct nat_view *v, uint8_t tcp_flags, bool is_error)
+{
+	return (struct door_knock){
+		.src = *src,
+		.src_port = v->src_port,
+		.is_tcp = v->proto == NAT_PROTO_TCP,
+		.is_beginning = (tcp_flags & (FLOW_TCP_SYN | FLOW_TCP_ACK)) == FLOW_TCP_SYN,
+		.is_error = is_error,
+	};
+}
 
 bool path_door_asks(struct path_worker *w, struct rte_mbuf *m, struct door *door,
 	struct door_terms *terms, const struct ip_addr *src)
 {
 	const struct path_meta *meta = path_meta(m);
-	const struct door_knock knock = {
-		.src = *src,
-		.src_port = meta->view.src_port,
-		.is_tcp = meta->view.proto == NAT_PROTO_TCP,
-		.is_beginning = (path_tcp_flags(m) & (FLOW_TCP_SYN | FLOW_TCP_ACK)) == FLOW_TCP_SYN,
-		.is_error = meta->is_error,
-	};
+	const struct door_knock knock =
+		path_door_knock(src, &meta->view, path_tcp_flags(m), meta->is_error);
 	enum door_verdict verdict = doors_ask(w->path->params.doors, terms, &knock, w->now_ns);
 
 	if (verdict == DOOR_ADMITS)
@@ -114,7 +130,7 @@ bool path_door_asks(struct path_worker *w, struct rte_mbuf *m, struct door *door
 		door->counters.refused_pkts++;
 	else
 		door->counters.limited_pkts++;
-	path_drop(w, m, refusals[verdict]);
+	path_drop(w, m, path_door_reason(verdict));
 	return false;
 }
 

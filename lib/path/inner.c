@@ -17,7 +17,7 @@ static bool is_gateway_outer(const struct path *p, const struct ip_addr *addr)
 			      : path_addrs_has_v6(&p->own, addr);
 }
 
-static bool is_blocked(const struct path *p, const struct nat_view *v)
+bool path_is_blocked(const struct path *p, const struct nat_view *v)
 {
 	uint8_t proto = v->proto == NAT_PROTO_TCP   ? LEASE_PROTO_TCP
 			: v->proto == NAT_PROTO_UDP ? LEASE_PROTO_UDP
@@ -52,9 +52,7 @@ static void take_neighbour(struct path_worker *w, struct rte_mbuf *m, uint32_t t
 {
 	uint16_t mtu_bytes = w->path->inner_mtu_bytes;
 
-	if (!w->path->peer_to_peer) {
-		path_drop(w, m, STATS_DROP_inner_to_peer);
-	} else if (!path_fits(m, mtu_bytes)) {
+	if (!path_fits(m, mtu_bytes)) {
 		path_refuse_peer(w, m, STATS_DROP_too_big, mtu_bytes);
 	} else if (!nat_hop(rte_pktmbuf_mtod(m, uint8_t *), &path_meta(m)->view)) {
 		path_refuse_peer(w, m, STATS_DROP_ttl_expired, 0);
@@ -64,14 +62,13 @@ static void take_neighbour(struct path_worker *w, struct rte_mbuf *m, uint32_t t
 	}
 }
 
-/* Parse, and make sure that it is the peer's own. NAT_MALFORMED: it ended here. */
-static enum nat_verdict take_in(struct path_worker *w, struct rte_mbuf *m, struct ip_addr *dst)
+/* Parse. NAT_MALFORMED: it ended here. */
+static enum nat_verdict take_in(struct path_worker *w, struct rte_mbuf *m,
+	const struct peer_view *view, struct ip_addr ends[static 2])
 {
 	struct path_meta *meta = path_meta(m);
-	const struct peer_view *view = peer_view(w->path->params.peers, meta->peer_idx);
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
 	enum nat_verdict verdict;
-	struct ip_addr src;
 
 	if (!view) {
 		path_drop(w, m, STATS_DROP_peer_gone);
@@ -87,15 +84,11 @@ static enum nat_verdict take_in(struct path_worker *w, struct rte_mbuf *m, struc
 	meta->via = PATH_VIA_NONE;
 	meta->is_hairpin = meta->is_error = meta->is_exempt = meta->is_fragment = false;
 	if (meta->view.version == 4) {
-		src = ip_from_v4(ip + 12);
-		*dst = ip_from_v4(ip + 16);
+		ends[0] = ip_from_v4(ip + 12);
+		ends[1] = ip_from_v4(ip + 16);
 	} else {
-		src = ip_from_v6(ip + 8);
-		*dst = ip_from_v6(ip + 24);
-	}
-	if (!peer_view_has(view, &src)) {
-		path_drop(w, m, STATS_DROP_inner_source);
-		return NAT_MALFORMED;
+		ends[0] = ip_from_v6(ip + 8);
+		ends[1] = ip_from_v6(ip + 24);
 	}
 	return verdict;
 }
@@ -128,49 +121,66 @@ static bool is_led(struct path_worker *w, struct rte_mbuf *m, enum nat_verdict v
 	return false;
 }
 
+unsigned path_way_inner(const struct path *p, const struct peer_view *view,
+	const struct nat_view *v, enum nat_verdict verdict, const struct ip_addr ends[static 2],
+	uint32_t *neighbour)
+{
+	const struct ip_addr *src = &ends[0], *dst = &ends[1];
+
+	if (!peer_view_has(view, src))
+		return STATS_DROP_inner_source;
+	if (path_service_is_for(p, v, src, dst))
+		return PATH_WAY_SERVICE;
+	if (is_gateway_inner(p, dst))
+		return PATH_WAY_PING;
+	if (ip_is_martian(dst) || ip_is_link_local(dst))
+		return STATS_DROP_martian_destination;
+	if (is_gateway_outer(p, dst))
+		return path_service_is_request(v) ? STATS_DROP_portmap_outside
+						  : STATS_DROP_inner_to_self;
+	*neighbour = peer_find_inner(p->params.peers, dst);
+	if (*neighbour != PEER_NONE)
+		return p->peer_to_peer ? PATH_WAY_NEIGHBOUR : STATS_DROP_inner_to_peer;
+	return verdict == NAT_FRAGMENT ? PATH_WAY_FRAGMENT : PATH_WAY_INTERNET;
+}
+
 /* True: it goes on to the Internet by IPv4. False: it ended here, or goes another way. */
 static bool admit(struct path_worker *w, struct rte_mbuf *m)
 {
 	const struct path *p = w->path;
-	struct ip_addr dst;
-	enum nat_verdict verdict = take_in(w, m, &dst);
+	const struct peer_view *view = peer_view(p->params.peers, path_meta(m)->peer_idx);
+	struct ip_addr ends[2];
+	enum nat_verdict verdict = take_in(w, m, view, ends);
 	uint32_t neighbour;
+	unsigned way;
 
 	if (verdict == NAT_MALFORMED)
 		return false;
-	if (path_service_has(p, m)) {
+	way = path_way_inner(p, view, &path_meta(m)->view, verdict, ends, &neighbour);
+	switch (way) {
+	case PATH_WAY_INTERNET:
+		return is_led(w, m, verdict) && path_inner_led(w, m);
+	case PATH_WAY_SERVICE:
 		path_service_take(w, m);
 		return false;
-	}
-	if (is_gateway_inner(p, &dst)) {
+	case PATH_WAY_PING:
 		take_service(w, m, verdict);
 		return false;
-	}
-	if (ip_is_martian(&dst) || ip_is_link_local(&dst)) {
-		path_drop(w, m, STATS_DROP_martian_destination);
-		return false;
-	}
-	if (is_gateway_outer(p, &dst)) {
-		path_drop(w, m,
-			path_service_is_request(&path_meta(m)->view) ? STATS_DROP_portmap_outside
-								     : STATS_DROP_inner_to_self);
-		return false;
-	}
-	neighbour = peer_find_inner(p->params.peers, &dst);
-	if (neighbour != PEER_NONE) {
+	case PATH_WAY_NEIGHBOUR:
 		take_neighbour(w, m, neighbour);
 		return false;
-	}
-	if (verdict == NAT_FRAGMENT) {
+	case PATH_WAY_FRAGMENT:
 		path_fragment_peer(w, m);
 		return false;
+	default:
+		path_drop(w, m, (enum stats_drop)way);
+		return false;
 	}
-	return is_led(w, m, verdict) && path_inner_led(w, m);
 }
 
 bool path_inner_led(struct path_worker *w, struct rte_mbuf *m)
 {
-	if (unlikely(w->path->n_blocked && is_blocked(w->path, &path_meta(m)->view))) {
+	if (unlikely(w->path->n_blocked && path_is_blocked(w->path, &path_meta(m)->view))) {
 		path_refuse_peer(w, m, STATS_DROP_nat_blocked, 0);
 		return false;
 	}

@@ -36,14 +36,10 @@ static void addresses(struct rte_mbuf *m, struct ip_addr *src, struct ip_addr *d
 	*dst = is_v4 ? ip_from_v4(ip + 16) : ip_from_v6(ip + 24);
 }
 
-bool path_service_has(const struct path *p, struct rte_mbuf *m)
+bool path_service_is_for(const struct path *p, const struct nat_view *v, const struct ip_addr *src,
+	const struct ip_addr *dst)
 {
-	struct ip_addr src, dst;
-
-	if (likely(!path_service_is_request(&path_meta(m)->view)))
-		return false;
-	addresses(m, &src, &dst);
-	return is_served(p, &src, &dst);
+	return unlikely(path_service_is_request(v)) && is_served(p, src, dst);
 }
 
 static bool is_sound(const uint8_t *ip, const struct nat_view *v)

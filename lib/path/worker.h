@@ -280,6 +280,59 @@ uint16_t path_dispatch_burst(
 void path_hand_over(struct path_worker *w, unsigned to, enum path_stage stage, struct rte_mbuf *m);
 void path_hand_over_flush(struct path_worker *w);
 
+/* --- rules (in the files of their stages) -------------------------------------------------------
+ *
+ * What a packet's headers and the tables say, without touching anything: the stages act on it, and
+ * why.c explains it, so that the two cannot differ.
+ */
+
+/* Which way a packet goes; below them all, STATS_N_DROPS reasons why it goes none. */
+enum path_way {
+	PATH_WAY_LOCAL = STATS_N_DROPS, /* to an address of the gateway on the port it came by */
+	PATH_WAY_PUBLIC,		/* to a public address, or to a peer's own over IPv6 */
+	PATH_WAY_EXEMPT,		/* from an exempt source to a peer's inner address */
+	PATH_WAY_WIREGUARD,
+	PATH_WAY_PING,	    /* the gateway answers if it is a sound echo request */
+	PATH_WAY_SERVICE,   /* of a peer, for control to answer */
+	PATH_WAY_NEIGHBOUR, /* from a peer to another's inner address */
+	PATH_WAY_FRAGMENT,  /* of a peer: to be collected */
+	PATH_WAY_INTERNET,  /* of a peer */
+};
+
+/* The way is a reason to drop. */
+static inline bool path_way_ends(unsigned way)
+{
+	return way < STATS_N_DROPS;
+}
+
+/* classify.c: LOCAL, PUBLIC, EXEMPT; peer_idx is set for what is a peer's by its address alone, so
+ * for EXEMPT and for PUBLIC of IPv6. Of LOCAL then: WIREGUARD, PING. Addresses in host order. */
+unsigned path_way_v4(
+	const struct path *p, uint16_t port_idx, uint32_t src, uint32_t dst, uint32_t *peer_idx);
+unsigned path_way_v6(const struct path *p, uint16_t port_idx, const struct ip_addr *src,
+	const struct ip_addr *dst, uint32_t *peer_idx);
+unsigned path_way_local(const struct path *p, uint16_t port_idx, const struct nat_view *v,
+	enum nat_verdict verdict);
+
+/* door.c: nobody outside has this source. */
+bool path_is_inner_v4(const struct path *p, uint32_t src);
+
+/* door.c: how a packet stands before what a lease asks, and why it was refused. */
+struct door_knock path_door_knock(
+	const struct ip_addr *src, const struct nat_view *v, uint8_t tcp_flags, bool is_error);
+enum stats_drop path_door_reason(enum door_verdict verdict);
+
+/* inner.c: of a peer's packet SERVICE, PING, NEIGHBOUR (then *neighbour is set), FRAGMENT or
+ * INTERNET. */
+unsigned path_way_inner(const struct path *p, const struct peer_view *view,
+	const struct nat_view *v, enum nat_verdict verdict, const struct ip_addr ends[static 2],
+	uint32_t *neighbour);
+/* To a destination port that peers may not use. */
+bool path_is_blocked(const struct path *p, const struct nat_view *v);
+/* service.c: NAT-PMP or PCP, to where the gateway serves it. */
+bool path_service_is_for(const struct path *p, const struct nat_view *v, const struct ip_addr *src,
+	const struct ip_addr *dst);
+
 /* --- stages --------------------------------------------------------------------------------------
  */
 
@@ -420,8 +473,6 @@ static inline bool path_service_is_request(const struct nat_view *v)
 	return v->proto == NAT_PROTO_UDP && v->dst_port == PORTMAP_PORT;
 }
 
-/* A packet of the peer in its meta: is it for the gateway to answer, inside the tunnel? */
-bool path_service_has(const struct path *p, struct rte_mbuf *m);
 /* Such a packet, to control. */
 void path_service_take(struct path_worker *w, struct rte_mbuf *m);
 /* Up to a burst of control's answers; returns how many. */

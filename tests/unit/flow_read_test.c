@@ -103,7 +103,7 @@ static void *read_all(void *arg)
 			}
 			in.remote_port ^= 1;
 			seen->n_admitted +=
-				flow_peek_begin_in(world.flows, &in, FLOW_MODERATE) == FLOW_OK;
+				flow_peek_filter(world.flows, &in, FLOW_MODERATE) == FLOW_OK;
 			(void)flow_peer_sessions(world.flows, s.peer_idx);
 		}
 	}

@@ -158,7 +158,7 @@ static unsigned admitted(const struct flow_session *s, enum flow_filter filter)
 	for (unsigned i = 0; i < 3; i++) {
 		struct flow_in_key key = in_key(s, from[i].remote, from[i].port);
 		bool is_known = find_in(&key) != NULL;
-		enum flow_verdict seen = flow_peek_begin_in(world.flows, &key, filter);
+		enum flow_verdict seen = flow_peek_filter(world.flows, &key, filter);
 		enum flow_verdict verdict = receive_packet(&key, SYN, NULL);
 
 		if (!is_known)

@@ -224,9 +224,9 @@ static void test_answer_while_closing(void **state)
 	assert_true(looked > 0);
 	s = find_in(&guests[1]);
 	assert_non_null(s);
-	assert_int_equal(flow_peek_begin_in(world.flows, &guests[1], FLOW_OPEN), FLOW_REFUSED);
+	assert_int_equal(flow_peek_filter(world.flows, &guests[1], FLOW_OPEN), FLOW_REFUSED);
 	flow_sent(world.flows, s, 0, world.now_ns);
-	assert_int_equal(flow_peek_begin_in(world.flows, &guests[1], FLOW_OPEN), FLOW_OK);
+	assert_int_equal(flow_peek_filter(world.flows, &guests[1], FLOW_OPEN), FLOW_OK);
 	world_pass(NS_IN_S);
 	assert_ptr_equal(find_in(&guests[1]), s);
 	assert_ptr_equal(find_in(&guests[0])->mapping == s->mapping ? s : NULL, s);
