@@ -16,6 +16,7 @@
 /* Control's notes on a record, beside what workers read. */
 struct note {
 	struct doors *doors;
+	uint64_t lease_id;
 	uint8_t protos; /* LEASE_PROTO_* bits whose keys are in the tables */
 	bool is_v6;
 	struct ip_addr inner_v6;
@@ -300,6 +301,7 @@ static int open_new(struct doors *d, const struct lease *lease)
 		return -ENOSPC;
 	}
 	door->peer_idx = lease->peer_idx;
+	note_of(d, door)->lease_id = lease->id;
 	note_of(d, door)->is_v6 = !ip_is_v4(&lease->inner_addr);
 	note_of(d, door)->inner_v6 = lease->inner_addr;
 	memset(door->public_v4, 0, 4);
@@ -381,6 +383,11 @@ void doors_counters_get(const struct doors *d, uint64_t lease_id, struct door_co
 	out->refused_pkts = __atomic_load_n(&c->refused_pkts, __ATOMIC_RELAXED);
 	out->limited_pkts = __atomic_load_n(&c->limited_pkts, __ATOMIC_RELAXED);
 	out->last_used_ns = __atomic_load_n(&c->last_used_ns, __ATOMIC_RELAXED);
+}
+
+uint64_t doors_lease_id(const struct doors *d, const struct door *door)
+{
+	return note_of(d, door)->lease_id;
 }
 
 uint32_t doors_count(const struct doors *d)

@@ -94,6 +94,8 @@ int doors_open(struct doors *d, const struct lease *lease);
 int doors_close(struct doors *d, uint64_t lease_id);
 /* Sums over the lease's life; zeros when it is not open. */
 void doors_counters_get(const struct doors *d, uint64_t lease_id, struct door_counters *out);
+/* Of a door that was looked up, in the same turn of control. */
+uint64_t doors_lease_id(const struct doors *d, const struct door *door);
 uint32_t doors_count(const struct doors *d);
 
 /* Workers, grace readers. NULL and a clear bit: no open door. keys and out are arrays of n <=

@@ -24,6 +24,7 @@
 #include "peer/keypairs.h"
 #include "peer/order.h"
 #include "peer/peer.h"
+#include "why/why.h"
 
 #define PATH_BURST 64
 
@@ -86,6 +87,11 @@ void path_stop(struct path *p);
  * whose. */
 const struct flows *path_flows(const struct path *p, unsigned worker);
 const struct blocks *path_blocks(const struct path *p);
+
+/* What would happen to this packet now, stage by stage. Nothing is changed by it, no neighbour is
+ * asked for, no worker knows of it; what workers do meanwhile may make it wrong. Control thread.
+ * 0; -EMSGSIZE: no packet of this size, or with these addresses, can come by that way. */
+int path_why(const struct path *p, const struct why_packet *q, struct why_answer *out);
 
 /* Counters; read by any thread. */
 const struct stats_worker *path_stats(const struct path *p, unsigned worker);

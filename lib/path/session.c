@@ -51,12 +51,24 @@ void path_session_act(struct path_worker *w, struct peer_hot *hot, unsigned acti
 		send_keepalive(w, hot);
 }
 
+bool path_hold_ends(const struct path_worker *w, const struct peer_hot *hot,
+	const struct peer_path *path, enum stats_drop *reason)
+{
+	uint64_t n_holding = __atomic_load_n(&w->stats.counter[STATS_holding], __ATOMIC_RELAXED);
+	bool is_full = __atomic_load_n(&hot->n_held, __ATOMIC_RELAXED) == PEER_HOLD_MAX ||
+		       n_holding >= w->path->max_holding;
+
+	*reason = path->remote.port == 0 ? STATS_DROP_peer_unreachable : STATS_DROP_peer_hold_full;
+	return path->remote.port == 0 || is_full;
+}
+
 void path_hold(struct path_worker *w, struct peer_hot *hot, struct rte_mbuf *m)
 {
-	if (hot->path.remote.port == 0) {
-		path_drop(w, m, STATS_DROP_peer_unreachable);
-	} else if (path_meta(m)->is_originated || hot->n_held == PEER_HOLD_MAX ||
-		   w->stats.counter[STATS_holding] >= w->path->max_holding) {
+	enum stats_drop reason;
+
+	if (path_hold_ends(w, hot, &hot->path, &reason)) {
+		path_drop(w, m, reason);
+	} else if (path_meta(m)->is_originated) {
 		path_drop(w, m, STATS_DROP_peer_hold_full);
 	} else {
 		hot->held[hot->n_held++] = m;

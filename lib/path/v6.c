@@ -33,15 +33,14 @@ static void v6_key(struct rte_mbuf *m, const struct nat_icmp_error *quote, bool 
 
 /* The pinhole at the peer's end; NULL: none is open, or it is another peer's: an ICMP error may
  * quote anything. */
-static struct door *find_door(
-	struct path_worker *w, const struct flow_v6_key *key, uint32_t peer_idx)
+struct door *path_v6_door(const struct path *p, const struct flow_v6_key *key, uint32_t peer_idx)
 {
 	struct door_v6_key door_key = {
 		.port_be16 = rte_cpu_to_be_16(key->inner_port), .proto = key->proto};
 	struct door *door;
 
 	memcpy(door_key.addr, key->inner.bytes, sizeof(door_key.addr));
-	door = doors_lookup_v6(w->path->params.doors, &door_key);
+	door = doors_lookup_v6(p->params.doors, &door_key);
 	return door && door->peer_idx == peer_idx ? door : NULL;
 }
 
@@ -97,7 +96,7 @@ void path_v6_out(struct path_worker *w, struct rte_mbuf *m)
 	flow_find_v6_burst(w->flows, &key, 1, &s);
 	s = own(s, path_meta(m)->peer_idx);
 	if (!s)
-		door = find_door(w, &key, path_meta(m)->peer_idx);
+		door = path_v6_door(w->path, &key, path_meta(m)->peer_idx);
 	if (!s && !door)
 		s = begin(w, m, &key);
 	if (!s && !door)
@@ -128,7 +127,7 @@ static bool find_way(struct path_worker *w, struct rte_mbuf *m, struct flow_sess
 		meta->generation = s->serial;
 		return true;
 	}
-	door = find_door(w, key, meta->peer_idx);
+	door = path_v6_door(w->path, key, meta->peer_idx);
 	if (!door) {
 		path_drop(
 			w, m, meta->is_error ? STATS_DROP_icmp_error_stray : STATS_DROP_no_session);

@@ -327,6 +327,12 @@ enum stats_drop path_door_reason(enum door_verdict verdict);
 unsigned path_way_inner(const struct path *p, const struct peer_view *view,
 	const struct nat_view *v, enum nat_verdict verdict, const struct ip_addr ends[static 2],
 	uint32_t *neighbour);
+/* v6.c: the pinhole at the peer's end; NULL: none is open, or it is another peer's. */
+struct door *path_v6_door(const struct path *p, const struct flow_v6_key *key, uint32_t peer_idx);
+/* session.c: a packet without keys for it does not wait, but ends for this reason. path: the
+ * peer's, because hot's is its worker's. */
+bool path_hold_ends(const struct path_worker *w, const struct peer_hot *hot,
+	const struct peer_path *path, enum stats_drop *reason);
 /* To a destination port that peers may not use. */
 bool path_is_blocked(const struct path *p, const struct nat_view *v);
 /* service.c: NAT-PMP or PCP, to where the gateway serves it. */

@@ -116,6 +116,11 @@ static bool path_read(const struct peer_hot *hot, struct peer_path *out)
 	return false;
 }
 
+bool peer_path_get(const struct peers *p, uint32_t peer_idx, struct peer_path *out)
+{
+	return peer_idx < p->max_peers && path_read(&p->hot[peer_idx], out);
+}
+
 static uint64_t unreachable_since_ns(const struct peers *p, uint32_t peer_idx)
 {
 	return __atomic_load_n(&p->shake[peer_idx].unreachable_since_ns, __ATOMIC_RELAXED);

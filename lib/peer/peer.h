@@ -236,6 +236,8 @@ struct peer_status {
 /* Of that, whether it answers; one read. */
 bool peer_is_reachable(const struct peers *p, uint32_t peer_idx);
 void peer_status_get(const struct peers *p, uint32_t peer_idx, struct peer_status *out);
+/* The whole path by which it is answered. False: it changes too fast to be read. */
+bool peer_path_get(const struct peers *p, uint32_t peer_idx, struct peer_path *out);
 
 /* --- any thread that is a grace reader --- */
 

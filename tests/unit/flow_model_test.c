@@ -172,14 +172,20 @@ static void send_any(void)
 	bool is_kept = port != 0 && key.proto != TCP &&
 		       is_kept_for(owner_of(public, proto, port), peer_idx, key.inner_port);
 	struct flow_session *s;
-	enum flow_verdict verdict = FLOW_OK;
+	enum flow_verdict verdict = FLOW_OK, told;
+	uint16_t told_port;
 	bool is_new;
 
 	flow_find_out_burst(home(peer_idx), &key, 1, &s);
 	is_new = !s;
-	if (!s)
+	if (!s) {
+		told = flow_peek_begin_out(home(peer_idx), &key, publics[public], flags, &m.limits,
+			m.now_ns, &told_port);
 		verdict = flow_begin_out(
 			home(peer_idx), &key, publics[public], flags, &m.limits, m.now_ns, &s);
+		assert_int_equal(told, verdict);
+		assert_true(verdict != FLOW_OK || told_port == 0 || told_port == s->public_port);
+	}
 	if (verdict != FLOW_OK) {
 		m.n_refused[verdict]++;
 		assert_false(is_kept && verdict == FLOW_NO_PORT);
@@ -218,14 +224,18 @@ static void receive_any(void)
 	struct flow_in_key key = any_inbound();
 	uint32_t peer_idx = blocks_owner(m.blocks, key.public_v4, key.public_port);
 	uint8_t flags = any_flags();
-	enum flow_verdict verdict = FLOW_OK;
-	struct flow_session *s;
+	enum flow_verdict verdict = FLOW_OK, told;
+	struct flow_session *s, seen;
 
 	if (peer_idx == BLOCKS_NONE)
 		return;
 	flow_find_in_burst(home(peer_idx), &key, 1, &s);
-	if (!s)
+	if (!s) {
+		told = flow_peek_begin_in(home(peer_idx), &key, flags, &m.limits, m.now_ns, &seen);
 		verdict = flow_begin_in(home(peer_idx), &key, flags, &m.limits, m.now_ns, &s);
+		assert_int_equal(told, verdict);
+		assert_true(verdict != FLOW_OK || seen.inner_port == s->inner_port);
+	}
 	m.n_refused[verdict]++;
 	if (verdict != FLOW_OK)
 		return;
