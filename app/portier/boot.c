@@ -387,6 +387,13 @@ static int handshake_up(struct boot *b, char *fault)
 	return 0;
 }
 
+static int why(void *arg, const struct why_packet *q, struct why_answer *out)
+{
+	const struct boot *b = arg;
+
+	return path_why(b->path, q, out);
+}
+
 static int ctl_up(struct boot *b, char *fault)
 {
 	char ctl_fault[CTL_FAULT_CHARS] = "";
@@ -413,6 +420,8 @@ static int ctl_up(struct boot *b, char *fault)
 			.started_ns = boot_now_ns(),
 			.portmap_reply = control_send_reply,
 			.portmap_reply_arg = b,
+			.why = why,
+			.why_arg = b,
 		},
 		ctl_fault);
 	if (!b->ctl || ctl_load_conf(b->ctl, ctl_fault) < 0)

@@ -248,9 +248,8 @@ static int parse_option(
 int cli_args_parse(const struct cli_verb *verb, int argc, char **argv, struct cli_globals *g,
 	json_t *params, json_t *flags)
 {
-	const struct cli_arg *positional =
-		verb->n_args > 0 && verb->args[0].name == NULL ? &verb->args[0] : NULL;
-	bool has_positional = false, is_all_words = false;
+	size_t n_positional = 0;
+	bool is_all_words = false;
 
 	for (int i = 0; i < argc; i++) {
 		int taken = is_all_words ? 0 : cli_global_parse(argc, argv, &i, g);
@@ -269,18 +268,20 @@ int cli_args_parse(const struct cli_verb *verb, int argc, char **argv, struct cl
 				return -1;
 			continue;
 		}
-		if (positional == NULL || has_positional) {
+		if (n_positional == verb->n_args || verb->args[n_positional].name != NULL) {
 			cli_complain("%s %s: \"%s\" is one word too many", verb->noun,
 				verb->verb != NULL ? verb->verb : "", argv[i]);
 			return -1;
 		}
-		if (put_value(verb, positional, argv[i], params, flags) != 0)
+		if (put_value(verb, &verb->args[n_positional++], argv[i], params, flags) != 0)
 			return -1;
-		has_positional = true;
 	}
-	if (positional != NULL && !has_positional && !g->wants_help) {
-		cli_complain("%s %s needs %s: %s", verb->noun, verb->verb, positional->value,
-			positional->help);
+	if (n_positional < verb->n_args && verb->args[n_positional].name == NULL &&
+		!g->wants_help) {
+		const struct cli_arg *missing = &verb->args[n_positional];
+
+		cli_complain("%s %s needs %s: %s", verb->noun, verb->verb, missing->value,
+			missing->help);
 		return -1;
 	}
 	return 0;

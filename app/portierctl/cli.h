@@ -36,7 +36,9 @@ enum cli_kind {
 };
 
 struct cli_arg {
-	const char *name;  /* "--ttl"; of a positional argument: NULL */
+	/* "--ttl"; of a positional argument NULL: they come first, are all required, and are told
+	 * apart by their order. */
+	const char *name;
 	const char *value; /* what stands for the value in help: "DURATION"; NULL for a flag */
 	const char *param; /* of the method */
 	enum cli_kind kind;
@@ -69,6 +71,7 @@ extern const struct cli_verb cli_pool_verbs[];
 extern const struct cli_verb cli_stats_verbs[];
 extern const struct cli_verb cli_ports_verbs[];
 extern const struct cli_verb cli_health_verbs[];
+extern const struct cli_verb cli_why_verbs[];
 extern const struct cli_verb cli_events_verbs[];
 extern const struct cli_verb cli_top_verbs[];
 

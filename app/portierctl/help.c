@@ -12,6 +12,7 @@ static const struct cli_verb *const tables[] = {
 	cli_stats_verbs,
 	cli_ports_verbs,
 	cli_health_verbs,
+	cli_why_verbs,
 	cli_events_verbs,
 	cli_top_verbs,
 };
@@ -32,8 +33,8 @@ static void print_synopsis(const struct cli_verb *v)
 	size_t width = strlen(v->noun) + (v->verb != NULL ? strlen(v->verb) + 1 : 0);
 
 	printf("  %s%s%s", v->noun, v->verb != NULL ? " " : "", v->verb != NULL ? v->verb : "");
-	if (v->n_args > 0 && v->args[0].name == NULL)
-		width += (size_t)printf(" %s", v->args[0].value);
+	for (size_t i = 0; i < v->n_args && v->args[i].name == NULL; i++)
+		width += (size_t)printf(" %s", v->args[i].value);
 	printf("%*s%s\n", width < 20 ? (int)(20 - width) : 1, "", v->help);
 }
 

@@ -3,7 +3,7 @@
  * Interface: JSON-RPC 2.0 on a UNIX stream socket, one message a line (rpc/rpc.h). Methods:
  *              peer.add peer.set peer.del peer.show peer.list
  *              lease.open lease.renew lease.close lease.show lease.list lease.reserved
- *              session.list pool.show
+ *              session.list pool.show why.packet
  *              stats drops workers ports health version reload subscribe
  *            lib/ctl/README.md lists their parameters and results.
  *            The WireGuard tools' own protocol on a second socket, conf->uapi_name (uapi/uapi.h).
@@ -28,6 +28,7 @@
 #include "lease/lease.h"
 #include "rpc/rpc.h"
 #include "stats/stats.h"
+#include "why/why.h"
 #include "peer/peer.h"
 #include "neigh/neigh.h"
 #include "flow/flow.h"
@@ -80,6 +81,9 @@ struct ctl_params {
 	bool (*portmap_reply)(
 		void *arg, const struct ctl_portmap_route *to, const uint8_t *msg, size_t len);
 	void *portmap_reply_arg;
+	/* What would happen to a packet; as path_why(). NULL: nobody knows. */
+	int (*why)(void *arg, const struct why_packet *q, struct why_answer *out);
+	void *why_arg;
 };
 
 struct ctl;

@@ -7,6 +7,7 @@
  *   method.c   a line to replies: the table of methods
  *   peer_methods.c, lease_methods.c, session_methods.c, report_methods.c   the methods
  *   pool.c     the public addresses and what each is used for
+ *   why_methods.c   questions about packets
  *   peer_rules.c, route_rules.c, lease_rules.c   what may be changed, and the one way of it
  *   pairing.c  the address that a peer leaves by
  *   portmap.c and portmap_*.c   NAT-PMP and PCP (portmap.h)
@@ -223,6 +224,7 @@ extern const struct ctl_method ctl_peer_methods[];
 extern const struct ctl_method ctl_lease_methods[];
 extern const struct ctl_method ctl_session_methods[];
 extern const struct ctl_method ctl_pool_methods[];
+extern const struct ctl_method ctl_why_methods[];
 extern const struct ctl_method ctl_report_methods[];
 extern const struct ctl_method ctl_reload_methods[];
 extern const struct ctl_method ctl_event_methods[];

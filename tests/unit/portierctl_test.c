@@ -233,6 +233,20 @@ static void session_and_pool_verbs(void **state)
 	expect_err("session", 2, "list");
 }
 
+/* Of a gateway without a packet path: what it answers is tested at its methods. */
+static void why_verbs(void **state)
+{
+	add_alice();
+	expect_err("why", 2, "in, out");
+	expect_err("why in udp 192.0.2.9:1", 2, "why in needs DST");
+	expect_err("why in udp 192.0.2.9:1 198.51.100.1:2 3", 2, "\"3\" is one word too many");
+	expect_err("why in udp 192.0.2.9 198.51.100.1:2", 1, "src has no port");
+	expect_err("why out bob udp 192.0.2.9:1 198.51.100.1:2", 1, "bob");
+	expect_err("why out alice udp 10.0.0.2:1 198.51.100.1:2 --df maybe", 2, "on or off");
+	expect("why out --help", 0);
+	assert_out("PEER PROTO SRC DST [OPTION...]");
+}
+
 static void peer_verbs(void **state)
 {
 	json_t *result;
@@ -417,6 +431,7 @@ int main(void)
 		served(no_gateway),
 		served(peer_verbs),
 		served(session_and_pool_verbs),
+		served(why_verbs),
 		served(preshared_key_from_standard_input),
 		served(lease_verbs),
 		served(long_lists),
