@@ -70,6 +70,12 @@ in_internet "$TOOLS/pmtu.py" --cut "$LEASE_ADDRESS" "$LEASE_PORT" 1400 1500 10 >
 	fail "not all came back"
 assert_at_least "pieces" $(($(counter fragments_cut) - before)) 16
 
+step "datagrams from the Internet through a pinhole: sweep"
+serve client udp6 "$TOOLS/echo.py" serve $INNER6 5001
+lease_open --proto udp --to-address $INNER6 --to-port 5001
+assert_equal "the sweep" "$(sweep 1280 1500 20)" \
+	"passed 1420 too big 1420 from $GATEWAY_PUBLIC6"
+
 step "ping out, with DF: sweep"
 for size in {1280..1420..20}; do
 	in_client ping -n -q -c 1 -W 5 -M 'do' -s $((size - 28)) $HOST >/dev/null ||

@@ -87,6 +87,11 @@ for proto in tcp udp; do
 	assert_equal "the answer" "$said" "sent 4"
 done
 
+# RFC 5382, REQ-4: not within 6 s, for the peer might begin to the same host meanwhile.
+in_internet "$TOOLS/probe.py" --linger 6.5 --ports "$PUBLIC_PORT,1024,19999,443" inet0 \
+	$STRANGER $GATEWAY_PUBLIC tcp "$PUBLIC" >"$RUN/late" &
+late=$!
+
 step "what goes out keeps a mapping, what comes in does not"
 ctl peer set client --filter open >/dev/null
 goes_out udp 30001 $GHOST 7
@@ -101,6 +106,8 @@ at_exit stop_process $spam
 before=$(drop no_session)
 eventually 40 "the mapping ends" drop_is_at_least no_session $((before + 1))
 kill -0 $keeps $spam 2>/dev/null || fail "the mapping lived as long as something came in"
+wait $late || fail "the probe: $(<"$RUN/late")"
+assert_equal "the answer to a SYN, for 6 s" "$(grep -v -- "-> $GHOST:" "$RUN/late")" "sent 4"
 # Older than the one that has ended.
 goes_out udp 30001 $GHOST 7
 assert_equal "the public port, later" "$PUBLIC_PORT" "$kept"

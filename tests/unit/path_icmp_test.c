@@ -173,6 +173,39 @@ static void test_error_leaves_the_session(void **state)
 	host_sends_in_vain(error, len, STATS_DROP_icmp_error_stray);
 }
 
+/* Of every type and some codes, about a packet that the client sent: it can be answered still (RFC
+ * 4787 REQ-12, RFC 5382 REQ-10). */
+static void test_no_message_ends_a_session(void **state)
+{
+	static const uint8_t protos[] = {IPPROTO_UDP, IPPROTO_TCP};
+
+	for (unsigned p = 0; p < 2; p++) {
+		const struct flow inside = {
+			client->inner4, RIG_HOST4, INNER_PORT, HOST_PORT, protos[p], 64, 0x02};
+		struct flow answer = {RIG_HOST4, RIG_POOL4, HOST_PORT, 0, protos[p], 64, 0x12};
+		uint8_t sent[FRAME_BYTES_MAX], message[256], plain[FRAME_BYTES_MAX];
+		size_t sent_len = packet_build(sent, &inside, NULL, 64), len;
+		struct frame left, f;
+
+		client_sends(client, sent, sent_len, &left);
+		answer.dst_port = load_be16(left.bytes + FRAME_ETHER + 20);
+		for (unsigned type = 0; type < 256; type++) {
+			for (uint8_t code = 0; code < 16; code++) {
+				len = error_build(message, ROUTER4, RIG_POOL4, (uint8_t)type, code,
+					left.bytes + FRAME_ETHER, 28);
+				memcpy(f.bytes + FRAME_ETHER, message, len);
+				rig_public_wrap(rig, &f, len);
+				rig_rx(rig, RIG_PUBLIC, 0, &f);
+				rig_settle(rig);
+				rig_tx_discard(rig);
+			}
+		}
+		sent_len = packet_build(sent, &answer, NULL, 64);
+		host_sends(client, sent, sent_len, plain);
+		assert_int_equal(load_be16(plain + 22), INNER_PORT);
+	}
+}
+
 /* --- errors of our own --- */
 
 static void test_last_hop(void **state)
@@ -505,6 +538,7 @@ int main(void)
 		ON(test_error_goes_out, setup),
 		ON(test_error_goes_out, setup_two_workers),
 		ON(test_error_leaves_the_session, setup),
+		ON(test_no_message_ends_a_session, setup),
 		ON(test_last_hop, setup_two_workers),
 		ON(test_last_hop_v6, setup),
 		ON(test_too_big_in, setup_two_workers),

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Knock on addresses of the gateway with raw frames, and print what comes back.
 
-usage: probe.py [--source6 A] [--ports P,P,...] [--ttl N] INTERFACE SOURCE NEXT-HOP KIND ADDRESS...
+usage: probe.py [--source6 A] [--ports P,P,...] [--ttl N] [--linger S]
+                INTERFACE SOURCE NEXT-HOP KIND ADDRESS...
 KIND is tcp, udp or ping; SOURCE and NEXT-HOP are IPv4.
 
 Each address is probed on each port (ping: once). Then the next hop itself is pinged, to know that
-it is alive and has read what came before, and answers are awaited for a moment longer. Each
+it is alive and has read what came before, and answers are awaited S seconds longer (0.5). Each
 answer is printed as a line; then "sent N".
 """
 import argparse
@@ -15,7 +16,6 @@ import sys
 from packet import ETH_ARP, ETH_IPV6, ICMP, ICMPV6, View, Wire, is_v6, ping, tcp, udp
 
 FENCE = 0xFE4C
-LINGER_S = 0.5
 
 
 def is_fence(view):
@@ -60,6 +60,7 @@ def main():
     parser.add_argument("--source6")
     parser.add_argument("--ports", default="1")
     parser.add_argument("--ttl", type=int, default=64)
+    parser.add_argument("--linger", type=float, default=0.5)
     parser.add_argument("interface")
     parser.add_argument("source")
     parser.add_argument("next_hop")
@@ -76,7 +77,7 @@ def main():
     wire.send(mac, ping(args.source, args.next_hop, FENCE))
     if not print_answers(wire, 10):
         sys.exit("probe: the gateway did not answer the last ping")
-    print_answers(wire, LINGER_S)
+    print_answers(wire, args.linger)
     print(f"sent {sent}")
 
 
