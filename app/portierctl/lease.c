@@ -33,6 +33,21 @@ static const char *limits(const json_t *lease, char *buf, size_t size)
 	return buf;
 }
 
+static const char *knocks(const json_t *lease, char *buf, size_t size)
+{
+	const json_t *seen = json_object_get(lease, "knocks");
+
+	snprintf(buf, size, "none seen");
+	if (json_is_object(seen))
+		snprintf(buf, size,
+			"%" JSON_INTEGER_FORMAT " new flows (%.1f/s), about %" JSON_INTEGER_FORMAT
+			" sources",
+			cli_number(seen, "new_flows"),
+			(double)cli_number(seen, "new_flows_10s") / 10,
+			cli_number(seen, "sources"));
+	return buf;
+}
+
 static void print_list(const json_t *result, const json_t *flags)
 {
 	struct cli_table *t =
@@ -95,6 +110,7 @@ static void print_one(const json_t *lease, const json_t *flags)
 		cli_bytes_format(cli_number(counters, "in_bytes"), text));
 	cli_field("out", "%" JSON_INTEGER_FORMAT " packets, %s", cli_number(counters, "out_pkts"),
 		cli_bytes_format(cli_number(counters, "out_bytes"), more));
+	cli_field("knocks", "%s", knocks(lease, from, sizeof(from)));
 	cli_field("refused",
 		"%" JSON_INTEGER_FORMAT " packets from elsewhere, %" JSON_INTEGER_FORMAT
 		" beyond the limits",

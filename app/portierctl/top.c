@@ -156,10 +156,22 @@ static size_t fill_doors(
 	return i;
 }
 
+static void add_knocks(struct cli_table *t, const json_t *seen)
+{
+	if (!json_is_object(seen)) {
+		cli_table_add(t, "");
+		cli_table_add(t, "");
+		return;
+	}
+	cli_table_addf(t, "%.1f", (double)cli_number(seen, "new_flows_10s") / 10);
+	cli_table_addf(t, "%" JSON_INTEGER_FORMAT, cli_number(seen, "sources"));
+}
+
 static void print_doors(
 	const struct look *now, const struct look *before, double seconds, unsigned n_lines)
 {
-	struct cli_table *t = cli_table_create("DOOR|PEER|PROTO|PUBLIC|TO|>IN/s|>OUT/s|LABEL");
+	struct cli_table *t =
+		cli_table_create("DOOR|PEER|PROTO|PUBLIC|TO|>IN/s|>OUT/s|>FLOWS/s|>SOURCES|LABEL");
 	struct door *doors = calloc(DOORS_MAX + 1, sizeof(doors[0]));
 	size_t n = doors == NULL ? 0 : fill_doors(now, before, seconds, doors);
 	char text[CLI_TEXT_CHARS];
@@ -176,6 +188,7 @@ static void print_doors(
 		cli_table_add(t, cli_target_format(lease, text));
 		cli_table_add(t, cli_bytes_format((json_int_t)doors[i].in_rate, text));
 		cli_table_add(t, cli_bytes_format((json_int_t)doors[i].out_rate, text));
+		add_knocks(t, json_object_get(lease, "knocks"));
 		cli_table_add(t, cli_text(lease, "label"));
 	}
 	cli_table_print(t, "no doors are open");

@@ -258,6 +258,21 @@ static void write_counters(struct rpc_text *t, const struct door_counters *count
 	rpc_write_end(t, '}');
 }
 
+static void write_knocks(struct rpc_text *t, struct ctl *c, uint64_t lease_id, uint64_t now_ns)
+{
+	struct door_seen seen;
+
+	if (!doors_seen_get(c->p.doors, lease_id, now_ns, &seen)) {
+		rpc_write_null(t, "knocks");
+		return;
+	}
+	rpc_write_begin(t, "knocks", '{');
+	rpc_write_integer(t, "sources", (int64_t)seen.sources);
+	rpc_write_integer(t, "new_flows", (int64_t)seen.new_flows);
+	rpc_write_integer(t, "new_flows_10s", seen.window_flows);
+	rpc_write_end(t, '}');
+}
+
 void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door_counters *counters,
 	struct rpc_text *t)
 {
@@ -292,6 +307,7 @@ void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door
 	rpc_write_text(t, "label", lease->label);
 	rpc_write_text(t, "opened_by", opener_word(lease->opener));
 	write_age(t, "last_used_age_s", now_ns, counters->last_used_ns);
+	write_knocks(t, c, lease->id, now_ns);
 	write_counters(t, counters);
 }
 

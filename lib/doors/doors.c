@@ -38,6 +38,9 @@ struct doors {
 	uint32_t n_fresh; /* records from here on were never used */
 	uint32_t free_head;
 	uint8_t hash_key[CRYPTO_SIPHASH_KEY_BYTES]; /* of far endpoints, which others choose */
+	struct knocks *knocks;			    /* n_shares * share_size */
+	struct knocks_share *shares;		    /* one a grace reader */
+	uint32_t n_shares, share_size;
 };
 
 static const struct {
@@ -68,6 +71,23 @@ static void keys_build(const struct door *door, uint8_t proto, struct door_publi
 
 /* --- create and destroy --- */
 
+/* No more than there are doors, in shares that any worker can use up alone. */
+static bool shares_create(struct doors *d, uint32_t n_shares, int socket_id)
+{
+	uint32_t n = d->max_open < KNOCKS_MAX ? d->max_open : KNOCKS_MAX;
+
+	d->n_shares = n_shares;
+	d->share_size = (n + n_shares - 1) / n_shares;
+	d->knocks =
+		sparse_alloc((size_t)d->n_shares * d->share_size, sizeof(*d->knocks), socket_id);
+	d->shares = sparse_alloc(n_shares, sizeof(*d->shares), socket_id);
+	for (uint32_t i = 0; d->knocks && d->shares && i < n_shares; i++) {
+		d->shares[i].records = d->knocks + (size_t)i * d->share_size;
+		d->shares[i].n = d->share_size;
+	}
+	return d->knocks && d->shares;
+}
+
 struct doors *doors_create(uint32_t max_leases, uint32_t max_peers, struct grace *g, int socket_id)
 {
 	/* Closed doors keep their record and keys for a grace period: room for an eighth more. */
@@ -92,8 +112,8 @@ struct doors *doors_create(uint32_t max_leases, uint32_t max_peers, struct grace
 	d->by_v6 = table_create(
 		"doors_v6", max_leases * N_PROTOS, sizeof(struct door_v6_key), socket_id, g);
 	d->by_lease = table_create("doors_lease", max_leases, sizeof(uint64_t), socket_id, g);
-	if (!d->notes || !d->n_of_peer || !d->records || !d->by_public || !d->by_inner ||
-		!d->by_v6 || !d->by_lease) {
+	if (!shares_create(d, grace_readers(g), socket_id) || !d->notes || !d->n_of_peer ||
+		!d->records || !d->by_public || !d->by_inner || !d->by_v6 || !d->by_lease) {
 		doors_destroy(d);
 		return NULL;
 	}
@@ -116,6 +136,9 @@ void doors_destroy(struct doors *d)
 	sparse_free(d->n_of_peer, d->max_peers, sizeof(*d->n_of_peer));
 	sparse_free(d->records, d->n_records, sizeof(*d->records));
 	sparse_free(d->notes, d->n_records, sizeof(*d->notes));
+	sparse_free(d->knocks, (size_t)d->n_shares * d->share_size, sizeof(*d->knocks));
+	sparse_free(d->shares, d->n_shares, sizeof(*d->shares));
+	crypto_wipe(d->hash_key, sizeof(d->hash_key));
 	free(d);
 }
 
@@ -137,7 +160,12 @@ static struct door *record_get(struct doors *d)
 
 static void record_put(struct doors *d, struct door *door)
 {
+	struct knocks *k = atomic_load_explicit(&door->knocks, memory_order_relaxed);
 	struct note *note = note_of(d, door);
+
+	if (k)
+		knocks_return(&d->shares[(size_t)(k - d->knocks) / d->share_size], k);
+	atomic_store_explicit(&door->knocks, NULL, memory_order_relaxed);
 
 	door_terms_destroy(door_terms_of(door));
 	atomic_store_explicit(&door->terms, NULL, memory_order_relaxed);
@@ -390,6 +418,21 @@ uint64_t doors_lease_id(const struct doors *d, const struct door *door)
 	return note_of(d, door)->lease_id;
 }
 
+bool doors_seen_get(
+	const struct doors *d, uint64_t lease_id, uint64_t now_ns, struct door_seen *out)
+{
+	const struct door *door = find(d, lease_id);
+	const struct knocks *k =
+		door ? atomic_load_explicit(&door->knocks, memory_order_acquire) : NULL;
+
+	if (!k)
+		return false;
+	out->sources = sketch_estimate(&k->sources);
+	out->new_flows = __atomic_load_n(&k->new_flows, __ATOMIC_RELAXED);
+	out->window_flows = knocks_window_flows(k, now_ns);
+	return true;
+}
+
 uint32_t doors_count(const struct doors *d)
 {
 	return d->n_open;
@@ -473,4 +516,43 @@ enum door_verdict doors_peek(const struct doors *d, const struct door_terms *ter
 	uint64_t hash = door_terms_need_flow(terms, knock) ? flow_hash(d, knock) : 0;
 
 	return door_terms_peek(terms, knock, hash, now_ns);
+}
+
+/* The door's record, from its first use on; NULL: the worker's share is used up. */
+static struct knocks *knocks_of(struct doors *d, uint32_t reader, struct door *door)
+{
+	struct knocks *k = atomic_load_explicit(&door->knocks, memory_order_relaxed);
+
+	if (!k) {
+		k = knocks_take(&d->shares[reader]);
+		atomic_store_explicit(&door->knocks, k, memory_order_release);
+	}
+	return k;
+}
+
+static uint64_t source_hash(const struct doors *d, const struct door_knock *knock)
+{
+	return crypto_siphash(d->hash_key, knock->src.bytes, sizeof(knock->src.bytes));
+}
+
+enum door_note doors_note(struct doors *d, uint32_t reader, struct door *door,
+	const struct door_knock *knock, uint64_t now_ns)
+{
+	struct knocks *k = knocks_of(d, reader, door);
+
+	if (!k)
+		return DOOR_NOTE_LOST;
+	return knocks_note(k, source_hash(d, knock), flow_hash(d, knock), now_ns) ? DOOR_NOTE_NEW
+										  : DOOR_NOTE_KNOWN;
+}
+
+enum door_note doors_note_refused(
+	struct doors *d, uint32_t reader, struct door *door, const struct door_knock *knock)
+{
+	struct knocks *k = knocks_of(d, reader, door);
+
+	if (!k)
+		return DOOR_NOTE_LOST;
+	knocks_note_refused(k, source_hash(d, knock));
+	return DOOR_NOTE_KNOWN;
 }

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "base/ip.h"
+#include "doors/knocks.h"
 #include "doors/terms.h"
 #include "lease/lease.h"
 #include "peer/peer.h"
@@ -43,7 +44,18 @@ struct door {
 	_Atomic(struct door_terms *) terms; /* NULL: none; see door_terms_of() */
 
 	struct door_counters counters __attribute__((aligned(64)));
+	_Atomic(struct knocks *) knocks; /* W: home worker; NULL: nobody knocked, or no room */
 } __attribute__((aligned(64)));
+
+static_assert(sizeof(struct door) == 128, "what the home worker writes is one line");
+
+/* What is known of those who knocked, as of now. */
+struct door_seen {
+	uint64_t sources; /* different addresses since the lease was opened, refused ones too: about
+			   */
+	uint64_t new_flows;    /* since then */
+	uint32_t window_flows; /* of these, in the last window of KNOCKS_WINDOW_NS */
+};
 
 /* Keys, as workers build them from a packet. All bytes count: no padding. */
 struct door_public_key {
@@ -96,6 +108,9 @@ int doors_close(struct doors *d, uint64_t lease_id);
 void doors_counters_get(const struct doors *d, uint64_t lease_id, struct door_counters *out);
 /* Of a door that was looked up, in the same turn of control. */
 uint64_t doors_lease_id(const struct doors *d, const struct door *door);
+/* False: nothing was seen at its door, or there is no room for what is (knocks.h). O(256). */
+bool doors_seen_get(
+	const struct doors *d, uint64_t lease_id, uint64_t now_ns, struct door_seen *out);
 uint32_t doors_count(const struct doors *d);
 
 /* Workers, grace readers. NULL and a clear bit: no open door. keys and out are arrays of n <=
@@ -117,6 +132,19 @@ static inline bool door_is(const struct door *door, uint32_t generation)
 	return (generation & 1) &&
 	       atomic_load_explicit(&door->generation, memory_order_acquire) == generation;
 }
+
+enum door_note {
+	DOOR_NOTE_LOST = 0, /* there is no room for what is seen at this door */
+	DOOR_NOTE_KNOWN,
+	DOOR_NOTE_NEW,
+};
+
+/* A packet that is looked at (knocks.h); reader: the worker's number in the grace of doors_create.
+ * Home worker. */
+enum door_note doors_note(struct doors *d, uint32_t reader, struct door *door,
+	const struct door_knock *knock, uint64_t now_ns);
+enum door_note doors_note_refused(
+	struct doors *d, uint32_t reader, struct door *door, const struct door_knock *knock);
 
 /* What the lease asks of those who come in; NULL: nothing. Good until quiescent. */
 static inline struct door_terms *door_terms_of(const struct door *door)

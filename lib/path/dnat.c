@@ -25,8 +25,25 @@ bool path_may_enter(struct path_worker *w, struct rte_mbuf *m)
 	return true;
 }
 
+static void note(struct path_worker *w, struct rte_mbuf *m, struct door *door)
+{
+	struct ip_addr src = far_end(rte_pktmbuf_mtod(m, const uint8_t *), NULL);
+
+	path_door_note(w, m, door, &src);
+}
+
+/* What only the ends of a connection's beginning have. Not inlined: other packets are many more. */
+static __rte_noinline void take_syn(struct path_worker *w, struct rte_mbuf *m, struct door *door)
+{
+	if (w->path->mss4)
+		nat_mss_clamp(rte_pktmbuf_mtod(m, uint8_t *), &path_meta(m)->view, w->path->mss4);
+	if (door)
+		note(w, m, door);
+}
+
+/* door: NULL for a session. */
 static void rewrite(struct path_worker *w, struct rte_mbuf *m, const struct nat_icmp_error *quote,
-	const uint8_t inner_v4[static 4], uint16_t inner_port)
+	const uint8_t inner_v4[static 4], uint16_t inner_port, struct door *door)
 {
 	uint8_t *ip = rte_pktmbuf_mtod(m, uint8_t *);
 	const struct nat_view *v = &path_meta(m)->view;
@@ -37,8 +54,8 @@ static void rewrite(struct path_worker *w, struct rte_mbuf *m, const struct nat_
 		w->stats.counter[STATS_errors_translated]++;
 		return;
 	}
-	if (unlikely(path_tcp_flags(m) & FLOW_TCP_SYN) && w->path->mss4)
-		nat_mss_clamp(ip, v, w->path->mss4);
+	if (unlikely(path_tcp_flags(m) & FLOW_TCP_SYN))
+		take_syn(w, m, door);
 	nat_rewrite_dst(ip, v, inner_v4, inner_port);
 }
 
@@ -61,11 +78,11 @@ static bool by_door(struct path_worker *w, struct rte_mbuf *m, const struct nat_
 	}
 	if (!path_may_enter(w, m))
 		return false;
-	rewrite(w, m, quote, door->inner_v4, door->inner_port);
+	rewrite(w, m, quote, door->inner_v4, door->inner_port, door);
 	door->counters.in_pkts++;
 	door->counters.in_bytes += meta->view.total_len;
-	if (likely(!quote))
-		path_door_used(w, door);
+	if (likely(!quote) && path_door_used(w, door))
+		note(w, m, door);
 	return true;
 }
 
@@ -106,7 +123,7 @@ static bool by_session(struct path_worker *w, struct rte_mbuf *m, struct flow_se
 		flow_received(w->flows, s, path_tcp_flags(m), w->now_ns);
 	store_be32(inner_v4, s->inner_v4);
 	if (likely(!s->is_exempt))
-		rewrite(w, m, quote, inner_v4, s->inner_port);
+		rewrite(w, m, quote, inner_v4, s->inner_port, NULL);
 	return true;
 }
 

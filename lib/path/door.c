@@ -116,20 +116,47 @@ struct door_knock path_door_knock(
 	};
 }
 
+static struct door_knock knock_of(struct rte_mbuf *m, const struct ip_addr *src)
+{
+	const struct path_meta *meta = path_meta(m);
+
+	return path_door_knock(src, &meta->view, path_tcp_flags(m), meta->is_error);
+}
+
+static void count_note(struct path_worker *w, enum door_note note)
+{
+	w->stats.counter[STATS_lease_flows] += note == DOOR_NOTE_NEW;
+	w->stats.counter[STATS_lease_unseen] += note == DOOR_NOTE_LOST;
+}
+
+void path_door_note(
+	struct path_worker *w, struct rte_mbuf *m, struct door *door, const struct ip_addr *src)
+{
+	struct door_knock knock = knock_of(m, src);
+
+	/* Of TCP only a beginning tells of a new flow: what is in its midst was one once. */
+	if (!knock.is_error && (!knock.is_tcp || knock.is_beginning))
+		count_note(w, doors_note(w->path->params.doors, w->idx, door, &knock, w->now_ns));
+}
+
 bool path_door_asks(struct path_worker *w, struct rte_mbuf *m, struct door *door,
 	struct door_terms *terms, const struct ip_addr *src)
 {
-	const struct path_meta *meta = path_meta(m);
-	const struct door_knock knock =
-		path_door_knock(src, &meta->view, path_tcp_flags(m), meta->is_error);
-	enum door_verdict verdict = doors_ask(w->path->params.doors, terms, &knock, w->now_ns);
+	struct doors *doors = w->path->params.doors;
+	struct door_knock knock = knock_of(m, src);
+	enum door_verdict verdict = doors_ask(doors, terms, &knock, w->now_ns);
 
-	if (verdict == DOOR_ADMITS)
+	if (verdict == DOOR_ADMITS) {
+		if (door_terms_need_flow(terms, &knock))
+			count_note(w, doors_note(doors, w->idx, door, &knock, w->now_ns));
 		return true;
+	}
 	if (verdict == DOOR_REFUSES_SOURCE)
 		door->counters.refused_pkts++;
 	else
 		door->counters.limited_pkts++;
+	if (!knock.is_error)
+		count_note(w, doors_note_refused(doors, w->idx, door, &knock));
 	path_drop(w, m, path_door_reason(verdict));
 	return false;
 }

@@ -50,10 +50,14 @@ static struct flow_session *own(struct flow_session *s, uint32_t peer_idx)
 	return s && s->peer_idx == peer_idx ? s : NULL;
 }
 
-static void clamp(struct path_worker *w, struct rte_mbuf *m)
+/* True: it is a TCP segment with a SYN. */
+static bool clamp(struct path_worker *w, struct rte_mbuf *m)
 {
-	if (unlikely(path_tcp_flags(m) & FLOW_TCP_SYN) && w->path->mss6)
+	if (likely(!(path_tcp_flags(m) & FLOW_TCP_SYN)))
+		return false;
+	if (w->path->mss6)
 		nat_mss_clamp(rte_pktmbuf_mtod(m, uint8_t *), &path_meta(m)->view, w->path->mss6);
+	return true;
 }
 
 /* The session that leads a packet of the peer; NULL: it ended here. */
@@ -144,15 +148,18 @@ static bool admit(struct path_worker *w, struct rte_mbuf *m, struct flow_session
 	const struct flow_v6_key *key)
 {
 	struct path_meta *meta = path_meta(m);
+	bool is_looked_at;
 
 	if (!find_way(w, m, s, key) || !path_may_enter(w, m))
 		return false;
-	clamp(w, m);
+	is_looked_at = clamp(w, m);
 	if (meta->via == PATH_VIA_DOOR) {
 		/* Its flows are led by the door alone: they end with it. */
 		meta->door->counters.in_pkts++;
 		meta->door->counters.in_bytes += meta->view.total_len;
-		path_door_used(w, meta->door);
+		is_looked_at |= path_door_used(w, meta->door);
+		if (unlikely(is_looked_at))
+			path_door_note(w, m, meta->door, &key->remote);
 	} else if (!meta->is_error) {
 		flow_received(w->flows, s, path_tcp_flags(m), w->now_ns);
 	}

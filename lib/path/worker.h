@@ -256,15 +256,22 @@ static inline void path_answer(struct path_worker *w, struct rte_mbuf *m)
 /* Times in lines that control reads are written at most this often. */
 #define PATH_USED_REFRESH_NS (250 * NS_IN_MS)
 
-static inline void path_door_used(const struct path_worker *w, struct door *door)
+/* True once in such a time: that is when a packet of an unlimited lease is looked at. */
+static inline bool path_door_used(const struct path_worker *w, struct door *door)
 {
-	if (w->now_ns - door->counters.last_used_ns >= PATH_USED_REFRESH_NS)
-		door->counters.last_used_ns = w->now_ns;
+	if (likely(w->now_ns - door->counters.last_used_ns < PATH_USED_REFRESH_NS))
+		return false;
+	door->counters.last_used_ns = w->now_ns;
+	return true;
 }
 
 /* What the door's lease asks of a packet from this far end (door.c). False: it ended here. */
 bool path_door_asks(struct path_worker *w, struct rte_mbuf *m, struct door *door,
 	struct door_terms *terms, const struct ip_addr *src);
+
+/* The packet came in by the door, from this far end: of which flow, by whom? (door.c) */
+void path_door_note(
+	struct path_worker *w, struct rte_mbuf *m, struct door *door, const struct ip_addr *src);
 
 /* --- who owns what (dispatch.c) ------------------------------------------------------------------
  */

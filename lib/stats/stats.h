@@ -103,6 +103,8 @@ enum stats_drop {
 	X(translated_out, "snat: of these, sent out by a lease or session")                        \
 	X(door_found, "door: packets to an open lease")                                            \
 	X(port_found, "door: packets to a port that a peer has for its sessions")                  \
+	X(lease_flows, "new flows that were seen at leases")                                       \
+	X(lease_unseen, "looks at a lease that there was no room to keep")                         \
 	X(translated_in, "dnat: of these, led to the peer")                                        \
 	X(routed_out, "IPv6 packets of peers, sent out")                                           \
 	X(routed_in, "IPv6 packets led to a peer")                                                 \

@@ -9,6 +9,7 @@
 
 struct grace {
 	struct rte_rcu_qsbr *qsbr;
+	uint32_t n_readers;
 	/* W, R: control. First in, first out; tokens grow from head to tail. */
 	struct grace_work *head, **tail;
 	size_t n_pending;
@@ -24,6 +25,7 @@ struct grace *grace_create(uint32_t n_readers)
 	if (g == NULL)
 		return NULL;
 	g->tail = &g->head;
+	g->n_readers = n_readers;
 	g->qsbr = rte_zmalloc("grace", rte_rcu_qsbr_get_memsize(n_readers), RTE_CACHE_LINE_SIZE);
 	if (g->qsbr == NULL || rte_rcu_qsbr_init(g->qsbr, n_readers) != 0)
 		goto fail;
@@ -35,6 +37,11 @@ struct grace *grace_create(uint32_t n_readers)
 fail:
 	grace_destroy(g);
 	return NULL;
+}
+
+uint32_t grace_readers(const struct grace *g)
+{
+	return g->n_readers;
 }
 
 static void run_head(struct grace *g)

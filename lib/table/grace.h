@@ -19,6 +19,7 @@ struct grace;
 /* NULL when n_readers is 0 or memory is out. Reader ids are 0 to n_readers - 1, all offline at
  * first. */
 struct grace *grace_create(uint32_t n_readers);
+uint32_t grace_readers(const struct grace *g);
 /* Runs all deferred functions at once, those included that they defer: only when no reader runs any
  * more. NULL is fine. */
 void grace_destroy(struct grace *g);

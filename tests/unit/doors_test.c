@@ -406,6 +406,41 @@ static void test_no_reader_meets_a_wrong_or_a_shut_door(void **state)
 		;
 }
 
+/* What is known of those who knock is kept for as long as the door is open, and a worker whose
+ * share is used up says so. */
+static void test_knocks_have_room_for_so_many(void **state)
+{
+	struct world *w = *state;
+	const struct door_knock knock = {.src_port = 9};
+	uint64_t id = 1, n = 0;
+	struct door_seen seen;
+
+	for (unsigned round = 0; round < 3; round++) {
+		for (n = 0; n < MAX_LEASES; n++) {
+			struct lease l = lease_of(id + n, (uint16_t)(1000 + n), LEASE_PROTO_UDP);
+			struct door *door;
+
+			assert_int_equal(doors_open(w->doors, &l), 0);
+			door = lookup_public(w, &l, IPPROTO_UDP);
+			assert_non_null(door);
+			if (doors_note(w->doors, 1, door, &knock, NS_IN_S) == DOOR_NOTE_LOST)
+				break;
+			assert_int_equal(
+				doors_note(w->doors, 1, door, &knock, NS_IN_S), DOOR_NOTE_KNOWN);
+			assert_true(doors_seen_get(w->doors, l.id, NS_IN_S, &seen));
+			assert_int_equal(seen.sources, 1);
+			assert_int_equal(seen.new_flows, 1);
+		}
+		/* One of two readers' shares. */
+		assert_int_equal(n, MAX_LEASES / 2);
+		for (uint64_t i = 0; i <= n; i++)
+			assert_int_equal(doors_close(w->doors, id + i), 0);
+		while (grace_poll(w->grace) > 0)
+			;
+		id += n + 1;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -421,6 +456,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_addresses_that_doors_do_not_serve, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pinhole, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_knocks_have_room_for_so_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_no_reader_meets_a_wrong_or_a_shut_door, setup, teardown),
 	};

@@ -1,5 +1,5 @@
-/* path_limits_test.c - leases that take so many packets and new flows a second, through the whole
- * path: over IPv4, and as pinholes over IPv6.
+/* path_limits_test.c - leases that take so many packets and new flows a second, and what is seen of
+ * those who knock, through the whole path: over IPv4, and as pinholes over IPv6.
  */
 #include "path_rig.h"
 
@@ -145,6 +145,67 @@ static void test_flows_of_a_pinhole(void **state)
 	check_flows(lease_v6());
 }
 
+static void expect_seen(const struct lease *l, uint64_t sources, uint64_t new_flows)
+{
+	struct door_seen seen = {0};
+
+	assert_int_equal(doors_seen_get(rig->doors, l->id, rig_now_ns, &seen), new_flows > 0);
+	assert_int_equal(seen.sources, sources);
+	assert_int_equal(seen.new_flows, new_flows);
+	assert_int_equal(rig_counter(rig, STATS_lease_flows), new_flows);
+}
+
+static void check_knocks(struct lease l)
+{
+	struct door_seen seen;
+	struct lease limited;
+
+	assert_int_equal(doors_open(rig->doors, &l), 0);
+	expect_seen(&l, 0, 0);
+	/* The first of UDP, and then one each quarter of a second. */
+	gets_in(&l, 1, IPPROTO_UDP, 0);
+	expect_seen(&l, 1, 1);
+	gets_in(&l, 2, IPPROTO_UDP, 0);
+	expect_seen(&l, 1, 1);
+	rig_now_ns += 250 * NS_IN_MS;
+	gets_in(&l, 2, IPPROTO_UDP, 0);
+	expect_seen(&l, 1, 2);
+	/* Of TCP each that begins, once, and no other. */
+	for (unsigned i = 0; i < 3; i++) {
+		gets_in(&l, 3, IPPROTO_TCP, 0);
+		gets_in(&l, 4, IPPROTO_TCP, TCP_ACK);
+	}
+	expect_seen(&l, 1, 3);
+	gets_in(&l, 4, IPPROTO_TCP, 0);
+	expect_seen(&l, 1, 4);
+	rig_now_ns += 250 * NS_IN_MS;
+	gets_in(&l, 5, IPPROTO_TCP, TCP_ACK);
+	expect_seen(&l, 1, 4);
+	/* Where new flows are limited every one is seen. */
+	limited = l;
+	limited.max_new_flows = 2;
+	assert_int_equal(doors_open(rig->doors, &limited), 0);
+	gets_in(&l, 6, IPPROTO_UDP, 0);
+	gets_in(&l, 7, IPPROTO_UDP, 0);
+	is_refused(&l, 8, IPPROTO_UDP, 0, STATS_DROP_lease_flows);
+	expect_seen(&l, 1, 6);
+	/* What was seen goes with the lease. */
+	assert_int_equal(doors_close(rig->doors, l.id), 0);
+	assert_false(doors_seen_get(rig->doors, l.id, rig_now_ns, &seen));
+	assert_int_equal(rig_counter(rig, STATS_lease_unseen), 0);
+	rig_check_balance(rig);
+}
+
+static void test_knocks(void **state)
+{
+	check_knocks(lease_v4());
+}
+
+static void test_knocks_at_a_pinhole(void **state)
+{
+	check_knocks(lease_v6());
+}
+
 /* What the peer sends is none of it. */
 static void test_the_way_out_is_free(void **state)
 {
@@ -175,6 +236,10 @@ int main(void)
 		rigged(test_flows_of_a_pinhole),
 		rigged_two(test_flows_of_a_pinhole),
 		rigged(test_the_way_out_is_free),
+		rigged(test_knocks),
+		rigged_two(test_knocks),
+		rigged(test_knocks_at_a_pinhole),
+		rigged_two(test_knocks_at_a_pinhole),
 	};
 
 	eal_start();

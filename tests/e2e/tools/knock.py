@@ -1,21 +1,33 @@
 #!/usr/bin/env python3
-"""One datagram from each of many sockets, as fast as they go.
+"""Many knocks at one door, as fast as they go.
 
-usage: knock.py ADDRESS PORT N
+usage: knock.py ADDRESS PORT N                  a datagram from each of N sockets
+       knock.py ADDRESS PORT tcp SOURCE...      a connection from each of these addresses
 
-Prints how many were sent. Nobody waits for answers.
+Prints how many there were. Nobody waits for answers to datagrams.
 """
 import socket
 import sys
 
+TIMEOUT_S = 10
 
-def main():
-    address, port, n = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+
+def datagrams(family, to, n):
     socks = [socket.socket(family, socket.SOCK_DGRAM) for _ in range(n)]
     for sock in socks:
-        sock.sendto(b"knock", (address, port))
-    print(n)
+        sock.sendto(b"knock", to)
+
+
+def main():
+    address, port, what, *sources = sys.argv[1:]
+    to = (address, int(port))
+    if what == "tcp":
+        for source in sources:
+            socket.create_connection(to, TIMEOUT_S, (source, 0)).close()
+        print(len(sources))
+    else:
+        datagrams(socket.AF_INET6 if ":" in address else socket.AF_INET, to, int(what))
+        print(what)
 
 
 if __name__ == "__main__":
