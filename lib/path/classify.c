@@ -12,13 +12,6 @@
 #define ICMPV6_NS 135
 #define ICMPV6_NA 136
 
-static bool is_martian_v4(uint32_t addr)
-{
-	uint32_t net = addr >> 24;
-
-	return net == 0 || net == 127 || net >= 224;
-}
-
 static void punt_neigh_frame(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m)
 {
 	struct path_punt *punt = rte_mbuf_to_priv(m);
@@ -181,7 +174,7 @@ unsigned path_way_v4(
 {
 	const struct path_port *port = &p->ports[port_idx];
 
-	if (is_martian_v4(src))
+	if (path_is_martian_v4(src))
 		return STATS_DROP_martian_source;
 	if (path_is_own_v4(p, src))
 		return STATS_DROP_own_source;

@@ -36,6 +36,14 @@ static void addrs_add(struct path_addrs *set, const struct ip_addr *addr)
 		set->v6[set->n_v6++] = *addr;
 }
 
+static void on_link_add(struct path_port *port, const struct ip_ifaddr *ifaddr)
+{
+	struct ip_prefix prefix = ip_ifaddr_prefix(ifaddr);
+
+	if (ip_is_v4(&ifaddr->addr))
+		port->on_link[port->n_on_link++] = prefix_from(&prefix);
+}
+
 static void ports_init(struct path *p)
 {
 	const struct conf *conf = p->params.conf;
@@ -55,7 +63,9 @@ static void ports_init(struct path *p)
 		for (unsigned a = 0; a < c->n_ifaddrs; a++) {
 			addrs_add(&port->locals, &c->ifaddrs[a].addr);
 			addrs_add(&p->own, &c->ifaddrs[a].addr);
+			on_link_add(port, &c->ifaddrs[a]);
 		}
+		port->gateway_v4 = load_be32(ip_v4_bytes(&c->gateway4));
 		if (c->is_tunnel)
 			p->tunnel_idx = i;
 		if (c->is_public)

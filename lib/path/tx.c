@@ -54,12 +54,20 @@ void path_send_outer(struct path_worker *w, struct rte_mbuf *m, const struct pee
 	path_route(w, m, port_idx, &path->remote.addr);
 }
 
-/* neigh_resolve through a small cache for destinations that follow each other (IPv4 only): a
- * look-up of the next hop costs about 60 cycles, a hit 10. */
+/* Whose MAC leads to this IPv4 destination, as neigh sees it. */
+static uint32_t hop_of(const struct path_port *port, uint32_t dst)
+{
+	bool is_near = path_prefixes_have(port->on_link, port->n_on_link, dst);
+
+	return is_near || !port->gateway_v4 || path_is_martian_v4(dst) ? dst : port->gateway_v4;
+}
+
+/* neigh_resolve through a small cache of next hops (IPv4 only): a look-up costs about 60 cycles, a
+ * hit 10, and hosts of the Internet are all behind one router. */
 static bool next_hop(struct path_worker *w, uint16_t port_idx, const struct ip_addr *dst,
 	struct rte_ether_addr *out, bool *is_unreachable)
 {
-	uint32_t addr = load_be32(ip_v4_bytes(dst));
+	uint32_t addr = hop_of(&w->path->ports[port_idx], load_be32(ip_v4_bytes(dst)));
 	struct path_hop *hop = &w->hops[port_idx][addr % PATH_HOPS];
 	bool is_v4 = ip_is_v4(dst);
 

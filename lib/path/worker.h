@@ -110,6 +110,13 @@ static inline bool path_prefixes_have(const struct path_prefix *set, unsigned n,
 	return false;
 }
 
+static inline bool path_is_martian_v4(uint32_t addr)
+{
+	uint32_t net = addr >> 24;
+
+	return net == 0 || net == 127 || net >= 224;
+}
+
 /* A port as the stages see it; read-only while workers run. */
 
 struct path_port {
@@ -118,6 +125,9 @@ struct path_port {
 	uint16_t mtu_bytes;
 	uint8_t tx_worker[CONF_WORKERS_MAX]; /* who sends for each worker: port_tx_worker() */
 	struct path_addrs locals;
+	unsigned n_on_link;
+	struct path_prefix on_link[CONF_IFADDRS_MAX]; /* IPv4: hosts without a router between */
+	uint32_t gateway_v4;			      /* the router to all others; 0: none */
 };
 
 struct path_rx_queue {
@@ -135,14 +145,14 @@ struct path_wheel {
 	struct peer_hot *slots[WHEEL_SLOTS];
 };
 
-/* A next hop as it was known not long ago. */
+/* A next hop as it was known not long ago: an on-link host, or the router. */
 #define PATH_HOPS 64
 #define PATH_HOP_FRESH_NS \
 	(100 * NS_IN_MS) /* how long a next hop is believed without asking neigh */
 
 struct path_hop {
 	uint64_t fresh_until_ns;
-	uint32_t addr; /* IPv4 destination, host order */
+	uint32_t addr; /* IPv4, host order */
 	struct rte_ether_addr mac;
 };
 
