@@ -311,8 +311,8 @@ static int path_up(struct boot *b, char *fault)
 		return refuse(fault, "workers.aead: the wanted back end does not work on this CPU; "
 				     "accepted are \"auto\", \"ipsec-mb\", \"openssl\" and "
 				     "\"lanes\"");
-	log_info("AEAD by %s: %" PRIu64 " cycles to seal 1420 bytes", aead_backend_name(b->aead),
-		cycles);
+	log_info("AEAD by %s: %" PRIu64 " cycles to seal a packet of mixed sizes",
+		aead_backend_name(b->aead), cycles);
 	b->path = path_create(&(struct path_params){
 		.conf = b->conf,
 		.ports = b->ports,
