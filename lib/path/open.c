@@ -3,7 +3,30 @@
  * The order is the security argument: tag, then replay window, then state (endpoint, timers,
  * keypair rotation). Spec: WireGuard paper 5.4.6, 6.5, 2.1 (roaming).
  */
+#include <rte_prefetch.h>
+
 #include "path/worker.h"
+
+static uint32_t receiver_idx(struct rte_mbuf *m)
+{
+	return load_le32(rte_pktmbuf_mtod_offset(
+		m, const uint8_t *, offsetof(struct wgmsg_data, receiver_idx_le32)));
+}
+
+/* The keypairs that the packets name, under way at once. */
+static void fetch_keypairs(const struct path *p, struct rte_mbuf **pkts, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++) {
+		const struct noise_keypair *kp =
+			keypairs_get(p->params.keypairs, receiver_idx(pkts[i]));
+
+		if (kp) {
+			rte_prefetch0(kp);
+			rte_prefetch0(kp->recv_key);
+			rte_prefetch0(&kp->replay);
+		}
+	}
+}
 
 uint16_t path_open_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 {
@@ -11,10 +34,10 @@ uint16_t path_open_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 	struct aead_job jobs[PATH_BURST];
 	uint16_t n_jobs = 0, kept = 0;
 
+	fetch_keypairs(p, pkts, n);
 	for (uint16_t i = 0; i < n; i++) {
 		uint8_t *msg = rte_pktmbuf_mtod(pkts[i], uint8_t *);
-		struct noise_keypair *kp = keypairs_find(p->params.keypairs,
-			load_le32(msg + offsetof(struct wgmsg_data, receiver_idx_le32)));
+		struct noise_keypair *kp = keypairs_find(p->params.keypairs, receiver_idx(pkts[i]));
 
 		if (!kp) {
 			path_drop(w, pkts[i], STATS_DROP_wg_unknown_index);
@@ -75,10 +98,29 @@ static void touch_peer(struct path_worker *w, const struct run *run)
 	path_session_act(w, hot, actions, &retired);
 }
 
+/* What touch_peer touches of each packet's peer, and its view, which inner reads. */
+static void fetch_peers(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
+{
+	const struct peers *peers = w->path->params.peers;
+
+	for (uint16_t i = 0; i < n; i++) {
+		uint32_t peer_idx = path_meta(pkts[i])->peer_idx;
+		struct peer_hot *hot = peer_hot(w->path->params.peers, peer_idx);
+
+		rte_prefetch0(hot);
+		rte_prefetch0(&hot->path);
+		rte_prefetch0(&hot->wheel_due_ns);
+		rte_prefetch0(&hot->rx_bytes);
+		rte_prefetch0(peer_view(peers, peer_idx));
+	}
+}
+
 uint16_t path_replay_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct run run = {0};
 	uint16_t kept = 0, n_fresh = 0;
+
+	fetch_peers(w, pkts, n);
 
 	/* All windows first: rotation, below, may wipe a keypair. */
 	for (uint16_t i = 0; i < n; i++) {
