@@ -28,6 +28,7 @@ struct entry {
 	uint8_t public_key[CRYPTO_KEY_BYTES]; /* first: by it entries are sorted */
 	struct lease_request lease;	      /* peer_idx 0; all zero: of the peer itself */
 	struct peer_conf peer;		      /* zero in the entry of a lease */
+	uint32_t max_pps, max_new_flows;      /* of the lease: zero in it, for they may change */
 };
 
 struct entries {
@@ -68,6 +69,9 @@ static int make_entries(const struct conf *conf, struct entries *e)
 		const struct conf_lease *lease = &conf->leases[i];
 
 		ctl_conf_lease_fill(lease, &e->leases[i].lease);
+		e->leases[i].lease.max_pps = e->leases[i].lease.max_new_flows = 0;
+		e->leases[i].max_pps = lease->max_pps;
+		e->leases[i].max_new_flows = lease->max_new_flows;
 		memcpy(e->leases[i].public_key, conf->peers[lease->peer_idx].public_key,
 			CRYPTO_KEY_BYTES);
 	}
@@ -155,6 +159,24 @@ static void make_peer(struct reload *r, const struct entry *wanted, const struct
 	r->leases_closed += n_closed;
 }
 
+/* Limits change without an end to what is under way. */
+static int limit_lease(struct reload *r, const struct lease *lease, const struct entry *wanted,
+	struct rpc_fault *fault)
+{
+	struct lease changed = *lease;
+
+	if (lease->max_pps == wanted->max_pps && lease->max_new_flows == wanted->max_new_flows)
+		return 0;
+	changed.max_pps = wanted->max_pps;
+	changed.max_new_flows = wanted->max_new_flows;
+	if (doors_open(r->ctl->p.doors, &changed) != 0)
+		return rpc_fault_set(fault, RPC_EXHAUSTED, "doors", NULL,
+			"there is no memory for the limits of lease %llu",
+			(unsigned long long)lease->id);
+	return lease_limits_set(
+		r->ctl->p.leases, lease->id, changed.max_pps, changed.max_new_flows);
+}
+
 static void open_lease(struct reload *r, const struct entry *wanted)
 {
 	struct lease_request req = wanted->lease;
@@ -165,7 +187,10 @@ static void open_lease(struct reload *r, const struct entry *wanted)
 	req.peer_idx = peer_find_key(r->ctl->p.peers, wanted->public_key);
 	if (req.peer_idx == PEER_NONE)
 		return; /* it was refused, and that was noted */
-	if (ctl_lease_open(r->ctl, &req, &lease, &is_renewal, &fault) != 0)
+	req.max_pps = wanted->max_pps;
+	req.max_new_flows = wanted->max_new_flows;
+	if (ctl_lease_open(r->ctl, &req, &lease, &is_renewal, &fault) != 0 ||
+		limit_lease(r, lease, wanted, &fault) != 0)
 		note_refusal(r, &fault);
 	else
 		r->leases_opened += !is_renewal;

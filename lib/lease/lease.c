@@ -235,6 +235,17 @@ int lease_amend(struct lease_table *t, uint64_t id, const struct ip_prefix *sour
 	return 0;
 }
 
+int lease_limits_set(struct lease_table *t, uint64_t id, uint32_t max_pps, uint32_t max_new_flows)
+{
+	uint32_t i = lease_id_find(t, id);
+
+	if (i == 0)
+		return -ENOENT;
+	t->leases[i].max_pps = max_pps;
+	t->leases[i].max_new_flows = max_new_flows;
+	return 0;
+}
+
 /* ---- ends ---- */
 
 int lease_close(struct lease_table *t, uint64_t id, uint64_t now_ns, struct lease *out)

@@ -184,6 +184,9 @@ int lease_renew(struct lease_table *t, uint64_t id, uint64_t ttl_ns, uint64_t no
 int lease_amend(struct lease_table *t, uint64_t id, const struct ip_prefix *sources,
 	uint8_t n_sources, const uint8_t nonce[static LEASE_NONCE_BYTES]);
 
+/* Other limits of a live lease. The caller tells doors. 0; -ENOENT. */
+int lease_limits_set(struct lease_table *t, uint64_t id, uint32_t max_pps, uint32_t max_new_flows);
+
 /* --- after a restart, before anything is granted: what was there ---------------------------------
  */
 

@@ -247,6 +247,59 @@ static void test_peers_and_leases(void **state)
 	client_close(&c);
 }
 
+static void expect_limits(struct server *s, uint64_t id, uint32_t max_pps, uint32_t max_new_flows)
+{
+	const struct lease *lease = lease_get(s->leases, id);
+	struct door *door;
+	struct door_public_key key = {.port_be16 = rte_cpu_to_be_16(40002), .proto = 6};
+	const struct door_public_key *keys[] = {&key};
+
+	assert_non_null(lease);
+	assert_int_equal(lease->max_pps, max_pps);
+	assert_int_equal(lease->max_new_flows, max_new_flows);
+	memcpy(key.addr_v4, ip_v4_bytes(&lease->public_addr), sizeof(key.addr_v4));
+	assert_int_equal(doors_lookup_public_bulk(s->doors, keys, 1, &door), 1);
+	assert_true(door_terms_equal(door_terms_of(door), lease));
+}
+
+/* Its own, and those that it has from the group; what is under way goes on. */
+static void test_limits_of_a_lease(void **state)
+{
+	static const char *const one = "forwarding = true; leases = "
+				       "( { public_port = 40002; to_port = 81; %s } );";
+	struct server *s = *state;
+	char more[256];
+	struct client c;
+	json_t *result;
+	uint64_t id = 0;
+
+	client_open(&c, s);
+	for (unsigned i = 0; i < 4; i++) {
+		static const char *const own[] = {"", "", "max_pps = 7;", ""};
+		static const char *const group[] = {
+			"", "max_pps = 100; max_new_flows = 5;", "max_new_flows = 6;", ""};
+		static const uint32_t want[][2] = {{0, 0}, {100, 5}, {7, 6}, {0, 0}};
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		snprintf(more, sizeof(more), one, own[i]);
+#pragma GCC diagnostic pop
+		write_conf("", group[i], "", peer_entry(2, "alice", more));
+		result = call(&c, "reload", "{}");
+		assert_int_equal(json_array_size(json_object_get(result, "refused")), 0);
+		if (i > 0) {
+			assert_int_equal(number(result, "leases_opened"), 0);
+			assert_int_equal(number(result, "leases_closed"), 0);
+		}
+		json_decref(result);
+		if (i == 0)
+			id = lease_next(s->leases, peer_find(s->peers, "alice"), &(uint64_t){0})
+				     ->id;
+		expect_limits(s, id, want[i][0], want[i][1]);
+	}
+	client_close(&c);
+}
+
 /* What cannot be done is said, and the rest is done. */
 static void test_refused(void **state)
 {
@@ -293,6 +346,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_nothing_new, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_peers_and_leases, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_limits_of_a_lease, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unsound_file, setup, teardown),
 	};
