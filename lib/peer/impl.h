@@ -28,6 +28,7 @@ struct slot {
 	uint32_t next; /* in the free list */
 	struct peers *peers;
 	struct peer_conf conf;
+	uint64_t heartbeat_ns;	   /* 0: none */
 	struct grace_work retire;  /* of the number, when it was deleted */
 	struct peer_msg del;	   /* so that deleting needs no memory */
 	struct peer_view *retired; /* the view that goes with it */
@@ -42,6 +43,7 @@ struct view {
 struct peers {
 	uint32_t max_peers;
 	uint32_t n_live;
+	uint32_t n_heartbeats;
 	uint32_t n_fresh; /* numbers from here on were never used */
 	uint32_t free_head;
 	struct grace *grace;

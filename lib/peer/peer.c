@@ -193,8 +193,18 @@ static void conf_copy(struct peer_conf *to, const struct peer_conf *from)
 
 /* --- messages to the handshake thread --- */
 
-static struct peer_msg *msg_create(
-	enum peer_msg_kind kind, uint32_t peer_idx, const struct peer_conf *conf)
+/* The shorter of both; 0 is none. */
+static uint64_t silence_ns(const struct peer_conf *conf, uint64_t heartbeat_ns)
+{
+	uint64_t persistent_ns = keepalive_ns(conf);
+
+	if (persistent_ns == 0 || (heartbeat_ns != 0 && heartbeat_ns < persistent_ns))
+		return heartbeat_ns;
+	return persistent_ns;
+}
+
+static struct peer_msg *msg_create(enum peer_msg_kind kind, uint32_t peer_idx,
+	const struct peer_conf *conf, uint64_t heartbeat_ns)
 {
 	struct peer_msg *msg = calloc(1, sizeof(*msg));
 
@@ -206,7 +216,7 @@ static struct peer_msg *msg_create(
 	memcpy(msg->preshared_key, conf->preshared_key, sizeof(msg->preshared_key));
 	msg->endpoint = conf->endpoint;
 	msg->sets_endpoint = conf->endpoint.port != 0;
-	msg->persistent_keepalive_ns = keepalive_ns(conf);
+	msg->persistent_keepalive_ns = silence_ns(conf, heartbeat_ns);
 	return msg;
 }
 
@@ -253,6 +263,8 @@ static void number_retire(struct peers *p, uint32_t i, bool is_announced)
 	claims_del(p, &claims, NULL);
 	peer_public_set(p, i, 0);
 	crypto_wipe(&slot->conf, sizeof(slot->conf));
+	p->n_heartbeats -= slot->heartbeat_ns != 0;
+	slot->heartbeat_ns = 0;
 	slot->del = (struct peer_msg){
 		.kind = is_announced ? PEER_MSG_DEL : PEER_MSG_NONE, .peer_idx = i};
 	p->n_live--;
@@ -317,7 +329,7 @@ int peer_add(
 	slot->peers = p;
 	rc = -ENOMEM;
 	view = view_create(&conf);
-	msg = msg_create(PEER_MSG_ADD, i, &conf);
+	msg = msg_create(PEER_MSG_ADD, i, &conf, 0);
 	if (!view || !msg)
 		goto out_idx;
 	hot_init(&p->hot[i], i, &conf);
@@ -395,7 +407,7 @@ int peer_set(struct peers *p, uint32_t peer_idx, const struct peer_conf *conf, c
 	if (!view)
 		goto out;
 	if (needs_msg(&slot->conf, &new)) {
-		msg = msg_create(PEER_MSG_SET, peer_idx, &new);
+		msg = msg_create(PEER_MSG_SET, peer_idx, &new, slot->heartbeat_ns);
 		if (!msg)
 			goto out_view;
 		msg->sets_endpoint = new.endpoint.port != 0 &&
@@ -426,6 +438,45 @@ out_view:
 out:
 	crypto_wipe(&new, sizeof(new));
 	return rc;
+}
+
+int peer_heartbeat_set(struct peers *p, uint32_t peer_idx, uint64_t interval_ns)
+{
+	struct slot *slot = live_slot(p, peer_idx);
+	uint64_t old_ns;
+
+	if (!slot)
+		return -ENOENT;
+	old_ns = slot->heartbeat_ns;
+	if (interval_ns == old_ns)
+		return 0;
+	if (silence_ns(&slot->conf, interval_ns) != silence_ns(&slot->conf, old_ns)) {
+		struct peer_msg *msg = msg_create(PEER_MSG_SET, peer_idx, &slot->conf, interval_ns);
+
+		if (!msg)
+			return -ENOMEM;
+		/* The configured endpoint is not news. */
+		msg->sets_endpoint = false;
+		if (!mbox_push(p->to_handshake, msg)) {
+			peer_msg_free(msg);
+			return -EAGAIN;
+		}
+	}
+	p->n_heartbeats += (interval_ns != 0) - (old_ns != 0);
+	slot->heartbeat_ns = interval_ns;
+	return 0;
+}
+
+uint64_t peer_heartbeat(const struct peers *p, uint32_t peer_idx)
+{
+	const struct slot *slot = live_slot(p, peer_idx);
+
+	return slot ? slot->heartbeat_ns : 0;
+}
+
+uint32_t peers_heartbeats(const struct peers *p)
+{
+	return p->n_heartbeats;
 }
 
 int peer_del(struct peers *p, uint32_t peer_idx)

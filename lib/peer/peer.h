@@ -207,6 +207,14 @@ int peer_add(
  * leases that a change of address or forwarding ends. */
 int peer_set(
 	struct peers *p, uint32_t peer_idx, const struct peer_conf *conf, const char **culprit);
+/* The peer shall hear from us when nothing passed for so long; 0: it need not. Of this and
+ * persistent_keepalive_s the shorter one holds. Nothing is done when it is so already. 0; -ENOENT;
+ * -ENOMEM; -EAGAIN the handshake thread is behind. O(1). */
+int peer_heartbeat_set(struct peers *p, uint32_t peer_idx, uint64_t interval_ns);
+/* 0: none, or no such peer. */
+uint64_t peer_heartbeat(const struct peers *p, uint32_t peer_idx);
+/* How many peers have one. */
+uint32_t peers_heartbeats(const struct peers *p);
 /* Delete. The caller has closed its leases. From now on workers drop its packets; the number is
  * reused when all threads have let go. -ENOENT. */
 int peer_del(struct peers *p, uint32_t peer_idx);

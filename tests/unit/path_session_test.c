@@ -312,6 +312,35 @@ static void test_persistent_keepalive(void **state)
 	}
 }
 
+/* An hour without a packet from either side, a NAT in front of the peer that forgets after 30 s,
+ * keys that age: the way in is open all the time, and then it is used. */
+static void test_an_hour_of_silence(void **state)
+{
+	struct peer_order *o = rig_order(rig, PEER_ORDER_SET, client);
+	uint64_t heard_ns, end_ns = rig_now_ns + 3600 * NS_IN_S;
+	unsigned n_rekeys = 0;
+	struct frame f;
+
+	o->persistent_keepalive_ns = 25 * NS_IN_S;
+	rig_order_push(rig, client->home, o);
+	rig_settle(rig);
+	for (heard_ns = rig_now_ns; rig_now_ns < end_ns; rig_now_ns += NS_IN_S) {
+		rig_settle(rig);
+		/* The handshake thread begins, and the client answers. */
+		if (rig->n_start > n_rekeys) {
+			n_rekeys = rig->n_start;
+			rig_client_order_keys(rig, client, true);
+			rig_settle(rig);
+		}
+		while (rig_tx(rig, RIG_TUNNEL, &f))
+			heard_ns = rig_now_ns;
+		assert_true(rig_now_ns - heard_ns < 30 * NS_IN_S);
+	}
+	assert_in_range(n_rekeys, 3600 / 180, 3600 / 120);
+	knock(1);
+	expect_delivered(0, 1);
+}
+
 /* Data that nobody answers asks for a new handshake after 15 s. */
 static void test_unanswered_data(void **state)
 {
@@ -461,6 +490,7 @@ int main(void)
 		CASE(test_roaming_within_a_burst, setup),
 		CASE(test_passive_keepalive, setup),
 		CASE(test_persistent_keepalive, setup),
+		CASE(test_an_hour_of_silence, setup),
 		CASE(test_unanswered_data, setup),
 		CASE(test_keys_are_wiped_in_the_end, setup),
 		CASE(test_rotation, setup),

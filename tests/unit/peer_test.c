@@ -387,6 +387,55 @@ static void test_set_is_told(void **state)
 	assert_null(take(w));
 }
 
+/* The shorter one holds; what changes nothing is not told. */
+static void test_heartbeat_is_told(void **state)
+{
+	struct world *w = *state;
+	struct peer_conf one = conf_of(1);
+	const char *culprit = NULL;
+	struct peer_msg *msg;
+	uint32_t idx;
+
+	one.persistent_keepalive_s = 0;
+	assert_int_equal(ip_endpoint_parse("192.0.2.1:7", &one.endpoint), 0);
+	idx = add(w, &one);
+	serve_all(w);
+	assert_int_equal(peer_heartbeat_set(w->peers, idx, 25 * NS_IN_S), 0);
+	msg = take(w);
+	assert_int_equal(msg->kind, PEER_MSG_SET);
+	assert_int_equal(msg->persistent_keepalive_ns, 25 * NS_IN_S);
+	assert_false(msg->sets_endpoint || msg->forgets_flows);
+	assert_memory_equal(msg->preshared_key, one.preshared_key, 32);
+	give_back(w, msg);
+	assert_int_equal(peer_heartbeat_set(w->peers, idx, 25 * NS_IN_S), 0);
+	assert_null(take(w));
+	assert_int_equal(peer_heartbeat(w->peers, idx), 25 * NS_IN_S);
+	assert_int_equal(peers_heartbeats(w->peers), 1);
+
+	one.persistent_keepalive_s = 10;
+	assert_int_equal(peer_set(w->peers, idx, &one, &culprit), 0);
+	msg = take(w);
+	assert_int_equal(msg->persistent_keepalive_ns, 10 * NS_IN_S);
+	give_back(w, msg);
+	assert_int_equal(peer_heartbeat_set(w->peers, idx, 0), 0);
+	assert_null(take(w));
+	assert_int_equal(peers_heartbeats(w->peers), 0);
+	assert_int_equal(peer_heartbeat_set(w->peers, idx, 5 * NS_IN_S), 0);
+	msg = take(w);
+	assert_int_equal(msg->persistent_keepalive_ns, 5 * NS_IN_S);
+	give_back(w, msg);
+	one.persistent_keepalive_s = 40;
+	assert_int_equal(peer_set(w->peers, idx, &one, &culprit), 0);
+	msg = take(w);
+	assert_int_equal(msg->persistent_keepalive_ns, 5 * NS_IN_S);
+	give_back(w, msg);
+	/* The next one with the number has none. */
+	assert_int_equal(peer_del(w->peers, idx), 0);
+	assert_int_equal(peers_heartbeats(w->peers), 0);
+	assert_int_equal(peer_heartbeat(w->peers, idx), 0);
+	assert_int_equal(peer_heartbeat_set(w->peers, idx, NS_IN_S), -ENOENT);
+}
+
 static void test_del_reuses_the_number_only_when_all_let_go(void **state)
 {
 	struct world *w = *state;
@@ -655,6 +704,7 @@ int main(void)
 		LIFE_TEST(test_set_publishes_anew),
 		LIFE_TEST(test_set_that_fails_changes_nothing),
 		LIFE_TEST(test_set_is_told),
+		LIFE_TEST(test_heartbeat_is_told),
 		LIFE_TEST(test_del_reuses_the_number_only_when_all_let_go),
 		LIFE_TEST(test_del_waits_for_room),
 		LIFE_TEST(test_full),
