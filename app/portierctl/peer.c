@@ -102,6 +102,7 @@ static void print_one(const json_t *peer, const json_t *flags)
 	cli_field("sessions", "%lld of %lld", (long long)cli_number(peer, "sessions"),
 		(long long)cli_number(peer, "max_sessions"));
 	cli_field("keepalive", "%d s", (int)cli_number(peer, "persistent_keepalive_s"));
+	cli_field("heartbeat", "%g s", json_number_value(json_object_get(peer, "heartbeat_s")));
 	cli_field("forwarding", "%s", switch_word(peer, "forwarding"));
 	cli_field("portmap", "%s", switch_word(peer, "portmap"));
 	cli_field("leases", "%d of %d", (int)cli_number(peer, "leases"),

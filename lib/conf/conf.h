@@ -151,7 +151,8 @@ struct conf {
 	struct conf_range deny[CONF_DENY_MAX]; /* ports that no lease may have */
 	unsigned n_deny;
 	uint64_t default_ttl_ns, max_ttl_ns, reserve_ns, quarantine_ns;
-	uint64_t max_age_ns; /* 0: no limit */
+	uint64_t heartbeat_ns; /* of peers with leases; 0: none */
+	uint64_t max_age_ns;   /* 0: no limit */
 	uint32_t lease_max_pps,
 		lease_max_new_flows; /* where its opener does not say; 0: no limit */
 	uint32_t max_leases;

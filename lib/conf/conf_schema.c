@@ -181,6 +181,8 @@ static const struct conf_key leases_keys[] = {
 		.max_text = "365d", .def = "24h"},
 	{"quarantine", CONF_DURATION, .live = true, FIELD(struct conf, quarantine_ns),
 		.min_text = "1s", .max_text = "7d", .def = "120s"},
+	{"heartbeat", CONF_DURATION, .live = true, FIELD(struct conf, heartbeat_ns),
+		.min_text = "0s", .max_text = "10m", .def = "25s"},
 	{"max_pps", CONF_INT, .live = true, FIELD(struct conf, lease_max_pps), .min = 0,
 		.max = 10000000, .def = "0"},
 	{"max_new_flows", CONF_INT, .live = true, FIELD(struct conf, lease_max_new_flows), .min = 0,

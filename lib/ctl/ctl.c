@@ -44,6 +44,7 @@ void ctl_tick(struct ctl *c)
 	if (now_ns - c->looked_ns >= CTL_LOOK_NS) {
 		ctl_look(c, now_ns);
 		ctl_leases_sweep(c, now_ns);
+		ctl_heartbeats_sweep(c);
 		ctl_events_look(c, now_ns);
 		ctl_clients_sweep(c, now_ns);
 		ctl_uapi_sweep(c->uapi, now_ns);

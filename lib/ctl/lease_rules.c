@@ -270,6 +270,7 @@ static int grant(struct ctl *c, const struct lease_request *asked, const struct 
 		ctl_pool_lease_opened(c, lease);
 	ctl_leases_reach(c, req.peer_idx);
 	ctl_peer_public_update(c, req.peer_idx);
+	ctl_heartbeat_begin(c, req.peer_idx);
 	*out = lease;
 	*is_renewal = rc == 1;
 	return 0;

@@ -136,6 +136,8 @@ static void write_tables(const struct metrics *m)
 	gauge(m, "pinholes", "of these, pinholes to IPv6 addresses",
 		lease_pinhole_count(c->p.leases));
 	gauge(m, "leases_max", "leases.max", c->p.conf->max_leases);
+	gauge(m, "heartbeats", "peers that are kept reachable because they have leases",
+		peers_heartbeats(c->p.peers));
 	gauge(m, "public_ports", "ports of the public pool that leases may have",
 		(double)ctl_pool_ports_count(c->p.conf));
 	counter(m, "block_records", "blocks of public ports claimed or released by workers",

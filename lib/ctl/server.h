@@ -146,6 +146,7 @@ struct ctl {
 	struct ctl_pool_use *pool_uses;	  /* pool.c: by rank in blocks; NULL: no blocks */
 	struct ctl_gone_peer *gone_peers; /* block_records.c: by number; NULL: no workers */
 	uint64_t n_block_records, n_block_records_missed;
+	uint32_t heartbeat_cursor;  /* heartbeat.c */
 	bool is_loading;	    /* what comes was compared with each other by conf */
 	struct ctl_portmap portmap; /* portmap.c */
 
@@ -324,6 +325,12 @@ void ctl_block_records_leave(struct ctl *c, uint32_t peer_idx);
 uint64_t ctl_block_records_missed(const struct ctl *c);
 /* peers_poll, after which numbers of deleted peers may be others'. */
 void ctl_peers_poll(struct ctl *c);
+
+/* --- heartbeat.c */
+/* A lease of the peer was opened. O(1), and a message when it is the first in a while. */
+void ctl_heartbeat_begin(struct ctl *c, uint32_t peer_idx);
+/* Once a second: the next slice of peers have one, or have none, as their leases want it. */
+void ctl_heartbeats_sweep(struct ctl *c);
 
 /* --- portmap.c */
 void ctl_portmap_init(struct ctl *c);

@@ -484,6 +484,58 @@ static void a_peer_that_does_not_answer_suspends_its_leases(void **state)
 	client_close(&c);
 }
 
+static uint64_t heartbeat_ns(struct server *s, const char *peer)
+{
+	return peer_heartbeat(s->peers, peer_find(s->peers, peer));
+}
+
+static void peers_with_leases_have_a_heartbeat(void **state)
+{
+	struct server *s = *state;
+	struct client c;
+	json_t *peer;
+
+	s->conf.heartbeat_ns = 25 * NS_IN_S;
+	client_open(&c, s);
+	add_peer(&c, "alice", 2);
+	add_peer(&c, "bob", 3);
+	peer_hot(s->peers, peer_find(s->peers, "alice"))->last_handshake_ns = test_now_ns();
+	/* At once where there is a session; nobody is called who was not there yet. */
+	open_lease(&c, "{'peer':'alice','to_port':80}");
+	open_lease(&c, "{'peer':'bob','to_port':80}");
+	assert_int_equal(heartbeat_ns(s, "alice"), 25 * NS_IN_S);
+	assert_int_equal(heartbeat_ns(s, "bob"), 0);
+	move_clock(s, 2 * NS_IN_S);
+	assert_int_equal(heartbeat_ns(s, "bob"), 25 * NS_IN_S);
+	peer = call(&c, "peer.show", "{'peer':'bob'}");
+	assert_int_equal((int)json_number_value(json_object_get(peer, "heartbeat_s")), 25);
+	json_decref(peer);
+
+	/* None without leases, or for a peer that does not answer; the interval changes live. */
+	json_decref(call(&c, "lease.close", "{'id':1}"));
+	set_reachable(s, "bob", false);
+	move_clock(s, 2 * NS_IN_S);
+	assert_int_equal(peers_heartbeats(s->peers), 0);
+	set_reachable(s, "bob", true);
+	s->conf.heartbeat_ns = 10 * NS_IN_S;
+	/* The handshake thread is behind: it is told later. */
+	s->is_behind = true;
+	for (unsigned i = 0; i < 20; i++)
+		(void)!peer_heartbeat_set(
+			s->peers, peer_find(s->peers, "alice"), (i + 1) * NS_IN_S);
+	ctl_tick(s->ctl);
+	clock_offset_ns += 2 * NS_IN_S;
+	ctl_tick(s->ctl);
+	assert_int_equal(heartbeat_ns(s, "bob"), 0);
+	s->is_behind = false;
+	pump(s);
+	for (unsigned i = 0; i < 3; i++)
+		move_clock(s, 2 * NS_IN_S);
+	assert_int_equal(heartbeat_ns(s, "bob"), 10 * NS_IN_S);
+	assert_int_equal(heartbeat_ns(s, "alice"), 0);
+	client_close(&c);
+}
+
 static void a_lease_has_a_last_moment(void **state)
 {
 	struct server *s = *state;
@@ -706,6 +758,7 @@ int main(void)
 		served(quarantine_is_explained),
 		served(changes_of_a_peer_close_its_leases),
 		served(a_peer_that_does_not_answer_suspends_its_leases),
+		served(peers_with_leases_have_a_heartbeat),
 		served(a_lease_has_a_last_moment),
 		served(kept_ports_are_listed),
 		served(leases_expire_by_themselves),
