@@ -131,6 +131,7 @@ static struct conf *conf_create(const struct rig_params *params)
 		c->nat_udp_ns = 3600 * NS_IN_S; /* none ends while it is measured */
 	c->nat_rest_ns = 120 * NS_IN_S;
 	c->nat_fragment_ns = 2 * NS_IN_S;
+	c->drops_kept_ns = 600 * NS_IN_S;
 	return c;
 }
 

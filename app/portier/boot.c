@@ -333,6 +333,7 @@ static int path_up(struct boot *b, char *fault)
 	for (unsigned i = 0; i < b->n_workers; i++) {
 		b->worker_stats[i] = path_stats(b->path, i);
 		b->worker_flows[i] = path_flows(b->path, i);
+		b->worker_recent[i] = path_recent(b->path, i);
 	}
 	return 0;
 }
@@ -420,6 +421,7 @@ static int ctl_up(struct boot *b, char *fault)
 			.started_ns = boot_now_ns(),
 			.portmap_reply = control_send_reply,
 			.portmap_reply_arg = b,
+			.recent = b->worker_recent,
 			.why = why,
 			.why_arg = b,
 		},

@@ -126,6 +126,9 @@ void cli_table_addf(struct cli_table *t, const char *fmt, ...)
 /* Prints, or says empty when there are no rows; then frees. */
 void cli_table_print(struct cli_table *t, const char *empty);
 
+/* Recent drops, as drops and why have them (stats.c). */
+void cli_recent_print(const json_t *recent, const char *empty);
+
 /* printf, of which no byte steers the terminal but newlines of fmt at its end. */
 void cli_print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

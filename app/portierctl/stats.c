@@ -71,13 +71,39 @@ static void print_stats(const json_t *result, const json_t *flags)
 	print_handshake(json_object_get(json_object_get(result, "handshake"), "counters"));
 }
 
+void cli_recent_print(const json_t *recent, const char *empty)
+{
+	struct cli_table *t = cli_table_create(">AGO|REASON|PROTO|FROM|TO|>BYTES|>WORKER");
+	char text[CLI_TEXT_CHARS];
+	const json_t *drop;
+	size_t i;
+
+	json_array_foreach(recent, i, drop)
+	{
+		cli_table_add(t, cli_seconds_format(json_object_get(drop, "age_s"), "-", text));
+		cli_table_add(t, cli_text(drop, "reason"));
+		cli_table_add(t, cli_text(drop, "proto"));
+		cli_table_add(t, cli_text(drop, "src"));
+		cli_table_add(t, cli_text(drop, "dst"));
+		add_number(t, cli_number(drop, "bytes"));
+		add_number(t, cli_number(drop, "worker"));
+	}
+	cli_table_print(t, empty);
+}
+
 static void print_drops(const json_t *result, const json_t *flags)
 {
-	struct cli_table *t = cli_table_create(">PACKETS|REASON|MEANING");
+	const json_t *recent = json_object_get(result, "recent");
+	struct cli_table *t;
 	bool wants_all = json_is_true(json_object_get(flags, "all"));
 	const json_t *drop;
 	size_t i;
 
+	if (recent != NULL) {
+		cli_recent_print(recent, "nothing was dropped lately, or control.drops_kept is 0s");
+		return;
+	}
+	t = cli_table_create(">PACKETS|REASON|MEANING");
 	json_array_foreach(json_object_get(result, "drops"), i, drop)
 	{
 		if (cli_number(drop, "pkts") == 0 && !wants_all)
@@ -114,11 +140,12 @@ static void print_workers(const json_t *result, const json_t *flags)
 
 static const struct cli_arg drops_args[] = {
 	{"--all", NULL, "all", CLI_FLAG, "also the reasons for which nothing was dropped"},
+	{"--recent", "N", "recent", CLI_NUMBER, "instead the last N dropped packets, a sample"},
 };
 
 const struct cli_verb cli_stats_verbs[] = {
 	{"stats", NULL, "what each worker counted", "stats", NULL, NULL, 0, print_stats},
-	{"drops", NULL, "what was dropped, and why", "drops", NULL, drops_args, 1, print_drops},
+	{"drops", NULL, "what was dropped, and why", "drops", NULL, drops_args, 2, print_drops},
 	{"workers", NULL, "how the workers are doing", "workers", NULL, NULL, 0, print_workers},
 	{NULL},
 };

@@ -37,6 +37,10 @@ static void print_packet(const json_t *answer, const json_t *flags)
 		cli_print("%-9s %s\n", cli_text(stage, "stage"), cli_text(stage, "text"));
 	}
 	print_verdict(answer);
+	if (json_array_size(json_object_get(answer, "recent")) > 0) {
+		cli_print("recently dropped:\n");
+		cli_recent_print(json_object_get(answer, "recent"), "");
+	}
 }
 
 #define PROTO_ARG                                                                                 \

@@ -166,6 +166,7 @@ struct conf {
 	char socket_group[CONF_NAME_CHARS];
 	char uapi_name[CONF_UAPI_CHARS]; /* what wg(8) calls the gateway; empty: not at all */
 	enum log_level log_level;
+	uint64_t drops_kept_ns; /* 0: none is */
 
 	/* metrics */
 	struct ip_endpoint metrics_listen; /* an address of the host's kernel; port 0: off */

@@ -210,6 +210,8 @@ static const struct conf_key control_keys[] = {
 		.parse = conf_parse_uapi_name},
 	{"log_level", CONF_CHOICE, .live = true, FIELD(struct conf, log_level),
 		.choices = level_choices, .def = "info"},
+	{"drops_kept", CONF_DURATION, FIELD(struct conf, drops_kept_ns), .min_text = "0s",
+		.max_text = "1h", .def = "10m"},
 	{0},
 };
 

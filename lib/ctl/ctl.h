@@ -27,6 +27,7 @@
 #include "conf/conf.h"
 #include "lease/lease.h"
 #include "rpc/rpc.h"
+#include "stats/recent.h"
 #include "stats/stats.h"
 #include "why/why.h"
 #include "peer/peer.h"
@@ -81,6 +82,8 @@ struct ctl_params {
 	bool (*portmap_reply)(
 		void *arg, const struct ctl_portmap_route *to, const uint8_t *msg, size_t len);
 	void *portmap_reply_arg;
+	/* The recent drops of each worker; NULL: none are kept. */
+	const struct stats_recent *const *recent;
 	/* What would happen to a packet; as path_why(). NULL: nobody knows. */
 	int (*why)(void *arg, const struct why_packet *q, struct why_answer *out);
 	void *why_arg;

@@ -4,6 +4,7 @@
 #include <rte_ethdev.h>
 #include <rte_version.h>
 
+#include <errno.h>
 #include <string.h>
 
 /* A copy, so that one look is shown throughout. W: the worker; words never tear. */
@@ -102,29 +103,53 @@ static json_t *run_stats(struct ctl *c, const json_t *params, struct rpc_fault *
 		"portmap", ctl_portmap_build(c));
 }
 
-static json_t *run_drops(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static void write_drop(struct ctl *c, unsigned reason, int64_t *total, struct rpc_text *t)
 {
-	json_t *drops = json_array();
-	json_int_t total = 0;
+	int64_t sum = 0;
 
-	for (unsigned reason = 0; reason < STATS_N_DROPS; reason++) {
-		json_t *workers = json_array();
-		json_int_t sum = 0;
+	rpc_write_begin(t, NULL, '{');
+	rpc_write_text(t, "name", stats_drop_name(reason));
+	rpc_write_text(t, "help", stats_drop_help(reason));
+	rpc_write_begin(t, "workers", '[');
+	for (unsigned i = 0; i < c->p.n_workers; i++) {
+		int64_t n =
+			(int64_t)__atomic_load_n(&c->p.workers[i]->drop[reason], __ATOMIC_RELAXED);
 
-		for (unsigned i = 0; i < c->p.n_workers; i++) {
-			json_int_t n = (json_int_t)__atomic_load_n(
-				&c->p.workers[i]->drop[reason], __ATOMIC_RELAXED);
-
-			sum += n;
-			json_array_append_new(workers, json_integer(n));
-		}
-		total += sum;
-		json_array_append_new(drops,
-			json_pack("{s:s, s:s, s:I, s:o}", "name", stats_drop_name(reason), "help",
-				stats_drop_help(reason), "pkts", sum, "workers", workers));
+		sum += n;
+		rpc_write_integer(t, NULL, n);
 	}
-	return json_pack("{s:o, s:I}", "drops", drops, "dropped", total);
+	rpc_write_end(t, ']');
+	rpc_write_integer(t, "pkts", sum);
+	rpc_write_end(t, '}');
+	*total += sum;
 }
+
+static int run_drops(
+	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
+{
+	const json_t *recent = json_object_get(params, "recent");
+	json_int_t n_recent = json_integer_value(recent);
+	int64_t total = 0;
+
+	if (recent != NULL && (n_recent < 1 || n_recent > CTL_LIST_MAX))
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "recent", "1 to 4000",
+			"recent %lld is not accepted; accepted: 1 to %u", (long long)n_recent,
+			CTL_LIST_MAX);
+	rpc_write_begin(result, NULL, '{');
+	rpc_write_begin(result, "drops", '[');
+	for (unsigned reason = 0; reason < STATS_N_DROPS; reason++)
+		write_drop(c, reason, &total, result);
+	rpc_write_end(result, ']');
+	rpc_write_integer(result, "dropped", total);
+	if (recent != NULL)
+		ctl_recent_write(c, result, (uint64_t)n_recent, NULL, NULL);
+	rpc_write_end(result, '}');
+	return 0;
+}
+
+static const struct rpc_param drops_params[] = {
+	{"recent", RPC_INTEGER, false, "how many of the last dropped packets"},
+};
 
 static json_t *run_workers(struct ctl *c, const json_t *params, struct rpc_fault *fault)
 {
@@ -238,7 +263,7 @@ static json_t *run_version(struct ctl *c, const json_t *params, struct rpc_fault
 
 const struct ctl_method ctl_report_methods[] = {
 	{"stats", false, NULL, 0, run_stats},
-	{"drops", false, NULL, 0, run_drops},
+	{"drops", false, drops_params, 1, .write = run_drops},
 	{"workers", false, NULL, 0, run_workers},
 	{"ports", false, NULL, 0, run_ports},
 	{"health", false, NULL, 0, run_health},

@@ -8,6 +8,7 @@
  *   peer_methods.c, lease_methods.c, session_methods.c, report_methods.c   the methods
  *   pool.c     the public addresses and what each is used for
  *   why_methods.c   questions about packets
+ *   recent.c   the last dropped packets
  *   peer_rules.c, route_rules.c, lease_rules.c   what may be changed, and the one way of it
  *   pairing.c  the address that a peer leaves by
  *   portmap.c and portmap_*.c   NAT-PMP and PCP (portmap.h)
@@ -331,6 +332,14 @@ void ctl_peers_poll(struct ctl *c);
 void ctl_heartbeat_begin(struct ctl *c, uint32_t peer_idx);
 /* Once a second: the next slice of peers have one, or have none, as their leases want it. */
 void ctl_heartbeats_sweep(struct ctl *c);
+
+/* --- recent.c */
+/* The last dropped packets of all workers, youngest first, at most n of them; those only that
+ * wants(arg, ...) says, NULL: all. A member "recent" of what is being written. */
+void ctl_recent_write(struct ctl *c, struct rpc_text *t, uint64_t n,
+	bool (*wants)(const void *arg, const struct stats_recent_drop *d), const void *arg);
+/* Nowhere else is an endpoint of one text: without a port the address alone, null for none. */
+void ctl_end_write(struct rpc_text *t, const char *name, const struct ip_endpoint *e);
 
 /* --- portmap.c */
 void ctl_portmap_init(struct ctl *c);

@@ -12,6 +12,8 @@
 	"an address, with a port behind it for TCP and UDP: 192.0.2.1:80, [2001:db8::1]:80"
 #define FLAG_WORDS "some of S A F R P U, as SA"
 #define TTL_WORDS  "1 to 255"
+/* Recent drops told with an answer. */
+#define MATCHES_MAX 16
 
 static const struct rpc_param packet_params[] = {
 	{"peer", RPC_TEXT, false, "a name or a public key"},
@@ -171,18 +173,6 @@ static int get_packet(
 
 /* --- the answer */
 
-static void write_end(struct rpc_text *t, const char *name, const struct ip_endpoint *e)
-{
-	char text[IP_TEXT_CHARS];
-
-	if (ip_is_none(&e->addr))
-		rpc_write_null(t, name);
-	else if (e->port == 0)
-		rpc_write_text(t, name, ip_addr_format(&e->addr, text));
-	else
-		rpc_write_text(t, name, ip_endpoint_format(e, text));
-}
-
 static void write_stages(struct rpc_text *t, const struct why_answer *a)
 {
 	rpc_write_begin(t, "stages", '[');
@@ -209,6 +199,26 @@ static void write_reason(struct rpc_text *t, const struct why_answer *a)
 	rpc_write_text(t, "hint", why_hint(a->reason));
 }
 
+/* An endpoint that was still to be drawn has port 0, and matches any. */
+static bool is_end(const struct ip_endpoint *told, const struct ip_endpoint *seen)
+{
+	return ip_equal(&told->addr, &seen->addr) && (told->port == 0 || told->port == seen->port);
+}
+
+/* It had the headers that this packet has, before or after it is rewritten. */
+static bool is_match(const void *arg, const struct stats_recent_drop *d)
+{
+	const struct why_answer *a = arg;
+
+	for (unsigned i = 0; i < a->n_tuples; i++) {
+		const struct why_tuple *t = &a->tuples[i];
+
+		if (t->proto == d->proto && is_end(&t->src, &d->src) && is_end(&t->dst, &d->dst))
+			return true;
+	}
+	return false;
+}
+
 static void write_answer(struct ctl *c, const struct why_answer *a, struct rpc_text *t)
 {
 	char peer[CTL_PEER_WORD_CHARS];
@@ -218,8 +228,8 @@ static void write_answer(struct ctl *c, const struct why_answer *a, struct rpc_t
 	rpc_write_text(t, "end", why_end_word(a->end));
 	write_reason(t, a);
 	rpc_write_bool(t, "tells_sender", a->tells_sender);
-	write_end(t, "src", &a->src);
-	write_end(t, "dst", &a->dst);
+	ctl_end_write(t, "src", &a->src);
+	ctl_end_write(t, "dst", &a->dst);
 	if (a->to_peer != WHY_NOBODY)
 		rpc_write_text(t, "peer", ctl_peer_word(c, a->to_peer, peer));
 	else
@@ -229,6 +239,7 @@ static void write_answer(struct ctl *c, const struct why_answer *a, struct rpc_t
 	else
 		rpc_write_null(t, "port");
 	write_stages(t, a);
+	ctl_recent_write(c, t, MATCHES_MAX, is_match, a);
 	rpc_write_end(t, '}');
 }
 

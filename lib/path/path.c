@@ -180,6 +180,7 @@ static bool worker_create(struct path *p, unsigned idx)
 	w->now_ns = p->params.now_ns();
 	w->ip_id = (uint16_t)rte_rand();
 	w->mail = p->params.mail[idx];
+	stats_recent_init(&w->recent, p->params.conf->drops_kept_ns);
 	path_wheel_init(&w->wheel, w->now_ns);
 	w->aead = aead_create(p->params.aead, socket_id);
 	if (!w->aead || !nat_create(w, socket_id))
@@ -299,6 +300,11 @@ void path_stop(struct path *p)
 const struct stats_worker *path_stats(const struct path *p, unsigned worker)
 {
 	return &p->workers[worker]->stats;
+}
+
+const struct stats_recent *path_recent(const struct path *p, unsigned worker)
+{
+	return &p->workers[worker]->recent;
 }
 
 const struct flows *path_flows(const struct path *p, unsigned worker)

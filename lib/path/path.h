@@ -17,6 +17,7 @@
 #include "aead/aead.h"
 #include "mbox/mbox.h"
 #include "port/port.h"
+#include "stats/recent.h"
 #include "stats/stats.h"
 #include "doors/doors.h"
 #include "flow/flow.h"
@@ -87,6 +88,9 @@ void path_stop(struct path *p);
  * whose. */
 const struct flows *path_flows(const struct path *p, unsigned worker);
 const struct blocks *path_blocks(const struct path *p);
+
+/* The last dropped packets of a worker: stats/recent.h. */
+const struct stats_recent *path_recent(const struct path *p, unsigned worker);
 
 /* What would happen to this packet now, stage by stage. Nothing is changed by it, no neighbour is
  * asked for, no worker knows of it; what workers do meanwhile may make it wrong. Control thread.

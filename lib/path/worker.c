@@ -176,6 +176,7 @@ unsigned path_worker_turn(struct path_worker *w)
 	path_tx_flush(w);
 	path_hand_over_flush(w);
 	path_free_flush(w);
+	stats_recent_turn(&w->recent, w->now_ns);
 
 	w->stats.counter[STATS_turns]++;
 	w->stats.counter[STATS_busy_turns] += n != 0;

@@ -19,6 +19,7 @@
 #include "nat/fragment.h"
 #include "nat/icmp.h"
 #include "nat/nat.h"
+#include "stats/recent.h"
 #include "pkt/pkt.h"
 #include "path/path.h"
 
@@ -188,6 +189,7 @@ struct path_worker {
 	uint32_t idle_turns;
 
 	struct stats_worker stats;
+	struct stats_recent recent;
 } __attribute__((aligned(64)));
 
 struct path {
@@ -238,13 +240,19 @@ static inline void path_free(struct path_worker *w, struct rte_mbuf *m)
 	w->freeing.pkts[w->freeing.n++] = m;
 }
 
+/* Among the recent drops (record.c). */
+void path_record(struct path_worker *w, struct rte_mbuf *m, enum stats_drop reason);
+
 /* The end of a packet, counted once. What the gateway made itself is lost, not dropped. */
 static inline void path_drop(struct path_worker *w, struct rte_mbuf *m, enum stats_drop reason)
 {
-	if (path_meta(m)->is_originated)
+	if (path_meta(m)->is_originated) {
 		w->stats.counter[STATS_originated_lost]++;
-	else
+	} else {
 		w->stats.drop[reason]++;
+		if (stats_recent_wants(&w->recent, reason, w->now_ns))
+			path_record(w, m, reason);
+	}
 	path_free(w, m);
 }
 

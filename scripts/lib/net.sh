@@ -265,6 +265,7 @@ CONF_TIMERS=
 CONF_TUNNEL= # more keys of the group tunnel
 CONF_LEASES= # more keys of the group leases
 CONF_EAL= # more keys of the group eal
+CONF_CONTROL= # more keys of the group control
 CONF_METRICS= # keys of the group metrics
 CONF_NAT=    # more keys of the group nat
 CONF_PEERS=
@@ -349,7 +350,7 @@ public = { pool = [ $CONF_POOL ]; };
 nat = { $CONF_NAT };
 leases = { $CONF_LEASES };
 control = { socket = "$RUN/control.sock"; log_level = "$CONF_LOG_LEVEL";
-	uapi_name = "$CONF_UAPI_NAME"; };
+	uapi_name = "$CONF_UAPI_NAME"; $CONF_CONTROL };
 metrics = { $CONF_METRICS };
 testing = { home_shift = $CONF_HOME_SHIFT; };
 peers = ( $CONF_PEERS );

@@ -156,6 +156,19 @@ ctl --json why in udp $HOST:9 "$(ctl --json lease open --peer absent --to-port 9
 	field public_address public_port | tr ' ' :)" >"$RUN/why"
 assert_equal "to one who never was" "$(field end reason <"$RUN/why")" "dropped peer_unreachable"
 
+step "recent drops"
+drops no_lease in udp $HOST 4711 198.51.100.4 9
+ctl --json why in udp $HOST:4711 198.51.100.4:9 >"$RUN/why"
+assert_equal "those like this one" "$(field recent recent.0.reason recent.0.src <"$RUN/why")" \
+	"1 no_lease $HOST:4711"
+ctl why in udp $HOST:4711 198.51.100.4:9 | grep -q "no_lease *udp *$HOST:4711" || fail "not shown"
+assert_equal "of others" \
+	"$(ctl --json why in udp $HOST:4712 198.51.100.4:9 | field recent)" 0
+assert_equal "the last" \
+	"$(ctl --json drops --recent 3 | field recent)" 3
+ctl drops --recent 100 | grep -q "no_lease *udp *$HOST:4711 *198.51.100.4:9" || fail "not listed"
+ctl drops --recent 100 | grep -q 'nat_blocked *tcp *'$INNER || fail "that of a peer is not listed"
+
 step "for people"
 ctl why out client tcp $INNER:5003 $GHOST:25 >"$RUN/said"
 grep -q '^inner .*may not use$' "$RUN/said" || fail "no stage: $(<"$RUN/said")"
@@ -171,5 +184,15 @@ for question in "in udp" "in udp 1.2.3.4 5.6.7.8" "in tcp 1.2.3.4:5 5.6.7.8:9 --
 	ctl why $question >"$RUN/said" 2>&1 && fail "answered: why $question"
 	grep -q '^portierctl: ' "$RUN/said" || fail "why $question: $(<"$RUN/said")"
 done
+
+step "nothing is remembered when that is not wanted"
+gateway_stop
+CONF_CONTROL='drops_kept = "0s";'
+gateway_conf
+gateway_start
+ends_before=$(drop no_lease)
+"$TOOLS/ends.py" --only-send in udp $HOST 4711 198.51.100.4 9
+poll_until 5 drop_is_at_least no_lease $((ends_before + 1)) || fail "not dropped"
+assert_equal "recent drops" "$(ctl --json drops --recent 100 | field recent)" 0
 
 finish

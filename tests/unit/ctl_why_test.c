@@ -6,6 +6,8 @@
 static struct why_packet asked;
 static struct why_answer answer;
 static int verdict;
+static struct stats_recent recent[N_WORKERS];
+static const struct stats_recent *recents[N_WORKERS];
 
 static int play_path(void *arg, const struct why_packet *q, struct why_answer *out)
 {
@@ -20,6 +22,11 @@ static int setup(void **state)
 	char fault[CTL_FAULT_CHARS];
 	struct ctl_params p = server_params(s);
 
+	for (unsigned i = 0; i < N_WORKERS; i++) {
+		stats_recent_init(&recent[i], 600 * NS_IN_S);
+		recents[i] = &recent[i];
+	}
+	p.recent = recents;
 	p.why = play_path;
 	answer = (struct why_answer){.to_peer = WHY_NOBODY};
 	verdict = 0;
@@ -149,6 +156,77 @@ static void the_answer_is_told(void **state)
 	client_close(&c);
 }
 
+/* --- recent drops */
+
+static void record(unsigned worker, uint64_t age_s, uint8_t proto, const char *src,
+	uint16_t src_port, const char *dst, uint16_t dst_port, enum stats_drop reason)
+{
+	struct stats_recent_drop d = {.at_ns = test_now_ns() - age_s * NS_IN_S,
+		.src = {address(src), src_port},
+		.dst = {address(dst), dst_port},
+		.proto = proto,
+		.size_bytes = 99,
+		.reason = (uint8_t)reason};
+
+	stats_recent_put(&recent[worker], &d);
+}
+
+static void recent_drops_are_told_youngest_first(void **state)
+{
+	struct client c;
+	json_t *result, *list;
+
+	client_open(&c, *state);
+	record(0, 30, 17, "203.0.113.9", 1, "198.51.100.3", 2, STATS_DROP_no_lease);
+	record(1, 20, 6, "2001:db8::9", 1, "fd00::2", 2, STATS_DROP_no_session);
+	record(0, 10, 47, "203.0.113.9", 0, "198.51.100.3", 0, STATS_DROP_no_lease);
+	result = call(&c, "drops", "{}");
+	assert_null(json_object_get(result, "recent"));
+	json_decref(result);
+	result = call(&c, "drops", "{'recent':2}");
+	list = json_object_get(result, "recent");
+	assert_int_equal(json_array_size(list), 2);
+	assert_string_equal(text(json_array_get(list, 0), "proto"), "47");
+	assert_string_equal(text(json_array_get(list, 0), "src"), "203.0.113.9");
+	assert_int_equal(number(json_array_get(list, 0), "worker"), 0);
+	assert_string_equal(text(json_array_get(list, 1), "src"), "[2001:db8::9]:1");
+	assert_string_equal(text(json_array_get(list, 1), "dst"), "[fd00::2]:2");
+	assert_string_equal(text(json_array_get(list, 1), "reason"), "no_session");
+	assert_int_equal(number(json_array_get(list, 1), "bytes"), 99);
+	assert_int_equal(number(json_array_get(list, 1), "worker"), 1);
+	json_decref(result);
+	refuse(&c, "drops", "{'recent':0}", RPC_INVALID_PARAMS, "4000", NULL);
+	refuse(&c, "drops", "{'recent':4001}", RPC_INVALID_PARAMS, "4000", NULL);
+	client_close(&c);
+}
+
+/* Before and after it is rewritten; other ports, protocols and directions are other packets. */
+static void those_that_match_are_told(void **state)
+{
+	struct client c;
+	json_t *result;
+
+	client_open(&c, *state);
+	record(0, 1, 17, "203.0.113.9", 1, "198.51.100.3", 2, STATS_DROP_no_lease);
+	record(1, 2, 17, "203.0.113.9", 1, "10.0.0.2", 80, STATS_DROP_peer_hold_full);
+	record(0, 3, 6, "203.0.113.9", 1, "198.51.100.3", 2, STATS_DROP_no_lease);
+	record(0, 3, 17, "203.0.113.9", 9, "198.51.100.3", 2, STATS_DROP_no_lease);
+	record(0, 3, 17, "198.51.100.3", 2, "203.0.113.9", 1, STATS_DROP_no_lease);
+	why_tuple_add(&answer, &(struct why_tuple){.proto = 17,
+				       .src = {address("203.0.113.9"), 1},
+				       .dst = {address("198.51.100.3"), 2}});
+	why_tuple_add(&answer, &(struct why_tuple){.proto = 17,
+				       .src = {address("203.0.113.9"), 1},
+				       .dst = {address("10.0.0.2"), 80}});
+	result = call(
+		&c, "why.packet", "{'proto':'udp','src':'203.0.113.9:1','dst':'198.51.100.3:2'}");
+	assert_int_equal(json_array_size(json_object_get(result, "recent")), 2);
+	assert_string_equal(text(json_array_get(json_object_get(result, "recent"), 1), "reason"),
+		"peer_hold_full");
+	json_decref(result);
+	client_close(&c);
+}
+
 static int group_setup(void **state)
 {
 	rpc_init();
@@ -163,6 +241,8 @@ int main(void)
 		served(a_packet_is_asked_as_said),
 		served(what_is_no_packet_is_refused),
 		served(the_answer_is_told),
+		served(recent_drops_are_told_youngest_first),
+		served(those_that_match_are_told),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, NULL);

@@ -55,6 +55,7 @@ static void conf_fill(struct rig *r)
 	c->n_lcores = 1 + r->params.n_workers;
 	c->n_mbufs = RIG_MBUFS;
 	c->max_sleep_us = 250;
+	c->drops_kept_ns = 600 * NS_IN_S;
 	c->n_ports = r->n_ports;
 	for (unsigned i = 0; i < r->n_ports; i++) {
 		c->ports[i].mtu_bytes = i == RIG_PUBLIC && r->params.public_mtu_bytes

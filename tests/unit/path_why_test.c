@@ -236,6 +236,27 @@ static void compare(const struct row *r, const struct why_answer *a, const struc
 	}
 }
 
+/* What was dropped is among the recent drops, by headers that the answer knows. */
+static void expect_recorded(const struct why_answer *a)
+{
+	for (unsigned w = 0; w < rig->params.n_workers; w++) {
+		struct stats_recent_drop d;
+
+		for (uint64_t i = 0; i < STATS_RECENT_SLOTS; i++) {
+			if (!stats_recent_read(path_recent(rig->path, w), i, rig_now_ns, &d) ||
+				d.reason != a->reason)
+				continue;
+			for (unsigned t = 0; t < a->n_tuples; t++)
+				if (a->tuples[t].proto == d.proto &&
+					ip_equal(&a->tuples[t].src.addr, &d.src.addr) &&
+					ip_equal(&a->tuples[t].dst.addr, &d.dst.addr) &&
+					a->tuples[t].dst.port == d.dst.port)
+					return;
+		}
+	}
+	fail_msg("%s was not recorded", stats_drop_name(a->reason));
+}
+
 /* Asked, sent, compared; the answer. */
 static const struct why_answer *check(const struct row *r)
 {
@@ -251,6 +272,8 @@ static const struct why_answer *check(const struct row *r)
 		fail_msg("%d %u %s:%u > %s:%u is %s %s", r->client, r->proto, r->src, r->src_port,
 			r->dst, r->dst_port, why_end_word(a.end),
 			a.end == WHY_DROPPED ? stats_drop_name(a.reason) : "");
+	if (a.end == WHY_DROPPED)
+		expect_recorded(&a);
 	assert_true(a.n_stages > 0 && a.n_stages < WHY_STAGES_MAX);
 	n_checked++;
 	return &a;
