@@ -10,7 +10,7 @@ readonly DEFAULT_PAGES=512 # of 2 MiB: 1 GiB a node
 readonly PACKAGES=(
 	gcc clang meson ninja-build pkg-config git ca-certificates
 	libdpdk-dev libipsec-mb-dev libssl-dev libsodium-dev libb2-dev libconfig-dev libnuma-dev
-	libevent-dev libjansson-dev libmicrohttpd-dev libcmocka-dev
+	libevent-dev libjansson-dev libsqlite3-dev libmicrohttpd-dev libcmocka-dev
 	cmake python3 python3-prometheus-client clang-format shellcheck lua5.4
 	wireguard-go wireguard-tools iproute2 iputils-ping ethtool curl natpmpc kmod procps
 	util-linux iperf3 traceroute bind9-dnsutils dnsmasq-base coturn man-db bsdextrautils tmux

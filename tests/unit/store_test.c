@@ -1,0 +1,565 @@
+/* store_test.c - what was committed is there again, whole, whatever ends the process or the disk.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/time.h"
+#include "seeded.h"
+
+#define WALL_NS	     (UINT64_C(1700000000) * NS_IN_S)
+#define KILLS	     200
+#define GROUP_LEASES 4 /* each commit of the killed writer opens and closes that many */
+
+static char dir[64], path[96];
+
+static int setup(void **state)
+{
+	snprintf(dir, sizeof(dir), "/tmp/portier-store-test-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/portier.db", dir);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	static const char *const ends[] = {"", "-wal", "-shm"};
+	char name[112];
+
+	for (unsigned i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "%s%s", path, ends[i]);
+		unlink(name);
+	}
+	return rmdir(dir);
+}
+
+static struct store *open_store(void)
+{
+	char fault[STORE_FAULT_CHARS];
+	struct store *s = store_open(path, WALL_NS, fault);
+
+	if (!s)
+		fail_msg("%s", fault);
+	return s;
+}
+
+/* Until the ticket is on disk, or failed. */
+static struct store_status wait_for(struct store *s, uint64_t ticket)
+{
+	struct pollfd fd = {.fd = store_fd(s), .events = POLLIN};
+	struct store_status st;
+	uint64_t n;
+
+	for (store_status_get(s, &st); st.done < ticket && st.failed < ticket;
+		store_status_get(s, &st)) {
+		assert_int_equal(poll(&fd, 1, 20000), 1);
+		assert_int_equal(read(fd.fd, &n, sizeof(n)), sizeof(n));
+	}
+	return st;
+}
+
+static struct store_lease make_lease(uint64_t id)
+{
+	struct store_lease l = {
+		.id = id,
+		.peer_key = {(uint8_t)id, 1},
+		.protos = (uint8_t)(1 + id % 3),
+		.public_addr = ip_from_v4((const uint8_t[]){198, 51, 100, (uint8_t)(id >> 15)}),
+		.inner_addr = ip_from_v4((const uint8_t[]){10, 0, 0, 2}),
+		.public_port = (uint16_t)(20000 + id % 32768),
+		.inner_port = 80,
+		.opened_ns = WALL_NS + id,
+		.expires_ns = id % 2 ? TIME_NEVER : WALL_NS + 3600 * NS_IN_S,
+		.until_ns = id % 2 ? WALL_NS + 7200 * NS_IN_S : TIME_NEVER,
+		.ttl_ns = 3600 * NS_IN_S,
+		.idle_ns = 5,
+		.max_pps = (uint32_t)id + 1000,
+		.max_new_flows = (uint32_t)id + 10,
+		.opened_by = "pcp",
+		.nonce = {(uint8_t)(id % 2)},
+	};
+
+	snprintf(l.label, sizeof(l.label), "label '%llu'", (unsigned long long)id);
+	return l;
+}
+
+struct rows {
+	unsigned n_peers, n_leases, n_held, n_heard;
+	struct store_peer peer;
+	struct store_lease lease;
+	struct store_held held;
+	struct store_heard heard;
+	uint64_t lease_ids_sum;
+};
+
+static void take_peer(void *arg, const struct store_peer *row)
+{
+	struct rows *r = arg;
+
+	r->n_peers++;
+	r->peer = *row;
+}
+
+static void take_lease(void *arg, const struct store_lease *row)
+{
+	struct rows *r = arg;
+
+	r->n_leases++;
+	r->lease = *row;
+	r->lease_ids_sum += row->id;
+}
+
+static void take_held(void *arg, const struct store_held *row)
+{
+	struct rows *r = arg;
+
+	r->n_held++;
+	r->held = *row;
+}
+
+static void take_heard(void *arg, const struct store_heard *row)
+{
+	struct rows *r = arg;
+
+	r->n_heard++;
+	r->heard = *row;
+}
+
+static struct rows load(struct store *s)
+{
+	char fault[STORE_FAULT_CHARS] = "";
+	struct rows r = {0};
+
+	if (store_peers_load(s, take_peer, &r, fault) != 0 ||
+		store_leases_load(s, take_lease, &r, fault) != 0 ||
+		store_held_load(s, take_held, &r, fault) != 0 ||
+		store_heard_load(s, take_heard, &r, fault) != 0)
+		fail_msg("%s", fault);
+	return r;
+}
+
+static void all_that_was_put_comes_back(void **state)
+{
+	struct store_peer peer = {
+		.public_key = {1, 2}, .preshared_key = {3}, .settings = "{\"name\":\"alice\"}"};
+	struct store_lease lease = make_lease(7);
+	struct store_held held = {
+		.public_addr = lease.public_addr,
+		.public_port = 20999,
+		.inner_addr = lease.inner_addr,
+		.inner_port = 81,
+		.has_peer = true,
+		.peer_key = {1, 2},
+		.reserved_until_ns = WALL_NS + 100,
+		.free_ns = WALL_NS + 200,
+	};
+	struct store_heard heard = {.peer_key = {1, 2}, .at_ns = WALL_NS};
+	struct store *s = open_store();
+	struct stat st;
+	struct rows r = load(s);
+	uint64_t ticket;
+
+	assert_int_equal(r.n_peers + r.n_leases + r.n_held + r.n_heard, 0);
+	assert_int_equal(store_epoch_ns(s), WALL_NS);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(ip_endpoint_parse("203.0.113.9:51000", &heard.endpoint), 0);
+	assert_int_equal(ip_prefix_parse("192.0.2.0/24", &lease.sources[0]), 0);
+	assert_int_equal(ip_prefix_parse("2001:db8::/32", &lease.sources[1]), 0);
+	lease.n_sources = 2;
+	assert_int_equal(store_start(s), 0);
+	store_peer_put(s, &peer);
+	store_lease_put(s, &lease);
+	store_held_put(s, &held);
+	store_heard_put(s, &heard);
+	ticket = store_commit(s);
+	assert_int_equal(ticket, 1);
+	assert_int_equal(store_commit(s), 1); /* nothing new */
+	assert_int_equal(wait_for(s, 1).done, 1);
+	store_close(s);
+
+	s = open_store();
+	r = load(s);
+	assert_int_equal(r.n_peers + r.n_leases + r.n_held + r.n_heard, 4);
+	assert_memory_equal(&r.peer, &peer, sizeof(peer));
+	assert_memory_equal(&r.lease, &lease, sizeof(lease));
+	assert_memory_equal(&r.held, &held, sizeof(held));
+	assert_memory_equal(&r.heard, &heard, sizeof(heard));
+	assert_int_equal(store_last_lease_id(s), 7);
+
+	/* The end of the lease does not free its id; a peer that goes leaves its number to nobody;
+	 * and a new lease takes the number. */
+	assert_int_equal(store_start(s), 0);
+	store_lease_del(s, 7);
+	store_peer_del(s, peer.public_key, WALL_NS + 10, WALL_NS + 20);
+	wait_for(s, store_commit(s));
+	store_close(s);
+	s = open_store();
+	r = load(s);
+	assert_int_equal(r.n_peers + r.n_leases, 0);
+	assert_false(r.held.has_peer);
+	assert_int_equal(r.held.reserved_until_ns, WALL_NS + 10);
+	assert_int_equal(r.held.free_ns, WALL_NS + 20);
+	assert_int_equal(store_last_lease_id(s), 7);
+	assert_int_equal(store_start(s), 0);
+	lease = make_lease(8);
+	lease.public_port = held.public_port;
+	store_lease_put(s, &lease);
+	wait_for(s, store_commit(s));
+	store_close(s);
+	s = open_store();
+	r = load(s);
+	assert_int_equal(r.n_leases, 1);
+	assert_int_equal(r.n_held, 0);
+	store_close(s);
+}
+
+static void sql(const char *text)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+/* As schema 1 had it, with a row of each. */
+static const char schema_1[] =
+	"CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE peers (public_key TEXT PRIMARY KEY, preshared_key TEXT, settings TEXT NOT "
+	"NULL)"
+	" WITHOUT ROWID;"
+	"CREATE TABLE leases (id INTEGER PRIMARY KEY, peer TEXT NOT NULL, proto TEXT NOT NULL,"
+	" public_address TEXT NOT NULL, public_port INTEGER NOT NULL, to_address TEXT NOT NULL,"
+	" to_port INTEGER NOT NULL, opened_ns INTEGER NOT NULL, expires_ns INTEGER,"
+	" until_ns INTEGER, ttl_ns INTEGER, idle_ns INTEGER NOT NULL, sources TEXT NOT NULL,"
+	" label TEXT NOT NULL, opened_by TEXT NOT NULL, nonce BLOB);"
+	"CREATE TABLE reserved (public_address TEXT, public_port INTEGER, peer TEXT,"
+	" to_address TEXT NOT NULL, to_port INTEGER NOT NULL, reserved_until_ns INTEGER NOT NULL,"
+	" free_ns INTEGER NOT NULL, PRIMARY KEY (public_address, public_port)) WITHOUT ROWID;"
+	"CREATE INDEX reserved_by_peer ON reserved (peer);"
+	"CREATE TABLE heard (peer TEXT PRIMARY KEY, endpoint TEXT NOT NULL, at_ns INTEGER NOT NULL)"
+	" WITHOUT ROWID;"
+	"PRAGMA user_version = 1;"
+	"INSERT INTO meta VALUES ('epoch_ns', 123), ('last_lease_id', 45);"
+	"INSERT INTO peers VALUES ('AQIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=', NULL, '{}');"
+	"INSERT INTO leases VALUES (44, 'AQIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=', 'udp',"
+	" '198.51.100.1', 20000, '10.0.0.2', 80, 5, NULL, NULL, NULL, 0, '', 'old', 'pcp', NULL);"
+	"INSERT INTO reserved VALUES ('198.51.100.1', 20001, NULL, '10.0.0.2', 81, 6, 7);"
+	"INSERT INTO heard VALUES ('AQIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=', "
+	"'203.0.113.9:1', 8);";
+
+static void count_entry(void *arg, const char *entry)
+{
+	unsigned *n = arg;
+
+	assert_string_equal(entry, "lease of alice");
+	(*n)++;
+}
+
+static unsigned overrules_count(struct store *s)
+{
+	char fault[STORE_FAULT_CHARS];
+	unsigned n = 0;
+
+	assert_int_equal(store_overrules_load(s, count_entry, &n, fault), 0);
+	return n;
+}
+
+static void a_file_of_schema_1_is_brought_up_to_date(void **state)
+{
+	struct store *s;
+	struct rows r;
+
+	sql(schema_1);
+	s = open_store();
+	r = load(s);
+	assert_int_equal(r.n_peers, 1);
+	assert_int_equal(r.n_leases, 1);
+	assert_int_equal(r.n_held, 1);
+	assert_int_equal(r.n_heard, 1);
+	assert_int_equal(r.lease.id, 44);
+	assert_string_equal(r.lease.label, "old");
+	assert_int_equal(r.lease.max_pps, 0);
+	assert_int_equal(store_epoch_ns(s), 123);
+	assert_int_equal(store_last_lease_id(s), 45);
+	assert_int_equal(overrules_count(s), 0);
+	assert_int_equal(store_start(s), 0);
+	store_overrule_put(s, "lease of alice");
+	store_overrule_put(s, "lease of alice");
+	wait_for(s, store_commit(s));
+	store_close(s);
+	s = open_store();
+	assert_int_equal(overrules_count(s), 1);
+	assert_int_equal(store_start(s), 0);
+	store_overrule_del(s, "lease of alice");
+	store_peer_del(s, r.peer.public_key, 1, 2);
+	wait_for(s, store_commit(s));
+	store_close(s);
+	s = open_store();
+	assert_int_equal(overrules_count(s), 0);
+	assert_int_equal(load(s).n_heard, 0);
+	store_close(s);
+}
+
+static void refuse_open(const char *why)
+{
+	char fault[STORE_FAULT_CHARS] = "";
+
+	assert_null(store_open(path, WALL_NS, fault));
+	if (strstr(fault, path) == NULL || strstr(fault, why) == NULL)
+		fail_msg("\"%s\" does not say \"%s\"", fault, why);
+}
+
+static void the_file_is_nobody_elses(void **state)
+{
+	struct store *s;
+	struct stat st;
+
+	assert_int_equal(chmod(dir, 0777), 0);
+	refuse_open("mode 0777");
+	assert_int_equal(chmod(dir, 0770), 0);
+	refuse_open("mode 0770");
+	assert_int_equal(chmod(dir, 0700), 0);
+	assert_int_equal(symlink("/tmp/elsewhere", path), 0);
+	refuse_open("cannot be opened");
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	refuse_open("cannot be opened");
+	assert_int_equal(rmdir(path), 0);
+	close(open(path, O_CREAT | O_WRONLY, 0666));
+	assert_int_equal(chmod(path, 0644), 0);
+	s = open_store();
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	refuse_open("another process has it");
+	store_close(s);
+	store_close(open_store());
+}
+
+static void what_it_cannot_read_is_refused_with_a_sentence(void **state)
+{
+	char fault[STORE_FAULT_CHARS] = "";
+	struct rows r = {0};
+	struct store *s;
+
+	assert_null(store_open("/nonexistent/portier.db", WALL_NS, fault));
+	assert_non_null(strstr(fault, "/nonexistent/portier.db"));
+	store_close(open_store());
+	sql("INSERT INTO heard VALUES ('no key', '203.0.113.9:1', 5)");
+	s = open_store();
+	assert_int_equal(store_heard_load(s, take_heard, &r, fault), -EINVAL);
+	assert_non_null(strstr(fault, "table heard: the row of no key"));
+	store_close(s);
+	sql("PRAGMA user_version = 99");
+	assert_null(store_open(path, WALL_NS, fault));
+	assert_non_null(strstr(fault, "schema 99, written by a newer portier"));
+	teardown(NULL);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	sql("CREATE TABLE peers (what INTEGER)");
+	assert_null(store_open(path, WALL_NS, fault));
+	assert_non_null(strstr(fault, "schema"));
+}
+
+/* ---- kill -9 ---- */
+
+/* In shared memory: what was acknowledged, and what was asked for. */
+struct progress {
+	_Atomic uint64_t asked, acknowledged;
+};
+
+/* Commit n opens the leases of group n and closes those of group n - 1: so exactly one group is
+ * there after each. */
+static void write_until_killed(struct progress *progress, uint64_t first)
+{
+	struct store *s = open_store();
+
+	if (store_start(s) != 0)
+		_exit(1);
+	for (uint64_t n = first;; n++) {
+		for (uint64_t i = 0; i < GROUP_LEASES; i++) {
+			struct store_lease l = make_lease(n * GROUP_LEASES + i);
+
+			store_lease_put(s, &l);
+			if (n > 1)
+				store_lease_del(s, (n - 1) * GROUP_LEASES + i);
+		}
+		progress->asked = n;
+		wait_for(s, store_commit(s));
+		progress->acknowledged = n;
+	}
+}
+
+static void killed_at_any_moment_it_loses_nothing_acknowledged(void **state)
+{
+	struct progress *p =
+		mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	uint64_t group = 0;
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	for (unsigned i = 0; i < KILLS; i++) {
+		struct timespec nap = {.tv_nsec = (long)random_below(60000000)};
+		struct rows r;
+		struct store *s;
+		int status;
+		pid_t pid = fork();
+
+		if (pid == 0)
+			write_until_killed(p, group + 1);
+		nanosleep(&nap, NULL);
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+
+		s = open_store();
+		r = load(s);
+		if (p->asked == 0) {
+			store_close(s);
+			continue;
+		}
+		/* One group and no part of another: an acknowledged one, or the one in flight. */
+		assert_true(
+			r.n_leases == GROUP_LEASES || (p->acknowledged == 0 && r.n_leases == 0));
+		if (r.n_leases > 0)
+			group = r.lease.id / GROUP_LEASES;
+		assert_in_range(group, p->acknowledged, p->asked);
+		assert_int_equal(r.lease_ids_sum,
+			r.n_leases == 0 ? 0
+					: GROUP_LEASES * GROUP_LEASES * group +
+						  GROUP_LEASES * (GROUP_LEASES - 1) / 2);
+		if (r.n_leases > 0)
+			assert_int_equal(store_last_lease_id(s), r.lease.id);
+		store_close(s);
+	}
+	print_message("%llu commits acknowledged over %u kills\n",
+		(unsigned long long)p->acknowledged, KILLS);
+	assert_true(p->acknowledged > KILLS / 4);
+	munmap(p, sizeof(*p));
+}
+
+/* ---- a disk that is full ---- */
+
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void a_full_disk_is_told_and_made_up_for(void **state)
+{
+	struct store *s = open_store();
+	struct store_status st;
+	uint64_t id = 1, ticket;
+	struct stat file;
+	char wal[112];
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(store_start(s), 0);
+	snprintf(wal, sizeof(wal), "%s-wal", path);
+	assert_int_equal(stat(wal, &file), 0);
+	limit_files((rlim_t)file.st_size + 65536);
+	do {
+		struct store_lease l = make_lease(id++);
+
+		store_lease_put(s, &l);
+		ticket = store_commit(s);
+		st = wait_for(s, ticket);
+		assert_true(id < 10000);
+	} while (st.done == ticket);
+	assert_int_equal(st.done, ticket - 1);
+	assert_int_equal(st.failed, ticket);
+	assert_string_not_equal(st.why, "");
+	/* Room again: it is written without being asked, with what came meanwhile. */
+	store_lease_del(s, 1);
+	store_commit(s);
+	limit_files(RLIM_INFINITY);
+	while (st.done < ticket + 1) {
+		st = wait_for(s, st.failed + 1);
+		store_status_get(s, &st);
+	}
+	assert_string_equal(st.why, "");
+	store_close(s);
+	s = open_store();
+	assert_int_equal(load(s).n_leases, id - 2);
+	store_close(s);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NS_IN_S + (uint64_t)ts.tv_nsec;
+}
+
+/* PORTIER_TEST_LEASES=1000000 measures. */
+static void many_leases(void **state)
+{
+	const char *wanted = getenv("PORTIER_TEST_LEASES");
+	const uint64_t n = wanted ? strtoull(wanted, NULL, 10) : 100000;
+	struct store *s = open_store();
+	uint64_t start_ns = now_ns(), written_ns, loaded_ns;
+	struct rows r;
+
+	assert_int_equal(store_start(s), 0);
+	for (uint64_t id = 1; id <= n; id++) {
+		struct store_lease l = make_lease(id);
+
+		store_lease_put(s, &l);
+		if (id % 10000 == 0)
+			store_commit(s);
+	}
+	assert_int_equal(wait_for(s, store_commit(s)).done, (n + 9999) / 10000);
+	written_ns = now_ns();
+	store_close(s);
+	s = open_store();
+	r = load(s);
+	loaded_ns = now_ns();
+	store_close(s);
+	assert_int_equal(r.n_leases, n);
+	assert_int_equal(r.lease_ids_sum, n * (n + 1) / 2);
+	print_message("written in %.1f s, read in %.1f s\n", (double)(written_ns - start_ns) / 1e9,
+		(double)(loaded_ns - written_ns) / 1e9);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(all_that_was_put_comes_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_file_of_schema_1_is_brought_up_to_date, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_file_is_nobody_elses, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			what_it_cannot_read_is_refused_with_a_sentence, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			killed_at_any_moment_it_loses_nothing_acknowledged, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_full_disk_is_told_and_made_up_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_leases, setup, teardown),
+	};
+
+	random_seed();
+	return cmocka_run_group_tests_name("store", tests, NULL, NULL);
+}
