@@ -112,6 +112,8 @@ static bool control_take(struct handshake *h, struct peer_msg *msg)
 		break;
 	case PEER_MSG_SET:
 		is_done = peer_set_take(h, msg);
+		if (is_done && msg->starts)
+			series_start(h, msg->peer_idx);
 		break;
 	case PEER_MSG_NONE:
 		break;

@@ -255,6 +255,9 @@ uint32_t lease_pinhole_count(const struct lease_table *t);
  * order of its ends. False ends. Between calls the table may change if the caller does not mind
  * to miss some. */
 bool lease_held_next(const struct lease_table *t, uint64_t *cursor, struct lease_held *out);
+/* The one kept number there; false: it is free or has a lease. */
+bool lease_held_get(const struct lease_table *t, const struct ip_addr *addr, uint16_t port,
+	struct lease_held *out);
 uint32_t lease_held_count(const struct lease_table *t);
 
 #endif

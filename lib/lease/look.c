@@ -89,6 +89,32 @@ uint32_t lease_pinhole_count(const struct lease_table *t)
 	return t->n_pinholes;
 }
 
+static struct lease_held held_at(const struct lease_table *t, uint32_t number)
+{
+	const struct lease_number *n = &t->numbers.numbers[number];
+
+	return (struct lease_held){
+		.state = n->state,
+		.peer_idx = n->holder != 0 ? t->holders[n->holder].peer_idx : UINT32_MAX,
+		.public_addr = n->public_addr,
+		.inner_addr = n->inner_addr,
+		.public_port = n->public_port,
+		.inner_port = n->inner_port,
+		.until_ns = n->until_ns,
+	};
+}
+
+bool lease_held_get(const struct lease_table *t, const struct ip_addr *addr, uint16_t port,
+	struct lease_held *out)
+{
+	uint32_t i = lease_number_find(&t->numbers, addr, port);
+
+	if (i == 0 || t->numbers.numbers[i].state == LEASE_FREE)
+		return false;
+	*out = held_at(t, i);
+	return true;
+}
+
 /* The cursor is the number to look at next, plus 1. One that is kept no more ends the walk. */
 bool lease_held_next(const struct lease_table *t, uint64_t *cursor, struct lease_held *out)
 {
@@ -103,15 +129,7 @@ bool lease_held_next(const struct lease_table *t, uint64_t *cursor, struct lease
 		*cursor = 1;
 		return false;
 	}
-	*out = (struct lease_held){
-		.state = n->state,
-		.peer_idx = n->holder != 0 ? t->holders[n->holder].peer_idx : UINT32_MAX,
-		.public_addr = n->public_addr,
-		.inner_addr = n->inner_addr,
-		.public_port = n->public_port,
-		.inner_port = n->inner_port,
-		.until_ns = n->until_ns,
-	};
+	*out = held_at(t, i);
 	i = ns->kept_links[i].next;
 	if (i == 0 && n->state == LEASE_QUARANTINE)
 		i = ns->reserved.head;

@@ -479,6 +479,28 @@ uint32_t peers_heartbeats(const struct peers *p)
 	return p->n_heartbeats;
 }
 
+int peer_begin(struct peers *p, uint32_t peer_idx, const struct ip_endpoint *endpoint, bool starts)
+{
+	struct slot *slot = live_slot(p, peer_idx);
+	struct peer_msg *msg;
+
+	if (!slot)
+		return -ENOENT;
+	/* It was faster, and may be elsewhere by now. */
+	if (__atomic_load_n(&p->hot[peer_idx].last_handshake_ns, __ATOMIC_RELAXED) != 0)
+		return 0;
+	msg = msg_create(PEER_MSG_SET, peer_idx, &slot->conf, slot->heartbeat_ns);
+	if (!msg)
+		return -ENOMEM;
+	msg->sets_endpoint = true;
+	msg->endpoint = *endpoint;
+	msg->starts = starts;
+	if (mbox_push(p->to_handshake, msg))
+		return 0;
+	peer_msg_free(msg);
+	return -EAGAIN;
+}
+
 int peer_del(struct peers *p, uint32_t peer_idx)
 {
 	if (!live_slot(p, peer_idx))

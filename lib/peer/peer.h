@@ -182,6 +182,7 @@ struct peer_msg {
 	uint8_t public_key[CRYPTO_KEY_BYTES];
 	uint8_t preshared_key[CRYPTO_KEY_BYTES]; /* wiped by control when the message is back */
 	bool sets_endpoint;
+	bool starts; /* SET: and begin a handshake there */
 	struct ip_endpoint endpoint;
 	uint64_t persistent_keepalive_ns;
 	bool forgets_flows; /* SET: addresses or routes are others now */
@@ -215,6 +216,9 @@ int peer_heartbeat_set(struct peers *p, uint32_t peer_idx, uint64_t interval_ns)
 uint64_t peer_heartbeat(const struct peers *p, uint32_t peer_idx);
 /* How many peers have one. */
 uint32_t peers_heartbeats(const struct peers *p);
+/* It was heard there before a restart: lead to it, and, when starts, begin a handshake. 0; -ENOENT;
+ * -ENOMEM; -EAGAIN the handshake thread is behind. */
+int peer_begin(struct peers *p, uint32_t peer_idx, const struct ip_endpoint *endpoint, bool starts);
 /* Delete. The caller has closed its leases. From now on workers drop its packets; the number is
  * reused when all threads have let go. -ENOENT. */
 int peer_del(struct peers *p, uint32_t peer_idx);
