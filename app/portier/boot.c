@@ -29,20 +29,23 @@
 #define REQUEST_SLOTS 1024u
 #define EAL_ARGS      (CONF_EAL_ARGS_MAX + 16)
 
-uint64_t boot_now_ns(void)
+static uint64_t read_clock(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(clock, &ts);
 	return (uint64_t)ts.tv_sec * NS_IN_S + (uint64_t)ts.tv_nsec;
+}
+
+/* 36 years ahead, so that what was before this machine started has a place on it too. */
+uint64_t boot_now_ns(void)
+{
+	return (UINT64_C(1) << 60) + read_clock(CLOCK_MONOTONIC);
 }
 
 static uint64_t wall_ns(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * NS_IN_S + (uint64_t)ts.tv_nsec;
+	return read_clock(CLOCK_REALTIME);
 }
 
 __attribute__((format(printf, 2, 3))) static int refuse(char *fault, const char *fmt, ...)
@@ -397,8 +400,13 @@ static int why(void *arg, const struct why_packet *q, struct why_answer *out)
 
 static int ctl_up(struct boot *b, char *fault)
 {
-	char ctl_fault[CTL_FAULT_CHARS] = "";
+	char ctl_fault[CTL_FAULT_CHARS] = "", store_fault[STORE_FAULT_CHARS];
 
+	if (b->conf->store_path[0] != '\0') {
+		b->store = store_open(b->conf->store_path, wall_ns(), store_fault);
+		if (!b->store)
+			return refuse(fault, "%s", store_fault);
+	}
 	b->ctl = ctl_create(
 		&(struct ctl_params){
 			.base = b->base,
@@ -407,6 +415,7 @@ static int ctl_up(struct boot *b, char *fault)
 			.peers = b->peers,
 			.leases = b->leases,
 			.doors = b->doors,
+			.store = b->store,
 			.neigh = b->neigh,
 			.grace = b->grace,
 			.flows = b->worker_flows,
@@ -540,6 +549,7 @@ void boot_down(struct boot *b)
 	while (b->grace && grace_pending(b->grace) && grace_poll(b->grace))
 		;
 	ctl_destroy(b->ctl);
+	store_close(b->store);
 	handshake_destroy(b->handshake);
 	path_destroy(b->path);
 	neigh_destroy(b->neigh);

@@ -43,6 +43,7 @@ struct boot {
 	const struct stats_worker *worker_stats[CONF_WORKERS_MAX];
 	const struct flows *worker_flows[CONF_WORKERS_MAX];
 	const struct stats_recent *worker_recent[CONF_WORKERS_MAX];
+	struct store *store; /* NULL: memory only */
 	struct ctl *ctl;
 	pthread_t handshake_thread;
 	bool is_eal_up, is_handshake_running;

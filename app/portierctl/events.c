@@ -35,6 +35,8 @@ static void print_subject(const json_t *event)
 		cli_print("%" JSON_INTEGER_FORMAT
 			  " leases; there is room for %" JSON_INTEGER_FORMAT,
 			cli_number(event, "leases"), cli_number(event, "leases_max"));
+	else if (json_object_get(event, "path") != NULL)
+		cli_print("%s", cli_text(event, "path"));
 	else if (json_object_get(event, "events") != NULL)
 		cli_print("%" JSON_INTEGER_FORMAT " events came faster than they were read",
 			cli_number(event, "events"));

@@ -161,6 +161,9 @@ struct conf {
 	/* portmap: NAT-PMP and PCP inside the tunnel */
 	bool pcp_nonce_strict; /* default false */
 
+	/* store */
+	char store_path[CONF_PATH_CHARS]; /* empty: memory only */
+
 	/* control */
 	char socket_path[CONF_PATH_CHARS];
 	char socket_group[CONF_NAME_CHARS];

@@ -253,6 +253,13 @@ fault:
 	return -EINVAL;
 }
 
+int conf_parse_store_path(const struct conf_key *k, const char *text, void *base)
+{
+	if (text[0] != '/' || strlen(text) >= CONF_PATH_CHARS)
+		return -EINVAL;
+	return copy_text(k, text, base);
+}
+
 int conf_parse_socket(const struct conf_key *k, const char *text, void *base)
 {
 	static const struct sockaddr_un sa;

@@ -129,6 +129,7 @@ int conf_parse_blocked(const struct conf_key *k, const char *text, void *base);
 int conf_parse_route(const struct conf_key *k, const char *text, void *base);
 int conf_parse_lease_ports(const struct conf_key *k, const char *text, void *base);
 int conf_parse_deny(const struct conf_key *k, const char *text, void *base);
+int conf_parse_store_path(const struct conf_key *k, const char *text, void *base);
 int conf_parse_socket(const struct conf_key *k, const char *text, void *base);
 int conf_parse_public_key(const struct conf_key *k, const char *text, void *base);
 int conf_parse_peer_address(const struct conf_key *k, const char *text, void *base);

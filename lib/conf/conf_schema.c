@@ -199,6 +199,13 @@ static const struct conf_key portmap_keys[] = {
 	{0},
 };
 
+static const struct conf_key store_keys[] = {
+	{"path", CONF_TEXT, FIELD(struct conf, store_path),
+		.takes = "an absolute path of at most 255 characters",
+		.parse = conf_parse_store_path},
+	{0},
+};
+
 static const struct conf_key control_keys[] = {
 	{"socket", CONF_TEXT, FIELD(struct conf, socket_path), .def = "/run/portier/control.sock",
 		.takes = "an absolute path of at most 107 characters", .parse = conf_parse_socket},
@@ -300,6 +307,7 @@ const struct conf_key conf_root_keys[] = {
 	{"nat", CONF_GROUP, .sub = nat_keys},
 	{"leases", CONF_GROUP, .sub = leases_keys},
 	{"portmap", CONF_GROUP, .sub = portmap_keys},
+	{"store", CONF_GROUP, .sub = store_keys},
 	{"control", CONF_GROUP, .sub = control_keys},
 	{"metrics", CONF_GROUP, .sub = metrics_keys},
 	{"testing", CONF_GROUP, .sub = testing_keys},

@@ -72,32 +72,42 @@ bool ctl_client_send(struct ctl_client *client, struct evbuffer *replies)
 	return flush(client);
 }
 
-static bool append_uncommitted(struct ctl_client *client, const struct rpc_text *replies)
+static bool append_uncommitted(
+	struct ctl_client *client, const struct rpc_text *replies, const struct rpc_text *refusals)
 {
 	struct ctl_commit *commit = ctl_commit_get(client);
 
 	client->uncommitted_bytes += replies->len;
-	return commit != NULL && !replies->is_broken &&
-	       evbuffer_add(commit->replies, replies->chars, replies->len) == 0;
+	return commit != NULL && !replies->is_broken && !refusals->is_broken &&
+	       evbuffer_add(commit->replies, replies->chars, replies->len) == 0 &&
+	       evbuffer_add(commit->refusals, refusals->chars, refusals->len) == 0;
+}
+
+static void empty_text(struct rpc_text *t)
+{
+	if (t->room > CTL_KEEP_BYTES || t->is_broken)
+		rpc_text_fini(t);
+	else
+		rpc_text_cut(t, 0);
 }
 
 /* False: memory is out. */
 static bool run_line(struct ctl_client *client, const char *line, size_t len)
 {
-	struct rpc_text *reply = &client->ctl->reply;
+	struct rpc_text *reply = &client->ctl->reply, *refusal = &client->ctl->refusal;
 	bool is_change, ok = true;
 
 	client->ctl->asking = client;
-	is_change = ctl_line_run(client->ctl, &client->role, line, len, reply);
+	client->ctl->actor = (struct ctl_actor){CTL_BY_CONTROL, client->role.uid};
+	is_change = ctl_line_run(client->ctl, &client->role, line, len, reply, refusal);
+	client->ctl->actor = (struct ctl_actor){CTL_BY_TIME};
 	client->ctl->asking = NULL;
 	if (is_change)
-		ok = append_uncommitted(client, reply);
+		ok = append_uncommitted(client, reply, refusal);
 	else if (reply->len > 0 || reply->is_broken)
 		ok = append_out(client, reply);
-	if (reply->room > CTL_KEEP_BYTES || reply->is_broken)
-		rpc_text_fini(reply);
-	else
-		rpc_text_cut(reply, 0);
+	empty_text(reply);
+	empty_text(refusal);
 	return ok;
 }
 

@@ -1,10 +1,12 @@
 /* Commit before reply: replies to changes leave when every worker has passed a quiescent point that
- * follows the change. */
+ * follows the change and, with a store, when it is on disk. */
 #include "ctl/server.h"
 
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Workers that poll pass a quiescent point within microseconds: it is worth going round the loop
  * for it that often before sleeping. sched_yield, because a worker may live on this CPU. */
@@ -12,6 +14,15 @@
 #define SHORT_NAPS   100u
 #define SHORT_NAP_US 1000
 #define LONG_NAP_US  10000
+
+static void free_commit(struct ctl_commit *commit)
+{
+	if (commit->replies != NULL)
+		evbuffer_free(commit->replies);
+	if (commit->refusals != NULL)
+		evbuffer_free(commit->refusals);
+	free(commit);
+}
 
 struct ctl_commit *ctl_commit_get(struct ctl_client *client)
 {
@@ -23,8 +34,9 @@ struct ctl_commit *ctl_commit_get(struct ctl_client *client)
 	if (commit == NULL)
 		return NULL;
 	commit->replies = evbuffer_new();
-	if (commit->replies == NULL) {
-		free(commit);
+	commit->refusals = evbuffer_new();
+	if (commit->replies == NULL || commit->refusals == NULL) {
+		free_commit(commit);
 		return NULL;
 	}
 	commit->ctl = client->ctl;
@@ -38,20 +50,51 @@ struct ctl_commit *ctl_commit_get(struct ctl_client *client)
 static void destroy_commit(struct ctl_commit *commit)
 {
 	TAILQ_REMOVE(&commit->ctl->commits, commit, next);
-	evbuffer_free(commit->replies);
-	free(commit);
+	free_commit(commit);
 }
 
-static void on_committed(void *arg)
+/* As it may stand in JSON. */
+static void copy_why(const struct ctl *c, char buf[static STORE_WHY_CHARS])
+{
+	snprintf(buf, STORE_WHY_CHARS, "%s", c->store_status.why);
+	for (char *at = buf; *at != '\0'; at++)
+		if (*at == '"' || *at == '\\' || (unsigned char)*at < ' ')
+			*at = '\'';
+}
+
+/* Say why in each refusal. Without memory a mark stays. */
+static void say_why(const struct ctl *c, struct evbuffer *refusals)
+{
+	const size_t mark_len = strlen(CTL_WHY_MARK_JSON);
+	struct evbuffer *said = evbuffer_new();
+	struct evbuffer_ptr at;
+	char why[STORE_WHY_CHARS];
+
+	if (said == NULL)
+		return;
+	copy_why(c, why);
+	while ((at = evbuffer_search(refusals, CTL_WHY_MARK_JSON, mark_len, NULL)).pos >= 0) {
+		evbuffer_remove_buffer(refusals, said, (size_t)at.pos);
+		evbuffer_drain(refusals, mark_len);
+		evbuffer_add(said, why, strlen(why));
+	}
+	evbuffer_prepend_buffer(refusals, said);
+	evbuffer_free(said);
+}
+
+static void on_committed(void *arg, bool is_durable)
 {
 	struct ctl_commit *commit = arg;
 	struct ctl_client *client = commit->client;
+
+	if (!is_durable)
+		say_why(commit->ctl, commit->refusals);
 
 	if (client != NULL) {
 		client->n_commits--;
 		client->uncommitted_bytes -= evbuffer_get_length(commit->replies);
 		commit->client = NULL;
-		if (ctl_client_send(client, commit->replies))
+		if (ctl_client_send(client, is_durable ? commit->replies : commit->refusals))
 			ctl_client_run(client);
 	}
 	destroy_commit(commit);
@@ -86,7 +129,7 @@ void ctl_commits_fini(struct ctl *c)
 	if (c->ev_poll != NULL)
 		event_free(c->ev_poll);
 	while ((commit = TAILQ_FIRST(&c->commits)) != NULL) {
-		grace_cancel(c->p.grace, &commit->work);
+		ctl_wait_cancel(&commit->wait);
 		destroy_commit(commit);
 	}
 }
@@ -108,8 +151,7 @@ void ctl_commit_start(struct ctl_client *client)
 	if (commit == NULL)
 		return;
 	client->commit = NULL;
-	grace_defer_work(client->ctl->p.grace, &commit->work, on_committed, commit);
-	ctl_commit_poll(client->ctl);
+	ctl_wait_start(client->ctl, &commit->wait, on_committed, commit);
 }
 
 void ctl_commits_disown(struct ctl_client *client)

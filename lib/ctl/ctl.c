@@ -46,11 +46,14 @@ void ctl_tick(struct ctl *c)
 		ctl_leases_sweep(c, now_ns);
 		ctl_heartbeats_sweep(c);
 		ctl_events_look(c, now_ns);
+		ctl_heard_sweep(c);
 		ctl_clients_sweep(c, now_ns);
 		ctl_uapi_sweep(c->uapi, now_ns);
 		/* It stopped if descriptors were out. */
 		event_add(c->ev_listen, NULL);
 	}
+	if (c->p.store != NULL)
+		store_commit(c->p.store);
 	ctl_commit_poll(c);
 	c->tick_at_ns = TIME_NEVER;
 	ctl_tick_arm(c);
@@ -68,6 +71,7 @@ struct ctl *ctl_create(const struct ctl_params *p, char fault[static CTL_FAULT_C
 	if (c == NULL)
 		return NULL;
 	c->p = *p;
+	c->epoch_ns = p->started_ns;
 	c->stall_ns = p->stall_ns != 0 ? p->stall_ns : CTL_STALL_NS;
 	c->socket.fd = -1;
 	c->tick_at_ns = TIME_NEVER;
@@ -80,8 +84,9 @@ struct ctl *ctl_create(const struct ctl_params *p, char fault[static CTL_FAULT_C
 	ctl_portmap_init(c);
 	c->looks = calloc(p->n_workers, sizeof(c->looks[0]));
 	c->ev_tick = evtimer_new(p->base, on_tick, c);
-	if (ctl_commits_init(c) != 0 || ctl_pool_init(c) != 0 || ctl_block_records_init(c) != 0 ||
-		c->looks == NULL || c->ev_tick == NULL || ctl_listen(c, fault) != 0) {
+	if (ctl_commits_init(c) != 0 || ctl_durable_init(c) != 0 || ctl_pool_init(c) != 0 ||
+		ctl_block_records_init(c) != 0 || c->looks == NULL || c->ev_tick == NULL ||
+		ctl_listen(c, fault) != 0) {
 		ctl_destroy(c);
 		return NULL;
 	}
@@ -108,9 +113,12 @@ void ctl_destroy(struct ctl *c)
 		ctl_client_destroy(TAILQ_FIRST(&c->clients));
 	ctl_portmap_fini(c);
 	ctl_commits_fini(c);
+	ctl_heard_fini(c);
+	ctl_durable_fini(c);
 	if (c->ev_tick != NULL)
 		event_free(c->ev_tick);
 	rpc_text_fini(&c->reply);
+	rpc_text_fini(&c->refusal);
 	rpc_arena_fini(&c->arena);
 	free(c->looks);
 	free(c->pool_uses);
@@ -172,49 +180,122 @@ int ctl_peer_add_waiting(
 	return err;
 }
 
-static int load_peer(
-	struct ctl *c, const struct conf_peer *from, uint32_t *out_idx, struct rpc_fault *fault)
+/* *out_idx: PEER_NONE when a change since is stronger. */
+static int load_peer(struct ctl *c, const struct conf_peer *from, struct ctl_overrules *o,
+	uint32_t *out_idx, struct rpc_fault *fault)
 {
 	struct peer_conf conf = {0}; /* wiped */
-	int err;
+	int err = 0;
 
 	ctl_conf_peer_fill(c->p.conf, from, &conf);
-	err = ctl_peer_add_waiting(c, &conf, out_idx, fault);
+	*out_idx = PEER_NONE;
+	if (!ctl_overrules_peer(o, &conf))
+		err = ctl_peer_add_waiting(c, &conf, out_idx, fault);
 	crypto_wipe(&conf, sizeof(conf));
 	return err;
 }
 
-static int load_lease(struct ctl *c, const struct conf_lease *from, const uint32_t *peer_idx,
-	struct rpc_fault *fault)
+static int load_peers(
+	struct ctl *c, struct ctl_overrules *o, uint32_t *peer_idx, struct rpc_fault *fault)
 {
-	struct lease_request req = {0};
-	const struct lease *lease;
-	bool is_renewal;
+	const struct conf *conf = c->p.conf;
+	int err = 0;
 
-	ctl_conf_lease_fill(from, &req);
-	req.peer_idx = peer_idx[from->peer_idx];
-	return ctl_lease_open(c, &req, &lease, &is_renewal, fault);
+	for (uint32_t i = 0; i < conf->n_peers && err == 0; i++)
+		err = load_peer(c, &conf->peers[i], o, &peer_idx[i], fault);
+	return err;
+}
+
+static int load_leases(
+	struct ctl *c, struct ctl_overrules *o, const uint32_t *peer_idx, struct rpc_fault *fault)
+{
+	const struct conf *conf = c->p.conf;
+	int err = 0;
+
+	for (uint32_t i = 0; i < conf->n_leases && err == 0; i++) {
+		const struct conf_lease *from = &conf->leases[i];
+		struct lease_request req = {.peer_idx = peer_idx[from->peer_idx]};
+		const struct lease *lease;
+		bool is_renewal;
+
+		ctl_conf_lease_fill(from, &req);
+		if (req.peer_idx != PEER_NONE && !ctl_overrules_lease(c, o, req.peer_idx, from))
+			err = ctl_lease_open(c, &req, &lease, &is_renewal, fault);
+	}
+	return err;
+}
+
+/* What the store has goes in between: its peers after those of the file, its leases before, for
+ * they have their numbers already. */
+static int load_stored(struct ctl *c, struct ctl_overrules *o, uint32_t *peer_idx,
+	char fault[static CTL_FAULT_CHARS])
+{
+	const struct conf *conf = c->p.conf;
+	int err;
+
+	c->is_restoring = true;
+	err = ctl_restore_peers(c, fault);
+	/* Those that were overruled are there as they are now, or not at all. */
+	for (uint32_t i = 0; i < conf->n_peers; i++)
+		if (peer_idx[i] == PEER_NONE)
+			peer_idx[i] = peer_find_key(c->p.peers, conf->peers[i].public_key);
+	if (err == 0)
+		err = ctl_restore_leases(c, peer_idx, o, fault);
+	c->is_restoring = false;
+	return err;
+}
+
+/* The rest of what it has, and from here on it writes. */
+static int start_store(
+	struct ctl *c, const struct ctl_overrules *o, char fault[static CTL_FAULT_CHARS])
+{
+	ctl_overrules_forget_unused(c, o);
+	if (ctl_restore_held(c, fault) != 0 || ctl_heard_restore(c, fault) != 0)
+		return -EINVAL;
+	c->portmap.known_id = store_last_lease_id(c->p.store);
+	c->epoch_ns = ctl_moment_of(c, store_epoch_ns(c->p.store));
+	store_commit(c->p.store);
+	if (store_start(c->p.store) == 0)
+		return 0;
+	snprintf(fault, CTL_FAULT_CHARS, "store %s: the system refuses a thread",
+		c->p.conf->store_path);
+	return -EINVAL;
+}
+
+static int load(struct ctl *c, struct ctl_overrules *o, uint32_t *peer_idx,
+	char fault[static CTL_FAULT_CHARS])
+{
+	struct rpc_fault why;
+	int err = load_peers(c, o, peer_idx, &why);
+
+	if (err == 0 && c->p.store != NULL && load_stored(c, o, peer_idx, fault) != 0)
+		return -EINVAL;
+	if (err == 0)
+		err = load_leases(c, o, peer_idx, &why);
+	if (err != 0) {
+		snprintf(fault, CTL_FAULT_CHARS, "configuration: %s", why.sentence);
+		return -EINVAL;
+	}
+	return c->p.store == NULL ? 0 : start_store(c, o, fault);
 }
 
 int ctl_load_conf(struct ctl *c, char fault[static CTL_FAULT_CHARS])
 {
-	const struct conf *conf = c->p.conf;
-	uint32_t *peer_idx = calloc(conf->n_peers + 1, sizeof(peer_idx[0]));
-	struct rpc_fault why;
-	int err = 0;
+	uint32_t *peer_idx = calloc(c->p.conf->n_peers + 1, sizeof(peer_idx[0]));
+	struct ctl_overrules *o = NULL;
+	int err = -EINVAL;
 
-	if (peer_idx == NULL) {
-		snprintf(fault, CTL_FAULT_CHARS, "control: memory is out");
-		return -EINVAL;
+	snprintf(fault, CTL_FAULT_CHARS, "control: memory is out");
+	if (peer_idx != NULL && c->p.store != NULL)
+		o = ctl_overrules_create(c, fault);
+	if (peer_idx != NULL && (c->p.store == NULL || o != NULL)) {
+		c->is_loading = true;
+		c->actor.by = CTL_BY_CONF;
+		err = load(c, o, peer_idx, fault);
+		c->actor.by = CTL_BY_TIME;
+		c->is_loading = false;
 	}
-	c->is_loading = true;
-	for (uint32_t i = 0; i < conf->n_peers && err == 0; i++)
-		err = load_peer(c, &conf->peers[i], &peer_idx[i], &why);
-	c->is_loading = false;
-	for (uint32_t i = 0; i < conf->n_leases && err == 0; i++)
-		err = load_lease(c, &conf->leases[i], peer_idx, &why);
-	if (err != 0)
-		snprintf(fault, CTL_FAULT_CHARS, "configuration: %s", why.sentence);
+	ctl_overrules_destroy(o);
 	free(peer_idx);
-	return err == 0 ? 0 : -EINVAL;
+	return err;
 }

@@ -12,9 +12,10 @@
  *            members of control.socket_group, when that group exists, may write; all others may
  *            read. The socket's mode is 0666, therefore: the file does not decide, the role does.
  * Commit:    a request that changed a table is answered after every worker has passed a quiescent
- *            point that follows the change. All requests that arrive in one read are carried out
- *            first; replies leave in the order in which they are committed, so a reply may overtake
- *            one to an earlier request. A batch is answered when all of it is committed.
+ *            point that follows the change and, with a store, after it is on disk. All requests
+ * that arrive in one read are carried out first; replies leave in the order in which they are
+ *            committed, so a reply may overtake one to an earlier request. A batch is answered when
+ *            all of it is committed.
  * Bounds:    clients, line length, batch, reply size; a client's requests wait while it does not
  *            read its replies, and it is dropped when it reads nothing for a while.
  * Threads:   control thread only; everything here runs inside its event loop.
@@ -34,6 +35,7 @@
 #include "neigh/neigh.h"
 #include "flow/flow.h"
 #include "doors/doors.h"
+#include "store/store.h"
 
 #define CTL_FAULT_CHARS	 512
 #define CTL_CLIENTS_MAX	 64
@@ -62,6 +64,7 @@ struct ctl_params {
 				     * what is asked here, and leases of the configuration have
 				     * no end */
 	struct doors *doors;
+	struct store *store; /* opened, not started; NULL: memory only */
 	struct neigh *neigh; /* may be NULL: no counters of it are shown */
 	/* The sessions of each worker, whose records are taken here, and the blocks of all; NULL:
 	 * nothing is translated here. */
@@ -98,8 +101,11 @@ struct ctl *ctl_create(const struct ctl_params *p, char fault[static CTL_FAULT_C
 /* Drops clients, removes the socket. May precede or follow the last grace_poll. NULL is fine. */
 void ctl_destroy(struct ctl *c);
 
-/* Add the peers and leases of the configuration. 0, or -EINVAL and the sentence of the first that
- * was refused. The handshake thread runs, or its mailbox takes all peers. */
+/* Add the peers and leases of the configuration, and around them what the store has; it runs
+ * afterwards. A change since then is stronger than the entry of the file that it changed, until the
+ * file says something else; what else is stored and contradicts the file is dropped. 0, or -EINVAL
+ * and the sentence of the first that was refused. The handshake thread runs, or its mailbox takes
+ * all peers. */
 int ctl_load_conf(struct ctl *c, char fault[static CTL_FAULT_CHARS]);
 
 /* Read conf_path again and bring about what may change while the gateway runs; everything that

@@ -251,6 +251,15 @@ void ctl_event_peer(struct ctl *c, const char *name, uint32_t peer_idx)
 	tell(c, name, json_pack("{s:o}", "peer", ctl_peer_build(c, peer_idx)));
 }
 
+void ctl_event_store(struct ctl *c, bool is_failing)
+{
+	if (c->n_subscribers == 0)
+		return;
+	tell(c, is_failing ? "store.failing" : "store.recovered",
+		json_pack("{s:s, s:s}", "path", c->p.conf->store_path, "reason",
+			c->store_status.why));
+}
+
 void ctl_events_forget_peer(struct ctl *c, uint32_t peer_idx)
 {
 	if (c->seen_peers != NULL)
@@ -339,7 +348,7 @@ void ctl_events_unsubscribe(struct ctl_client *client)
 static const char *const names[] = {"lease", "lease.opened", "lease.renewed", "lease.closed",
 	"lease.denied", "lease.expiring", "peer", "peer.added", "peer.deleted", "peer.up",
 	"peer.down", "peer.roamed", "pool", "pool.low", "pool.enough", "block", "block.claimed",
-	"block.released", "block.missed"};
+	"block.released", "block.missed", "store", "store.failing", "store.recovered"};
 
 static int check_names(const json_t *list, struct rpc_fault *fault)
 {
@@ -356,10 +365,10 @@ static int check_names(const json_t *list, struct rpc_fault *fault)
 				break;
 		if (k == sizeof(names) / sizeof(names[0]))
 			return rpc_fault_set(fault, RPC_INVALID_PARAMS, word,
-				"lease, peer, pool, block, or one of their events, as lease.opened",
-				"there is no event \"%s\"; accepted: lease, peer, pool, block, or "
-				"one of "
-				"their events, as lease.opened",
+				"lease, peer, pool, block, store, or one of their events, as "
+				"lease.opened",
+				"there is no event \"%s\"; accepted: lease, peer, pool, block, "
+				"store, or one of their events, as lease.opened",
 				rpc_excerpt(word, excerpt));
 	}
 	return 0;

@@ -113,6 +113,9 @@ json_t *ctl_health_build(struct ctl *c)
 	if (c->is_under_load)
 		add_reason(reasons, "handshakes: under load, cookies are demanded");
 	look_at_tables(c, reasons);
+	if (ctl_store_is_failing(c))
+		add_reason(reasons, "store %s: cannot be written: %s", c->p.conf->store_path,
+			c->store_status.why);
 	return json_pack("{s:s, s:o, s:o, s:i, s:i}", "health",
 		json_array_size(reasons) == 0 ? "ok" : "degraded", "reasons", reasons, "uptime_s",
 		ctl_seconds_build(now_ns - c->p.started_ns), "peers", (int)peers_count(c->p.peers),

@@ -53,7 +53,8 @@ static int check_peer(struct ctl *c, struct lease_request *req, struct rpc_fault
 		req->inner_addr = ctl_peer_inner(conf);
 	if (!peer_conf_has(conf, &req->inner_addr))
 		return refuse_target(conf, req, peer, fault);
-	req->peer_max_leases = conf->max_leases;
+	/* The file was checked by itself: what is stored beside it is no reason not to start. */
+	req->peer_max_leases = c->is_loading ? UINT32_MAX : conf->max_leases;
 	/* Where one pool serves both, the first lease leaves the peer the address that it has. */
 	if (c->p.conf->n_nat_pool == 0)
 		req->paired_addr = ctl_v4_addr(ctl_peer_public(c, req->peer_idx));
@@ -255,7 +256,8 @@ static int grant(struct ctl *c, const struct lease_request *asked, const struct 
 	const struct lease *lease;
 	int rc, err;
 
-	if (check_peer(c, &req, fault) != 0 || check_request(&req, fault) != 0)
+	if (check_peer(c, &req, fault) != 0 || check_request(&req, fault) != 0 ||
+		ctl_store_check(c, fault) != 0)
 		return -EINVAL;
 	req.ttl_ns = is_endless(c, &req) ? TIME_NEVER : clamp_ttl(c, req.ttl_ns);
 	rc = lease_grant(c->p.leases, &req, c->p.now_ns(), &lease);
@@ -271,6 +273,7 @@ static int grant(struct ctl *c, const struct lease_request *asked, const struct 
 	ctl_leases_reach(c, req.peer_idx);
 	ctl_peer_public_update(c, req.peer_idx);
 	ctl_heartbeat_begin(c, req.peer_idx);
+	ctl_store_lease(c, lease);
 	*out = lease;
 	*is_renewal = rc == 1;
 	return 0;
@@ -313,17 +316,26 @@ const struct lease *ctl_lease_get(struct ctl *c, uint64_t id, struct rpc_fault *
 	return lease;
 }
 
+static bool is_from_inside(const struct ctl *c)
+{
+	return c->actor.by == CTL_BY_NATPMP || c->actor.by == CTL_BY_PCP;
+}
+
 int ctl_lease_renew(struct ctl *c, uint64_t id, uint64_t ttl_ns, const struct lease **out,
 	struct rpc_fault *fault)
 {
 	const struct lease *lease = ctl_lease_get(c, id, fault);
 
-	if (lease == NULL)
+	if (lease == NULL || (!is_from_inside(c) && ctl_store_check(c, fault) != 0))
 		return -EINVAL;
 	/* A renewal gives no end to what has none. */
 	if (lease->expires_ns != TIME_NEVER &&
 		lease_renew(c->p.leases, id, clamp_ttl(c, ttl_ns), c->p.now_ns(), &lease) != 0)
 		return refuse_unknown(id, fault);
+	if (is_from_inside(c))
+		ctl_store_renewal(c, lease);
+	else if (!ctl_lease_is_configured(lease))
+		ctl_store_lease(c, lease);
 	*out = lease;
 	ctl_event_lease(c, "lease.renewed", lease, NULL, NULL);
 	ctl_tick_arm(c);
@@ -342,6 +354,7 @@ int ctl_lease_end(struct ctl *c, uint64_t id, const char *reason, struct lease *
 	doors_close(c->p.doors, id);
 	ctl_pool_lease_ended(c, &gone);
 	ctl_peer_public_update(c, gone.peer_idx);
+	ctl_store_lease_end(c, &gone);
 	if (out != NULL)
 		*out = gone;
 	if (counters != NULL)
@@ -371,6 +384,7 @@ void ctl_leases_expire(struct ctl *c, uint64_t now_ns)
 		doors_close(c->p.doors, gone.id);
 		ctl_pool_lease_ended(c, &gone);
 		ctl_peer_public_update(c, gone.peer_idx);
+		ctl_store_lease_end(c, &gone);
 		ctl_event_lease(c, "lease.closed", &gone, &last, "expired");
 		n++;
 	}
@@ -382,7 +396,8 @@ void ctl_leases_expire(struct ctl *c, uint64_t now_ns)
 static bool is_idle(struct ctl *c, const struct lease *lease, uint64_t now_ns)
 {
 	struct door_counters counters;
-	uint64_t since_ns = lease->opened_ns;
+	/* Of what was before a restart nothing is known. */
+	uint64_t since_ns = lease->opened_ns > c->p.started_ns ? lease->opened_ns : c->p.started_ns;
 
 	if (lease->idle_ns == 0)
 		return false;
@@ -415,8 +430,12 @@ void ctl_leases_sweep(struct ctl *c, uint64_t now_ns)
 		lease = lease_next(c->p.leases, UINT32_MAX, &c->sweep_cursor);
 		if (lease == NULL) {
 			c->sweep_cursor = 0;
+			c->n_rewrite_rounds -= c->n_rewrite_rounds > 0;
+			c->has_unwritten &= c->n_rewrite_rounds > 0;
 			return;
 		}
+		if (c->n_rewrite_rounds > 0 && !ctl_lease_is_configured(lease))
+			ctl_store_renewal(c, lease);
 		ctl_leases_reach(c, lease->peer_idx);
 		if (is_idle(c, lease, now_ns))
 			ctl_lease_end(c, lease->id, "idle", NULL, NULL, &ignored);

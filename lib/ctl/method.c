@@ -85,9 +85,30 @@ static int run_request(struct ctl *c, const struct ctl_role *role,
 	return 0;
 }
 
+/* The same for when the store fails: what looked stays, what changed is refused. Why it fails is
+ * not known yet. */
+static void append_refusal(const struct ctl *c, struct rpc_text *refusal,
+	const struct rpc_message *m, const struct rpc_request *request, bool is_change,
+	const char *reply, size_t len)
+{
+	struct rpc_fault fault;
+
+	if (!is_change || len == 0) {
+		rpc_text_append(refusal, reply, len);
+		return;
+	}
+	if (m->is_batch)
+		rpc_text_append(refusal, refusal->len == 0 ? "[" : ",", 1);
+	rpc_fault_set(&fault, RPC_NOT_DURABLE, "store.path", NULL,
+		"the change is in force, but the store %s cannot be written: %s; it is tried again "
+		"every second, and a restart before that undoes it",
+		c->p.conf->store_path, CTL_WHY_MARK);
+	rpc_text_fault(refusal, request->id, &fault);
+}
+
 /* Request i of the message, and its reply when one is due. */
 static bool run_one(struct ctl *c, const struct ctl_role *role, const struct rpc_message *m,
-	size_t i, struct rpc_text *reply)
+	size_t i, struct rpc_text *reply, struct rpc_text *refusal)
 {
 	struct rpc_request request;
 	struct rpc_fault fault;
@@ -107,11 +128,22 @@ static bool run_one(struct ctl *c, const struct ctl_role *role, const struct rpc
 		rpc_text_cut(reply, begin);
 	else if (err != 0)
 		rpc_text_fault(reply, request.id, &fault);
+	if (c->p.store != NULL && !reply->is_broken)
+		append_refusal(c, refusal, m, &request, is_change, reply->chars + begin,
+			reply->len - begin);
 	return is_change;
 }
 
+static void end_line(struct rpc_text *t, bool is_batch)
+{
+	if (t->len > 0 && is_batch)
+		rpc_text_append(t, "]", 1);
+	if (t->len > 0)
+		rpc_text_append(t, "\n", 1);
+}
+
 bool ctl_line_run(struct ctl *c, const struct ctl_role *role, const char *line, size_t len,
-	struct rpc_text *reply)
+	struct rpc_text *reply, struct rpc_text *refusal)
 {
 	struct rpc_message m;
 	struct rpc_fault fault;
@@ -123,11 +155,9 @@ bool ctl_line_run(struct ctl *c, const struct ctl_role *role, const char *line, 
 		return false;
 	}
 	for (size_t i = 0; i < m.n; i++)
-		is_change |= run_one(c, role, &m, i, reply);
-	if (reply->len > 0 && m.is_batch)
-		rpc_text_append(reply, "]", 1);
-	if (reply->len > 0)
-		rpc_text_append(reply, "\n", 1);
+		is_change |= run_one(c, role, &m, i, reply, refusal);
+	end_line(reply, m.is_batch);
+	end_line(refusal, m.is_batch);
 	rpc_message_fini(&m);
 	return is_change;
 }

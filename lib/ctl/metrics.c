@@ -144,6 +144,9 @@ static void write_tables(const struct metrics *m)
 		c->n_block_records);
 	counter(m, "block_records_missed", "of these, lost: they came faster than they were taken",
 		ctl_block_records_missed(c));
+	gauge(m, "store_failing", "1: the store cannot be written, and changes are refused",
+		ctl_store_is_failing(c));
+	counter(m, "store_failures", "times that the store began to fail", c->n_store_failures);
 	gauge(m, "control_clients", "connections to the control socket", c->n_clients);
 }
 

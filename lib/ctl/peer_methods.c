@@ -235,6 +235,61 @@ static int get_conf(const json_t *params, struct peer_conf *conf, struct rpc_fau
 	return 0;
 }
 
+static json_t *routes_build(const struct peer_conf *conf)
+{
+	json_t *routes = json_array();
+	char text[IP_TEXT_CHARS];
+
+	for (unsigned i = 0; i < conf->n_routes; i++)
+		json_array_append_new(
+			routes, json_string(ip_prefix_format(&conf->routes[i], text)));
+	return routes;
+}
+
+void ctl_peer_settings(const struct peer_conf *conf, char buf[static STORE_SETTINGS_CHARS])
+{
+	char address4[IP_TEXT_CHARS] = "", address6[IP_TEXT_CHARS] = "";
+	char endpoint[IP_TEXT_CHARS] = "";
+	json_t *settings;
+	size_t len;
+
+	if (!ip_is_none(&conf->address4))
+		ip_addr_format(&conf->address4, address4);
+	if (!ip_is_none(&conf->address6))
+		ip_addr_format(&conf->address6, address6);
+	if (conf->endpoint.port != 0)
+		ip_endpoint_format(&conf->endpoint, endpoint);
+	settings = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:s, s:I, s:o, s:i}", "name",
+		conf->name, "address4", address4, "address6", address6, "endpoint", endpoint,
+		"forwarding", conf->forwarding, "portmap", conf->portmap, "max_leases",
+		(json_int_t)conf->max_leases, "filter", ctl_filter_word(conf->limits.filter),
+		"max_sessions", (json_int_t)conf->limits.max_sessions, "routes", routes_build(conf),
+		"persistent_keepalive_s", (int)conf->persistent_keepalive_s);
+	len = json_dumpb(settings, buf, STORE_SETTINGS_CHARS - 1, JSON_COMPACT);
+	buf[len < STORE_SETTINGS_CHARS ? len : 0] = '\0';
+	json_decref(settings);
+}
+
+int ctl_peer_settings_read(const char *settings, const uint8_t public_key[static CRYPTO_KEY_BYTES],
+	struct peer_conf *conf, struct rpc_fault *fault)
+{
+	json_t *params = json_loads(settings, JSON_REJECT_DUPLICATES, NULL);
+	char key[CRYPTO_KEY_TEXT_CHARS];
+	int err = rpc_fault_set(
+		fault, RPC_INVALID_PARAMS, "settings", NULL, "its settings are no JSON object");
+
+	if (json_is_object(params)) {
+		json_object_set_new(
+			params, "public_key", json_string(crypto_key_format(public_key, key)));
+		err = rpc_params_check(
+			params, add_params, sizeof(add_params) / sizeof(add_params[0]), fault);
+	}
+	if (err == 0)
+		err = get_conf(params, conf, fault);
+	json_decref(params);
+	return err;
+}
+
 static json_t *run_add(struct ctl *c, const json_t *params, struct rpc_fault *fault)
 {
 	struct peer_conf conf = ctl_peer_conf_default(c->p.conf); /* wiped */

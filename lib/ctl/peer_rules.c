@@ -209,13 +209,15 @@ int ctl_peer_add(
 	const char *culprit = "address";
 	int err;
 
-	if (check_conf(c, conf, fault) != 0 || ctl_routes_check(c, PEER_NONE, conf, fault) != 0)
+	if (check_conf(c, conf, fault) != 0 || ctl_routes_check(c, PEER_NONE, conf, fault) != 0 ||
+		ctl_store_check(c, fault) != 0)
 		return -EINVAL;
 	err = peer_add(c->p.peers, conf, out_idx, &culprit);
 	if (err != 0)
 		return refuse(c, conf, err, culprit, fault);
 	ctl_peer_public_update(c, *out_idx);
 	ctl_events_forget_peer(c, *out_idx);
+	ctl_store_peer(c, *out_idx, NULL);
 	ctl_event_peer(c, "peer.added", *out_idx);
 	return 0;
 }
@@ -244,18 +246,25 @@ int ctl_peer_set(struct ctl *c, uint32_t peer_idx, const struct peer_conf *conf,
 	struct rpc_fault *fault)
 {
 	const char *culprit = "address";
+	struct peer_conf before; /* wiped */
 	int err;
 
 	if (peer_conf_get(c->p.peers, peer_idx) == NULL)
 		return refuse(c, conf, -ENOENT, NULL, fault);
-	if (check_conf(c, conf, fault) != 0 || ctl_routes_check(c, peer_idx, conf, fault) != 0)
+	if (check_conf(c, conf, fault) != 0 || ctl_routes_check(c, peer_idx, conf, fault) != 0 ||
+		ctl_store_check(c, fault) != 0)
 		return -EINVAL;
+	before = *peer_conf_get(c->p.peers, peer_idx);
 	err = peer_set(c->p.peers, peer_idx, conf, &culprit);
-	if (err != 0)
-		return refuse(c, conf, err, culprit, fault);
-	*n_closed = close_leases(c, peer_idx, conf, "peer changed");
-	ctl_peer_public_update(c, peer_idx);
-	return 0;
+	if (err == 0) {
+		ctl_store_peer(c, peer_idx, &before);
+		*n_closed = close_leases(c, peer_idx, conf, "peer changed");
+		ctl_peer_public_update(c, peer_idx);
+	} else {
+		refuse(c, conf, err, culprit, fault);
+	}
+	crypto_wipe(&before, sizeof(before));
+	return err == 0 ? 0 : -EINVAL;
 }
 
 int ctl_peer_del(struct ctl *c, uint32_t peer_idx, unsigned *n_closed, struct rpc_fault *fault)
@@ -275,10 +284,12 @@ int ctl_peer_del(struct ctl *c, uint32_t peer_idx, unsigned *n_closed, struct rp
 	lease_peer_forget(c->p.leases, peer_idx, c->p.now_ns());
 	public_v4 = peer_public(c->p.peers, peer_idx);
 	err = peer_del(c->p.peers, peer_idx);
-	if (err != 0)
+	if (err != 0) {
 		refuse(c, &copy, err, NULL, fault);
-	else
+	} else {
 		ctl_pool_peer_moved(c, public_v4, 0);
+		ctl_store_peer_gone(c, peer_idx, &copy);
+	}
 	crypto_wipe(&copy, sizeof(copy));
 	return err == 0 ? 0 : -EINVAL;
 }

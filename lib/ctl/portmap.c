@@ -4,15 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An answer that waits for the workers. */
+/* An answer that waits for the workers, and for the store. */
 struct ctl_portmap_answer {
 	TAILQ_ENTRY(ctl_portmap_answer) next;
-	struct grace_work work;
+	struct ctl_wait wait;
 	struct ctl *ctl;
 	struct ctl_portmap_route to;
 	uint64_t lease_id;
-	size_t len;
-	uint8_t msg[PORTMAP_MSG_BYTES];
+	size_t len, refusal_len; /* the refusal goes instead when the store fails; 0: no store */
+	uint8_t bytes[];	 /* one behind the other */
 };
 
 static void send_answer(
@@ -30,36 +30,52 @@ static void destroy_answer(struct ctl_portmap_answer *a)
 	free(a);
 }
 
-static void on_committed(void *arg)
+static void on_committed(void *arg, bool is_durable)
 {
 	struct ctl_portmap_answer *a = arg;
 	struct ctl *c = a->ctl;
 
-	/* Grace periods end in the order in which they began. */
-	if (a->lease_id > c->portmap.known_id)
+	/* Grace periods end in the order in which they began, and so do commits. */
+	if (is_durable && a->lease_id > c->portmap.known_id)
 		c->portmap.known_id = a->lease_id;
-	send_answer(c, &a->to, a->msg, a->len);
+	if (is_durable)
+		send_answer(c, &a->to, a->bytes, a->len);
+	else
+		send_answer(c, &a->to, a->bytes + a->len, a->refusal_len);
 	destroy_answer(a);
 }
 
+static size_t build_refusal(
+	struct ctl *c, const struct ctl_portmap_request *r, uint8_t out[static PORTMAP_MSG_BYTES])
+{
+	if (c->p.store == NULL)
+		return 0;
+	return portmap_classify(r->msg, r->len) == PORTMAP_NATPMP
+		       ? ctl_portmap_natpmp_fail(c, r, out)
+		       : ctl_portmap_pcp_fail(c, r, out);
+}
+
 /* Without memory it is lost: the client asks again, and finds what it asked for. */
-static void defer_answer(struct ctl *c, const struct ctl_portmap_route *to,
+static void defer_answer(struct ctl *c, const struct ctl_portmap_request *r,
 	const struct ctl_portmap_grant *grant, const uint8_t *msg, size_t len)
 {
-	struct ctl_portmap_answer *a = malloc(sizeof(*a));
+	uint8_t refusal[PORTMAP_MSG_BYTES];
+	size_t refusal_len = build_refusal(c, r, refusal);
+	struct ctl_portmap_answer *a = malloc(sizeof(*a) + len + refusal_len);
 
 	if (a == NULL) {
 		c->portmap.counters.lost++;
 		return;
 	}
 	a->ctl = c;
-	a->to = *to;
+	a->to = r->from;
 	a->lease_id = grant->lease_id;
 	a->len = len;
-	memcpy(a->msg, msg, len);
+	a->refusal_len = refusal_len;
+	memcpy(a->bytes, msg, len);
+	memcpy(a->bytes + len, refusal, refusal_len);
 	TAILQ_INSERT_TAIL(&c->portmap.answers, a, next);
-	grace_defer_work(c->p.grace, &a->work, on_committed, a);
-	ctl_commit_poll(c);
+	ctl_wait_start(c, &a->wait, on_committed, a);
 }
 
 void ctl_portmap_take(struct ctl *c, const struct ctl_portmap_request *r)
@@ -74,9 +90,11 @@ void ctl_portmap_take(struct ctl *c, const struct ctl_portmap_request *r)
 	c->portmap.counters.requests++;
 	switch (portmap_classify(r->msg, r->len)) {
 	case PORTMAP_NATPMP:
+		c->actor = (struct ctl_actor){CTL_BY_NATPMP};
 		len = ctl_portmap_natpmp(c, r, out, &grant);
 		break;
 	case PORTMAP_PCP:
+		c->actor = (struct ctl_actor){CTL_BY_PCP};
 		len = ctl_portmap_pcp(c, r, out, &grant);
 		break;
 	case PORTMAP_OTHER_VERSION:
@@ -86,8 +104,9 @@ void ctl_portmap_take(struct ctl *c, const struct ctl_portmap_request *r)
 		c->portmap.counters.ignored++;
 		return;
 	}
+	c->actor = (struct ctl_actor){CTL_BY_TIME};
 	if (grant.waits)
-		defer_answer(c, &r->from, &grant, out, len);
+		defer_answer(c, r, &grant, out, len);
 	else
 		send_answer(c, &r->from, out, len);
 }
@@ -102,7 +121,7 @@ void ctl_portmap_fini(struct ctl *c)
 	struct ctl_portmap_answer *a;
 
 	while ((a = TAILQ_FIRST(&c->portmap.answers)) != NULL) {
-		grace_cancel(c->p.grace, &a->work);
+		ctl_wait_cancel(&a->wait);
 		destroy_answer(a);
 	}
 }

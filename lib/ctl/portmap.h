@@ -7,7 +7,8 @@
  * Spec:   RFC 6886, RFC 6887. Where the gateway goes beyond: idempotence on (peer, protocol, inner
  *         port) whatever is suggested; one number for both protocols; symmetric mappings.
  * Commit: an answer that says that something is open, shut or scoped leaves when every worker knows
- *         it. A renewal changes nothing that workers read: it is answered at once.
+ *         it and, with a store, when it is on disk. A renewal changes nothing that workers read: it
+ *         is answered at once, and on disk within a second or so; a restart grants it once more.
  */
 #ifndef PORTIER_CTL_PORTMAP_H
 #define PORTIER_CTL_PORTMAP_H
@@ -70,5 +71,10 @@ size_t ctl_portmap_natpmp(struct ctl *c, const struct ctl_portmap_request *r,
 	uint8_t out[static PORTMAP_MSG_BYTES], struct ctl_portmap_grant *grant);
 size_t ctl_portmap_pcp(struct ctl *c, const struct ctl_portmap_request *r,
 	uint8_t out[static PORTMAP_MSG_BYTES], struct ctl_portmap_grant *grant);
+/* The answer instead, when what was done does not get on disk: no resources. */
+size_t ctl_portmap_natpmp_fail(
+	struct ctl *c, const struct ctl_portmap_request *r, uint8_t out[static PORTMAP_MSG_BYTES]);
+size_t ctl_portmap_pcp_fail(
+	struct ctl *c, const struct ctl_portmap_request *r, uint8_t out[static PORTMAP_MSG_BYTES]);
 
 #endif

@@ -79,3 +79,16 @@ size_t ctl_portmap_natpmp(struct ctl *c, const struct ctl_portmap_request *r,
 		c->portmap.counters.refused++;
 	return portmap_natpmp_build(&answer, out);
 }
+
+size_t ctl_portmap_natpmp_fail(
+	struct ctl *c, const struct ctl_portmap_request *r, uint8_t out[static PORTMAP_MSG_BYTES])
+{
+	struct portmap_natpmp_answer answer = {
+		.epoch_s = ctl_portmap_epoch_s(c), .result = PORTMAP_NATPMP_NO_RESOURCES};
+	struct portmap_natpmp_request asked;
+
+	portmap_natpmp_parse(r->msg, r->len, &asked);
+	answer.op = asked.op;
+	answer.inner_port = asked.inner_port;
+	return portmap_natpmp_build(&answer, out);
+}

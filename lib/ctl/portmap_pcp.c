@@ -128,3 +128,15 @@ size_t ctl_portmap_pcp(struct ctl *c, const struct ctl_portmap_request *r,
 	answer.echoes_options = asked.lifetime_s != 0;
 	return portmap_pcp_build(&answer, out);
 }
+
+size_t ctl_portmap_pcp_fail(
+	struct ctl *c, const struct ctl_portmap_request *r, uint8_t out[static PORTMAP_MSG_BYTES])
+{
+	struct portmap_pcp_request asked;
+	const struct portmap_pcp_answer answer = {.request = &asked,
+		.epoch_s = ctl_portmap_epoch_s(c),
+		.result = PORTMAP_PCP_NO_RESOURCES};
+
+	portmap_pcp_parse(r->msg, r->len, &asked);
+	return portmap_pcp_build(&answer, out);
+}

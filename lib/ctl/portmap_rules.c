@@ -31,7 +31,10 @@ struct ip_addr ctl_portmap_address(const struct ctl *c, uint32_t peer_idx)
 
 uint32_t ctl_portmap_epoch_s(const struct ctl *c)
 {
-	return (uint32_t)((c->p.now_ns() - c->p.started_ns) / NS_IN_S);
+	uint64_t now_ns = c->p.now_ns();
+
+	/* A clock that was set back to before it began: as young as can be. */
+	return now_ns > c->epoch_ns ? (uint32_t)((now_ns - c->epoch_ns) / NS_IN_S) : 0;
 }
 
 /* --- lifetimes: 64 bits throughout
@@ -174,10 +177,13 @@ static enum ctl_portmap_outcome amend(struct ctl *c, const struct ctl_portmap_wi
 {
 	struct source_set set = sources_of(lease);
 	struct lease changed = *lease;
+	struct rpc_fault ignored;
 
 	if (!apply_filters(wish, &set))
 		return CTL_PORTMAP_TOO_MANY_SOURCES;
 	if (!sources_equal(lease, &set)) {
+		if (ctl_store_check(c, &ignored) != 0)
+			return CTL_PORTMAP_NO_RESOURCES;
 		memcpy(changed.sources, set.list, sizeof(changed.sources));
 		changed.n_sources = set.n;
 		if (doors_open(c->p.doors, &changed) != 0)
@@ -337,7 +343,7 @@ enum ctl_portmap_outcome ctl_portmap_unmap(
 	const struct lease *lease;
 
 	/* What is not there may have been shut a moment ago, by the same request. */
-	out->waits = !TAILQ_EMPTY(&c->portmap.answers);
+	out->waits = !TAILQ_EMPTY(&c->portmap.answers) || ctl_store_is_failing(c);
 	if (wish->inner_port == 0) {
 		close_all(c, wish, out);
 		return CTL_PORTMAP_DONE;

@@ -252,6 +252,7 @@ static json_t *build(const struct reload *r)
 static json_t *take(struct ctl *c, struct conf *fresh)
 {
 	struct reload r = {.ctl = c};
+	const struct ctl_actor asker = c->actor;
 	struct entries old, new;
 	json_t *result = NULL;
 	int err;
@@ -265,7 +266,9 @@ static json_t *take(struct ctl *c, struct conf *fresh)
 		log_set_level(c->p.conf->log_level);
 		lease_table_times_set(
 			c->p.leases, c->p.conf->default_ttl_ns, c->p.conf->quarantine_ns);
+		c->actor = (struct ctl_actor){CTL_BY_CONF};
 		apply(&r, &old, &new);
+		c->actor = asker;
 		result = build(&r);
 		log_info("reload: done; peers: %u added, %u changed, %u deleted; leases: %u "
 			 "opened, %u closed; %zu refused",

@@ -3,7 +3,10 @@
  *   socket.c   a socket file
  *   listen.c   connections of the control socket, and whom they belong to
  *   client.c   bytes of one client in and out, in bounds
- *   commit.c   replies that wait for the workers
+ *   commit.c   replies that wait for the workers, and for the store
+ *   durable.c  what is put into the store, and the wait for it
+ *   overrule.c   which entries of the configuration a change since was stronger than
+ *   restore.c, heard.c   what comes back after a restart
  *   method.c   a line to replies: the table of methods
  *   peer_methods.c, lease_methods.c, session_methods.c, report_methods.c   the methods
  *   pool.c     the public addresses and what each is used for
@@ -66,6 +69,21 @@ struct ctl_role {
 	bool may_write;
 };
 
+/* Who asks for what is being done. */
+enum ctl_by {
+	CTL_BY_TIME = 0, /* nobody: an end came */
+	CTL_BY_CONTROL,
+	CTL_BY_UAPI,
+	CTL_BY_NATPMP,
+	CTL_BY_PCP,
+	CTL_BY_CONF, /* at the start, or at a reload */
+};
+
+struct ctl_actor {
+	enum ctl_by by;
+	uid_t uid; /* of CONTROL and UAPI */
+};
+
 /* A socket that listens, and its file. */
 struct ctl_socket {
 	int fd; /* -1: none */
@@ -74,13 +92,30 @@ struct ctl_socket {
 	ino_t ino;
 };
 
-/* Replies that wait for a grace period. It may outlive its client. */
+/* Somebody waits for a grace period and for the store. */
+struct ctl_wait {
+	TAILQ_ENTRY(ctl_wait) next; /* when past its grace period */
+	struct grace_work work;
+	struct ctl *ctl;
+	uint64_t ticket; /* of the store; 0: none */
+	bool is_past_grace;
+	void (*fn)(void *arg, bool is_durable);
+	void *arg;
+};
+
+/* Stands in a refusal where the reason of the store will be, and how it looks as JSON: no text that
+ * is read from a client has it. */
+#define CTL_WHY_MARK	  "\x01"
+#define CTL_WHY_MARK_JSON "\\u0001"
+
+/* Replies that wait. It may outlive its client. */
 struct ctl_commit {
 	TAILQ_ENTRY(ctl_commit) next;
-	struct grace_work work;
+	struct ctl_wait wait;
 	struct ctl *ctl;
 	struct ctl_client *client; /* NULL: it hung up */
 	struct evbuffer *replies;
+	struct evbuffer *refusals; /* instead, when the store fails; with a store */
 };
 
 struct ctl_client {
@@ -118,7 +153,8 @@ struct ctl {
 	/* client.c */
 	TAILQ_HEAD(, ctl_client) clients;
 	unsigned n_clients, n_readers;
-	struct rpc_text reply; /* of the line that runs; empty in between */
+	struct rpc_text reply;	 /* of the line that runs; empty in between */
+	struct rpc_text refusal; /* what it would be if the store failed */
 
 	/* method.c */
 	struct rpc_arena arena; /* of the line that runs */
@@ -148,8 +184,29 @@ struct ctl {
 	struct ctl_gone_peer *gone_peers; /* block_records.c: by number; NULL: no workers */
 	uint64_t n_block_records, n_block_records_missed;
 	uint32_t heartbeat_cursor;  /* heartbeat.c */
-	bool is_loading;	    /* what comes was compared with each other by conf */
+	bool is_loading;	    /* what comes was compared with each other already */
+	struct ctl_actor actor;	    /* of the change that is under way */
 	struct ctl_portmap portmap; /* portmap.c */
+
+	/* durable.c */
+	TAILQ_HEAD(, ctl_wait) waits;
+	struct event *ev_store;
+	struct store_status store_status; /* as last told */
+	uint64_t n_store_failures;	  /* times that it began to fail */
+	bool *is_configured;		  /* by peer_idx: as the file says, hence not stored */
+	bool is_restoring;		  /* what is put is there already */
+	bool has_unwritten;		  /* renewals, while it failed */
+	unsigned n_rewrite_rounds;	  /* of the sweep, in which leases are put again */
+
+	/* restore.c */
+	uint64_t epoch_ns; /* when the table of leases began, of all runs */
+
+	/* heard.c */
+	struct ctl_heard *heard; /* by peer_idx; NULL: no store */
+	uint32_t heard_cursor;
+	struct ctl_begin *begins;
+	uint32_t n_begins, n_begun;
+	struct event *ev_begin;
 
 	/* ctl.c */
 	struct event *ev_tick;
@@ -206,7 +263,7 @@ void ctl_commits_fini(struct ctl *c);
 /* One line of a client: everything in it is carried out; its reply is appended to *reply (with a
  * newline) unless none is due. Returns whether something changed, so that the reply must wait. */
 bool ctl_line_run(struct ctl *c, const struct ctl_role *role, const char *line, size_t len,
-	struct rpc_text *reply);
+	struct rpc_text *reply, struct rpc_text *refusal);
 
 /* A method: params were checked against its list. It has one of run and write. */
 struct ctl_method {
@@ -230,6 +287,62 @@ extern const struct ctl_method ctl_why_methods[];
 extern const struct ctl_method ctl_report_methods[];
 extern const struct ctl_method ctl_reload_methods[];
 extern const struct ctl_method ctl_event_methods[];
+
+/* --- durable.c: without a store all but the waits do nothing */
+uint64_t ctl_wall_of(const struct ctl *c, uint64_t at_ns);
+uint64_t ctl_moment_of(const struct ctl *c, uint64_t wall_at_ns);
+bool ctl_store_is_failing(const struct ctl *c);
+/* -EINVAL with *fault while the store cannot be written: then nothing is to be opened, added or
+ * changed. What is to end ends, and its reply says that it is not on disk. */
+int ctl_store_check(const struct ctl *c, struct rpc_fault *fault);
+bool ctl_is_by_conf(const struct ctl *c);
+bool ctl_lease_is_configured(const struct lease *lease);
+void ctl_store_lease(struct ctl *c, const struct lease *lease);
+/* For an answer that does not wait. */
+void ctl_store_renewal(struct ctl *c, const struct lease *lease);
+void ctl_store_lease_end(struct ctl *c, const struct lease *gone);
+/* old: as it was; NULL: it is new. */
+void ctl_store_peer(struct ctl *c, uint32_t peer_idx, const struct peer_conf *old);
+void ctl_store_peer_gone(struct ctl *c, uint32_t peer_idx, const struct peer_conf *old);
+/* fn is called when all that was changed so far is in force and on disk, or with false: in force,
+ * but the disk does not take it. w lives until then, or until ctl_wait_cancel. */
+void ctl_wait_start(
+	struct ctl *c, struct ctl_wait *w, void (*fn)(void *arg, bool is_durable), void *arg);
+void ctl_wait_cancel(struct ctl_wait *w);
+/* 0 or -1: memory or descriptors are out. */
+int ctl_durable_init(struct ctl *c);
+void ctl_durable_fini(struct ctl *c);
+
+/* --- overrule.c: entries as words, and what of them is in the store at the start */
+struct ctl_overrules;
+char *ctl_overrule_peer_word(const struct peer_conf *conf, char buf[static STORE_ENTRY_CHARS]);
+/* False: its peer is gone. */
+bool ctl_overrule_lease_word(
+	const struct ctl *c, const struct lease *lease, char buf[static STORE_ENTRY_CHARS]);
+/* NULL: the sentence is in fault. */
+struct ctl_overrules *ctl_overrules_create(struct ctl *c, char fault[static CTL_FAULT_CHARS]);
+void ctl_overrules_destroy(struct ctl_overrules *o);
+/* Is this entry overruled? o may be NULL: no. */
+bool ctl_overrules_peer(struct ctl_overrules *o, const struct peer_conf *conf);
+bool ctl_overrules_lease(const struct ctl *c, struct ctl_overrules *o, uint32_t peer_idx,
+	const struct conf_lease *entry);
+/* The file says none of what is left. */
+void ctl_overrules_forget_unused(struct ctl *c, const struct ctl_overrules *o);
+
+/* --- restore.c, heard.c; with a store. 0, or negative with the sentence. */
+int ctl_restore_peers(struct ctl *c, char fault[static CTL_FAULT_CHARS]);
+/* peer_idx: of conf->peers; PEER_NONE where one is not there. */
+int ctl_restore_leases(struct ctl *c, const uint32_t *peer_idx, struct ctl_overrules *o,
+	char fault[static CTL_FAULT_CHARS]);
+int ctl_restore_held(struct ctl *c, char fault[static CTL_FAULT_CHARS]);
+int ctl_heard_restore(struct ctl *c, char fault[static CTL_FAULT_CHARS]);
+void ctl_heard_sweep(struct ctl *c);
+void ctl_heard_fini(struct ctl *c);
+
+/* --- peer_methods.c: what the store keeps of a peer beside its keys, as peer.add takes it */
+void ctl_peer_settings(const struct peer_conf *conf, char buf[static STORE_SETTINGS_CHARS]);
+int ctl_peer_settings_read(const char *settings, const uint8_t public_key[static CRYPTO_KEY_BYTES],
+	struct peer_conf *conf, struct rpc_fault *fault);
 
 /* --- peer_rules.c, route_rules.c, lease_rules.c */
 /* By its lease, or else by its key. After each change of either. */
@@ -279,6 +392,7 @@ struct ctl_block_record;
 /* A block was claimed or released; so many records of that were lost. */
 void ctl_event_block(struct ctl *c, const struct ctl_block_record *record);
 void ctl_event_blocks_missed(struct ctl *c, uint64_t n);
+void ctl_event_store(struct ctl *c, bool is_failing);
 /* The number will be another peer's. */
 void ctl_events_forget_peer(struct ctl *c, uint32_t peer_idx);
 /* Once a second. */
@@ -361,6 +475,7 @@ void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door
 	struct rpc_text *t);
 /* A kept number, whole. */
 void ctl_held_write(struct ctl *c, const struct lease_held *held, struct rpc_text *t);
+const char *ctl_opener_word(enum lease_opener opener);
 json_t *ctl_seconds_build(uint64_t ns);
 /* Seconds since then; null when then is 0. */
 json_t *ctl_age_build(uint64_t now_ns, uint64_t then_ns);

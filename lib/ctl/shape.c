@@ -210,7 +210,7 @@ static const char *state_word(enum lease_state state)
 	return "?";
 }
 
-static const char *opener_word(enum lease_opener opener)
+const char *ctl_opener_word(enum lease_opener opener)
 {
 	static const char *const words[] = {"control", "conf", "natpmp", "pcp"};
 
@@ -307,7 +307,7 @@ void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door
 	rpc_write_integer(t, "max_pps", lease->max_pps);
 	rpc_write_integer(t, "max_new_flows", lease->max_new_flows);
 	rpc_write_text(t, "label", lease->label);
-	rpc_write_text(t, "opened_by", opener_word(lease->opener));
+	rpc_write_text(t, "opened_by", ctl_opener_word(lease->opener));
 	write_age(t, "last_used_age_s", now_ns, counters->last_used_ns);
 	write_knocks(t, c, lease->id, now_ns);
 	write_counters(t, counters);

@@ -28,7 +28,7 @@ struct uapi_client {
 	struct rpc_lines lines;
 	struct uapi_request request;
 	struct evbuffer *out;
-	struct grace_work commit;
+	struct ctl_wait commit;
 	int set_err;	      /* the answer to the set that is being committed */
 	uint32_t get_cursor;  /* the next peer of the get that is being answered */
 	uint64_t progress_ns; /* when it last read something, or had nothing to read */
@@ -53,7 +53,7 @@ static void destroy_client(struct uapi_client *client)
 	struct ctl_uapi *u = client->uapi;
 
 	if (client->is_committing)
-		grace_cancel(u->ctl->p.grace, &client->commit);
+		ctl_wait_cancel(&client->commit);
 	if (client->ev_read != NULL)
 		event_free(client->ev_read);
 	if (client->ev_write != NULL)
@@ -154,11 +154,13 @@ static void say_more_peers(struct uapi_client *client)
 /* --- requests
  * ------------------------------------------------------------------------------------*/
 
-static void on_committed(void *arg)
+static void on_committed(void *arg, bool is_durable)
 {
 	struct uapi_client *client = arg;
 
 	client->is_committing = false;
+	if (!is_durable && client->set_err == 0)
+		client->set_err = EIO;
 	say(client, "errno=%d\n\n", client->set_err);
 	run(client);
 }
@@ -176,10 +178,11 @@ static void carry_out(struct uapi_client *client)
 		client->is_getting = true;
 		client->get_cursor = 0;
 	} else {
+		client->uapi->ctl->actor = (struct ctl_actor){CTL_BY_UAPI, client->role.uid};
 		client->set_err = ctl_uapi_set(client->uapi->ctl, &client->role, request);
+		client->uapi->ctl->actor = (struct ctl_actor){CTL_BY_TIME};
 		client->is_committing = true;
-		grace_defer_work(client->uapi->ctl->p.grace, &client->commit, on_committed, client);
-		ctl_commit_poll(client->uapi->ctl);
+		ctl_wait_start(client->uapi->ctl, &client->commit, on_committed, client);
 	}
 	uapi_request_fini(request);
 }

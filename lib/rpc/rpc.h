@@ -43,6 +43,7 @@ enum rpc_code {
 	RPC_NOT_PERMITTED = -32003, /* the caller may only read */
 	RPC_EXHAUSTED = -32004,	    /* quota, table or pool is full */
 	RPC_TRY_AGAIN = -32005,	    /* too much at once; nothing was done */
+	RPC_NOT_DURABLE = -32006,   /* the store cannot be written */
 };
 
 struct rpc_fault {

@@ -268,6 +268,7 @@ CONF_EAL= # more keys of the group eal
 CONF_CONTROL= # more keys of the group control
 CONF_METRICS= # keys of the group metrics
 CONF_NAT=    # more keys of the group nat
+CONF_STORE=  # keys of the group store
 CONF_PEERS=
 CONF_POOL="\"$POOL\""
 CONF_PUBLIC="\"$GATEWAY_PUBLIC/24\"" # addresses of the public port
@@ -349,6 +350,7 @@ tunnel = { private_key_file = "$RUN/gateway.key"; max_peers = 1000;
 public = { pool = [ $CONF_POOL ]; };
 nat = { $CONF_NAT };
 leases = { $CONF_LEASES };
+store = { $CONF_STORE };
 control = { socket = "$RUN/control.sock"; log_level = "$CONF_LOG_LEVEL";
 	uapi_name = "$CONF_UAPI_NAME"; $CONF_CONTROL };
 metrics = { $CONF_METRICS };
@@ -364,11 +366,17 @@ ctl()
 
 GATEWAY_PID=
 
-gateway_start()
+# Without waiting for it.
+gateway_spawn()
 {
 	spawn gateway setsid "$BUILD/app/portier/portier" -c "$RUN/portier.conf" \
 		>>"$RUN/gateway.log" 2>&1
 	GATEWAY_PID=$SPAWNED
+}
+
+gateway_start()
+{
+	gateway_spawn
 	poll_until 20 gateway_is_settled || fail "the gateway did not come up"
 	kill -0 "$GATEWAY_PID" 2>/dev/null ||
 		fail "the gateway ended at start: $(tail -n 3 "$RUN/gateway.log")"

@@ -334,6 +334,14 @@ gateway_stop()
 	GATEWAY_PID=
 }
 
+# As a crash does.
+gateway_kill()
+{
+	kill -KILL "$GATEWAY_PID"
+	poll_until 20 gateway_is_gone || fail "the gateway is not gone"
+	wait "$GATEWAY_PID" 2>/dev/null || true
+}
+
 gateway_is_gone()
 {
 	[[ ! -e /proc/$GATEWAY_PID ]] || grep -q '^State:.*zombie' "/proc/$GATEWAY_PID/status"

@@ -44,6 +44,7 @@ struct server {
 	struct peers *peers;
 	struct lease_table *leases;
 	struct doors *doors;
+	struct store *store; /* the test's, to open and close; NULL: none */
 	struct mbox *to, *from;
 	struct stats_worker stats[N_WORKERS];
 	const struct stats_worker *workers[N_WORKERS];
@@ -156,6 +157,7 @@ static inline struct ctl_params server_params(struct server *s)
 		.peers = s->peers,
 		.leases = s->leases,
 		.doors = s->doors,
+		.store = s->store,
 		.grace = s->grace,
 		.workers = s->workers,
 		.n_workers = N_WORKERS,
@@ -201,18 +203,8 @@ static inline struct lease_table *make_leases(const struct conf *conf)
 	return lease_table_create(&lc);
 }
 
-static inline struct server *server_create(void)
+static inline void server_tables_create(struct server *s)
 {
-	struct server *s = calloc(1, sizeof(*s));
-
-	assert_non_null(s);
-	clock_offset_ns = 0;
-	snprintf(s->dir, sizeof(s->dir), "/tmp/portier-ctl-test-XXXXXX");
-	assert_non_null(mkdtemp(s->dir));
-	assert_int_equal(chmod(s->dir, 0755), 0);
-	snprintf(s->uapi_dir, sizeof(s->uapi_dir), "%s/wireguard", s->dir);
-	fill_conf(s);
-	open_port(s);
 	s->base = event_base_new();
 	s->grace = grace_create(N_WORKERS);
 	s->peers = peers_create(&(struct peer_params){.max_peers = MAX_PEERS,
@@ -229,6 +221,21 @@ static inline struct server *server_create(void)
 		s->workers[i] = &s->stats[i];
 		grace_reader_online(s->grace, i);
 	}
+}
+
+static inline struct server *server_create(void)
+{
+	struct server *s = calloc(1, sizeof(*s));
+
+	assert_non_null(s);
+	clock_offset_ns = 0;
+	snprintf(s->dir, sizeof(s->dir), "/tmp/portier-ctl-test-XXXXXX");
+	assert_non_null(mkdtemp(s->dir));
+	assert_int_equal(chmod(s->dir, 0755), 0);
+	snprintf(s->uapi_dir, sizeof(s->uapi_dir), "%s/wireguard", s->dir);
+	fill_conf(s);
+	open_port(s);
+	server_tables_create(s);
 	return s;
 }
 
@@ -248,10 +255,9 @@ static inline void pump(struct server *s)
 		grace_reader_quiescent(s->grace, i);
 }
 
-static inline void server_destroy(struct server *s)
+/* With the server itself. */
+static inline void server_tables_destroy(struct server *s)
 {
-	char dir[96];
-
 	ctl_destroy(s->ctl);
 	s->is_behind = false;
 	for (unsigned i = 0; i < N_WORKERS; i++)
@@ -268,6 +274,13 @@ static inline void server_destroy(struct server *s)
 	mbox_destroy(s->from);
 	grace_destroy(s->grace);
 	event_base_free(s->base);
+}
+
+static inline void server_destroy(struct server *s)
+{
+	char dir[96];
+
+	server_tables_destroy(s);
 	snprintf(dir, sizeof(dir), "%s/run", s->dir);
 	rmdir(dir);
 	rmdir(s->uapi_dir);

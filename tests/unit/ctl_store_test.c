@@ -1,0 +1,631 @@
+/* ctl_store_test.c - what was acknowledged is there after a restart; what the configuration says
+ * and what the store says; a store that cannot be written. */
+#include "ctl_portmap.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+
+#define HOUR_NS (3600 * NS_IN_S)
+
+static char db[96];
+static struct conf_peer conf_peers[2];
+static struct conf_lease conf_leases[2];
+
+/* --- runs of one gateway: the tables of each are its own, the file is the same */
+
+static bool try_begin(char fault[static CTL_FAULT_CHARS])
+{
+	struct ctl_params p;
+
+	server->store = store_open(db, test_wall_ns(), fault);
+	if (server->store == NULL)
+		return false;
+	p = server_params(server);
+	p.portmap_reply = hear;
+	server->ctl = ctl_create(&p, fault);
+	return server->ctl != NULL && ctl_load_conf(server->ctl, fault) == 0;
+}
+
+static void begin(void)
+{
+	char fault[CTL_FAULT_CHARS];
+
+	if (!try_begin(fault))
+		fail_msg("%s", fault);
+	client_open(&operator, server);
+}
+
+static void end(void)
+{
+	client_close(&operator);
+	server_tables_destroy(server);
+	store_close(server->store);
+	server->ctl = NULL;
+	server->store = NULL;
+}
+
+static void restart(void)
+{
+	end();
+	server_tables_create(server);
+	begin();
+	ctl_tick(server->ctl);
+}
+
+static int setup(void **state)
+{
+	server = server_create();
+	server->conf.reserve_ns = HOUR_NS;
+	server->conf.reject_after_ns = 180 * NS_IN_S;
+	server->conf.peers = conf_peers;
+	server->conf.leases = conf_leases;
+	lease_table_destroy(server->leases);
+	server->leases = make_leases(&server->conf);
+	memset(conf_peers, 0, sizeof(conf_peers));
+	memset(conf_leases, 0, sizeof(conf_leases));
+	memset(&heard, 0, sizeof(heard));
+	assert_int_equal(chmod(server->dir, 0700), 0);
+	snprintf(db, sizeof(db), "%s/portier.db", server->dir);
+	snprintf(server->conf.store_path, sizeof(server->conf.store_path), "%s", db);
+	begin();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	static const char *const ends[] = {"", "-wal", "-shm"};
+	char name[112];
+
+	end();
+	for (unsigned i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "%s%s", db, ends[i]);
+		unlink(name);
+	}
+	server_tables_create(server);
+	server_destroy(server);
+	return 0;
+}
+
+static void pass(uint64_t ns)
+{
+	clock_offset_ns += ns;
+	ctl_tick(server->ctl);
+}
+
+/* Of a list: how many there are. */
+static size_t count(const char *method, const char *params, const char *name)
+{
+	json_t *result = call(&operator, method, params);
+	size_t n = json_array_size(json_object_get(result, name));
+
+	json_decref(result);
+	return n;
+}
+
+static size_t leases_count(void)
+{
+	return count("lease.list", "{}", "leases");
+}
+
+/* As text; the caller frees it. Jansson's own would be memory of the server. */
+static char *dump(const json_t *object)
+{
+	size_t len = json_dumpb(object, NULL, 0, JSON_SORT_KEYS);
+	char *out = calloc(1, len + 1);
+
+	assert_int_equal(json_dumpb(object, out, len, JSON_SORT_KEYS), len);
+	return out;
+}
+
+/* Without what is counted from a moment, or since the start. */
+static char *lasting(json_t *object)
+{
+	static const char *const passing[] = {
+		"expires_in_s", "opened_age_s", "last_used_age_s", "age_s", "last_received_age_s"};
+	char *text;
+
+	for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
+		json_object_del(object, passing[i]);
+	text = dump(object);
+	json_decref(object);
+	return text;
+}
+
+static void is_as_before(const char *method, const char *params, char *before)
+{
+	char *after = lasting(call(&operator, method, params));
+
+	assert_string_equal(after, before);
+	free(after);
+	free(before);
+}
+
+/* --- what comes back */
+
+static void peers_and_leases_come_back(void **state)
+{
+	char params[512];
+	char *peer, *lease;
+
+	snprintf(params, sizeof(params),
+		"{'public_key':'%s','name':'carol','address4':'10.0.0.9','address6':'fd00::9',"
+		"'endpoint':'203.0.113.9:1024','preshared_key':'%s','forwarding':true,"
+		"'portmap':true,'max_leases':3,'filter':'open','max_sessions':99,"
+		"'routes':['2001:db8:77::/64'],'persistent_keepalive_s':25}",
+		key_text(9), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+	json_decref(call(&operator, "peer.add", params));
+	add_peer(&operator, "alice", 2);
+	json_decref(call(&operator, "peer.set", "{'peer':'alice','name':'alicia'}"));
+	add_peer(&operator, "bob", 3);
+	json_decref(call(&operator, "peer.del", "{'peer':'bob'}"));
+	open_lease(&operator,
+		"{'peer':'carol','to_port':5001,'proto':'tcp','public_port':40010,'ttl_s':7200,"
+		"'idle_s':3600,'until':1900000000,'from':['192.0.2.0/24','2001:db8::/32'],"
+		"'max_pps':1000,'max_new_flows':50,'label':'web \\u00e9'}");
+	json_decref(call(&operator, "lease.renew", "{'id':1,'ttl_s':9000}"));
+	open_lease(&operator, "{'peer':'carol','to_port':5001,'proto':'udp'}");
+	open_lease(&operator, "{'peer':'alicia','to_port':7}");
+	json_decref(call(&operator, "lease.close", "{'id':3}"));
+	peer = lasting(call(&operator, "peer.show", "{'peer':'carol'}"));
+	lease = lasting(call(&operator, "lease.show", "{'id':1}"));
+
+	restart();
+	is_as_before("peer.show", "{'peer':'carol'}", peer);
+	is_as_before("lease.show", "{'id':1}", lease);
+	assert_int_equal(leases_count(), 2);
+	assert_int_equal(count("peer.list", "{}", "peers"), 2);
+	assert_int_equal(count("lease.reserved", "{}", "reserved"), 1);
+	refuse(&operator, "peer.show", "{'peer':'bob'}", RPC_NOT_FOUND, NULL);
+	/* The id of the closed one is not given again, and its owner has its port back. */
+	assert_int_equal(open_lease(&operator, "{'peer':'alicia','to_port':7}"), 4);
+	assert_int_equal(count("lease.reserved", "{}", "reserved"), 0);
+	assert_memory_equal(
+		peer_conf_get(server->peers, peer_find(server->peers, "carol"))->preshared_key,
+		"\x00\x01\x02\x03", 4);
+}
+
+static void what_ended_meanwhile_is_kept_for_its_owner(void **state)
+{
+	json_t *held, *one;
+
+	add_peer(&operator, "alice", 2);
+	add_peer(&operator, "bob", 3);
+	open_lease(&operator, "{'peer':'alice','to_port':7,'public_address':'198.51.100.1',"
+			      "'public_port':40007,'ttl_s':600}");
+	open_lease(&operator, "{'peer':'alice','to_port':8,'ttl_s':6000}");
+	end();
+	clock_offset_ns += 601 * NS_IN_S;
+	server_tables_create(server);
+	begin();
+	assert_int_equal(doors_count(server->doors), 1); /* not even for a moment */
+	ctl_tick(server->ctl);
+	assert_int_equal(leases_count(), 1);
+	held = call(&operator, "lease.reserved", "{}");
+	one = json_array_get(json_object_get(held, "reserved"), 0);
+	assert_string_equal(text(one, "state"), "reserved");
+	assert_string_equal(text(one, "peer"), "alice");
+	assert_int_equal(number(one, "public_port"), 40007);
+	json_decref(held);
+	refuse(&operator, "lease.open",
+		"{'peer':'bob','to_port':7,'public_address':'198.51.100.1','public_port':40007}",
+		RPC_IN_USE, NULL);
+	/* That is on disk, too. */
+	restart();
+	assert_int_equal(count("lease.reserved", "{}", "reserved"), 1);
+	/* Its owner deleted, it is in quarantine, and then anybody's. */
+	json_decref(call(&operator, "peer.del", "{'peer':'alice'}"));
+	restart();
+	refuse(&operator, "lease.open",
+		"{'peer':'bob','to_port':7,'public_address':'198.51.100.1','public_port':40007}",
+		RPC_IN_USE, NULL);
+	pass(121 * NS_IN_S);
+	open_lease(&operator,
+		"{'peer':'bob','to_port':7,'public_address':'198.51.100.1','public_port':40007}");
+}
+
+static void a_clock_that_went_back_prolongs_nothing(void **state)
+{
+	json_t *lease;
+
+	clock_offset_ns += 2 * HOUR_NS;
+	add_peer(&operator, "alice", 2);
+	open_lease(&operator, "{'peer':'alice','to_port':7,'ttl_s':600}");
+	end();
+	clock_offset_ns -= 2 * HOUR_NS;
+	server_tables_create(server);
+	begin();
+	lease = call(&operator, "lease.show", "{'id':1}");
+	assert_in_range(json_number_value(json_object_get(lease, "expires_in_s")), 590, 600);
+	json_decref(lease);
+}
+
+/* --- the configuration and the store */
+
+static void configure_peer(unsigned i, const char *name, unsigned n)
+{
+	struct conf_peer *p = &conf_peers[i];
+
+	*p = (struct conf_peer){.forwarding = true, .max_leases = 8};
+	snprintf(p->name, sizeof(p->name), "%s", name);
+	assert_int_equal(crypto_key_parse(key_text(n), p->public_key), 0);
+	p->address4 = ip_from_v4((const uint8_t[]){10, 0, 0, (uint8_t)n});
+	p->filter = FLOW_MODERATE;
+	p->max_sessions = 77;
+	server->conf.n_peers = i + 1;
+}
+
+static void configure_lease(unsigned i, uint16_t public_port, uint16_t inner_port)
+{
+	conf_leases[i] = (struct conf_lease){.protos = LEASE_PROTO_BOTH,
+		.public_addr = address("198.51.100.1"),
+		.public_port = public_port,
+		.inner_port = inner_port};
+	server->conf.n_leases = i + 1;
+}
+
+static bool is_forwarding(const char *name)
+{
+	return peer_conf_get(server->peers, peer_find(server->peers, name))->forwarding;
+}
+
+static void a_change_is_stronger_than_the_file_that_it_changed(void **state)
+{
+	configure_peer(0, "alice", 2);
+	configure_peer(1, "bob", 3);
+	configure_lease(0, 40001, 80);
+	configure_lease(1, 40002, 81);
+	restart();
+	assert_int_equal(leases_count(), 2);
+	json_decref(call(&operator, "peer.set", "{'peer':'alice','max_leases':5}"));
+	json_decref(call(&operator, "peer.del", "{'peer':'bob'}"));
+	json_decref(call(&operator, "lease.close", "{'id':1}"));
+	for (unsigned i = 0; i < 2; i++) {
+		restart();
+		assert_int_equal(count("peer.list", "{}", "peers"), 1);
+		assert_int_equal(
+			peer_conf_get(server->peers, peer_find(server->peers, "alice"))->max_leases,
+			5);
+		assert_int_equal(leases_count(), 1);
+		assert_null(lease_find_public(
+			server->leases, &conf_leases[0].public_addr, LEASE_PROTO_BOTH, 40001));
+	}
+	/* Now the file says something else of both peers, and no more of the closed lease. */
+	conf_peers[0].max_leases = 7;
+	conf_peers[1].max_leases = 7;
+	conf_leases[0] = conf_leases[1];
+	server->conf.n_leases = 1;
+	restart();
+	assert_int_equal(count("peer.list", "{}", "peers"), 2);
+	assert_int_equal(
+		peer_conf_get(server->peers, peer_find(server->peers, "alice"))->max_leases, 7);
+	/* Forgotten once it said nothing of it: said again, it counts. */
+	configure_lease(1, 40001, 80);
+	restart();
+	assert_int_equal(leases_count(), 2);
+}
+
+static void forwarding_that_was_taken_stays_taken(void **state)
+{
+	configure_peer(0, "alice", 2);
+	configure_lease(0, 40001, 80);
+	restart();
+	assert_true(is_forwarding("alice"));
+	json_decref(call(&operator, "peer.set", "{'peer':'alice','forwarding':false}"));
+	restart();
+	assert_false(is_forwarding("alice"));
+	assert_int_equal(leases_count(), 0);
+}
+
+static void pinholes_come_back_and_stay_closed(void **state)
+{
+	configure_peer(0, "alice", 2);
+	conf_peers[0].address6 = address("fd00::2");
+	configure_lease(0, 0, 80);
+	conf_leases[0].public_addr = (struct ip_addr){0};
+	conf_leases[0].inner_addr = conf_peers[0].address6;
+	configure_lease(1, 40001, 80);
+	restart();
+	open_lease(
+		&operator, "{'peer':'alice','to_address':'fd00::2','to_port':40001,'ttl_s':600}");
+	assert_int_equal(leases_count(), 3);
+	json_decref(call(&operator, "lease.close", "{'id':1}"));
+	restart();
+	assert_int_equal(leases_count(), 2);
+	assert_null(
+		lease_find_public(server->leases, &conf_peers[0].address6, LEASE_PROTO_BOTH, 80));
+	assert_non_null(lease_find_public(
+		server->leases, &conf_peers[0].address6, LEASE_PROTO_BOTH, 40001));
+}
+
+static void what_contradicts_the_file_is_dropped(void **state)
+{
+	add_peer(&operator, "alice", 2);
+	add_peer(&operator, "bob", 3);
+	open_lease(&operator, "{'peer':'bob','to_port':90,'public_port':40001,"
+			      "'public_address':'198.51.100.1'}");
+	open_lease(&operator, "{'peer':'alice','to_port':80,'public_port':40009,"
+			      "'public_address':'198.51.100.2'}");
+	/* Alice's address is another's now; bob's port is, too; and dave, who was stored, is in
+	 * the file, with a lease on another address. */
+	configure_peer(0, "eve", 2);
+	assert_int_equal(crypto_key_parse(key_text(50), conf_peers[0].public_key), 0);
+	configure_lease(0, 40001, 80);
+	restart();
+	refuse(&operator, "peer.show", "{'peer':'alice'}", RPC_NOT_FOUND, NULL);
+	assert_int_equal(count("lease.list", "{'peer':'bob'}", "leases"), 0);
+	assert_int_equal(count("lease.list", "{'peer':'eve'}", "leases"), 1);
+	open_lease(&operator, "{'peer':'bob','to_port':91,'public_address':'198.51.100.2'}");
+	configure_peer(1, "bob", 3);
+	conf_leases[1] = conf_leases[0];
+	conf_leases[1].peer_idx = 1;
+	conf_leases[1].public_port = 40002;
+	server->conf.n_leases = 2;
+	restart();
+	assert_int_equal(count("lease.list", "{'peer':'bob'}", "leases"), 1);
+	/* For good. */
+	server->conf.n_peers = server->conf.n_leases = 0;
+	restart();
+	assert_int_equal(count("peer.list", "{}", "peers"), 0);
+	assert_int_equal(leases_count(), 0);
+}
+
+static void quotas_of_the_file_come_first(void **state)
+{
+	add_peer(&operator, "alice", 2);
+	for (unsigned i = 0; i < 8; i++) {
+		char params[96];
+
+		snprintf(params, sizeof(params),
+			"{'peer':'alice','to_port':%u,'public_address':'198.51.100.1'}", 100 + i);
+		open_lease(&operator, params);
+	}
+	configure_peer(0, "alice", 2);
+	configure_lease(0, 40001, 80);
+	restart();
+	assert_int_equal(leases_count(), 9);
+}
+
+/* --- NAT-PMP and PCP */
+
+static void add_client(void)
+{
+	add_peer(&operator, "alice", 2);
+	json_decref(call(&operator, "peer.set", "{'peer':'alice','portmap':true}"));
+	alice = peer_find(server->peers, "alice");
+}
+
+static void mappings_are_granted_once_more_and_the_epoch_goes_on(void **state)
+{
+	struct natpmp_reply r;
+	struct pcp m;
+	uint16_t port;
+
+	add_client();
+	port = natpmp_map(alice, PORTMAP_NATPMP_TCP, 5001, 0, 600);
+	m = pcp_map(alice, 17, 5002, 0, 600);
+	put_filter(&m, 96 + 24, 0, "192.0.2.0");
+	pcp_granted(alice, &m);
+	pass(300 * NS_IN_S);
+	end();
+	clock_offset_ns += 200 * NS_IN_S;
+	server_tables_create(server);
+	begin();
+	alice = peer_find(server->peers, "alice");
+	assert_int_equal(leases_count(), 2);
+	/* 500 of its 600 s had passed. */
+	assert_in_range(
+		(lease_of(alice, LEASE_PROTO_TCP, 5001)->expires_ns - test_now_ns()) / NS_IN_S, 590,
+		600);
+	assert_int_equal(lease_of(alice, LEASE_PROTO_UDP, 5002)->n_sources, 1);
+	assert_int_equal(lease_of(alice, LEASE_PROTO_UDP, 5002)->nonce[0], 'n');
+	ask_quickly(alice, natpmp(PORTMAP_NATPMP_TCP, 5001, 0, 600).bytes, 12);
+	r = natpmp_read(PORTMAP_NATPMP_TCP);
+	assert_int_equal(r.result, 0);
+	assert_int_equal(r.public_port, port);
+	assert_in_range(r.epoch_s, 500, 600);
+}
+
+/* --- a store that cannot be written */
+
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void fill_disk(void)
+{
+	char name[112];
+	struct stat st;
+
+	signal(SIGXFSZ, SIG_IGN);
+	snprintf(name, sizeof(name), "%s-wal", db);
+	assert_int_equal(stat(name, &st), 0);
+	limit_files((rlim_t)st.st_size);
+}
+
+static bool is_degraded(void)
+{
+	json_t *health = call(&operator, "health", "{}");
+	char *reasons = dump(json_object_get(health, "reasons"));
+	bool is_named = strstr(reasons, db) != NULL && strstr(reasons, "cannot be written") != NULL;
+
+	free(reasons);
+	json_decref(health);
+	return is_named;
+}
+
+static void is_told(struct client *subscriber, const char *name)
+{
+	json_t *event = client_json(subscriber);
+	json_t *params = json_object_get(event, "params");
+
+	assert_string_equal(text(params, "event"), name);
+	assert_string_equal(text(params, "path"), db);
+	json_decref(event);
+}
+
+static void a_full_disk_is_an_error_to_the_asker_and_an_alarm(void **state)
+{
+	struct client subscriber;
+
+	add_peer(&operator, "alice", 2);
+	open_lease(&operator, "{'peer':'alice','to_port':1}");
+	client_open(&subscriber, server);
+	json_decref(call(&subscriber, "subscribe", "{'events':['store']}"));
+	assert_false(is_degraded());
+	fill_disk();
+	/* The first finds out: what it asked for is done, and it is told that it is not safe. */
+	refuse(&operator, "lease.open", "{'peer':'alice','to_port':2}", RPC_NOT_DURABLE,
+		"is in force", db, "disk", NULL);
+	is_told(&subscriber, "store.failing");
+	assert_true(is_degraded());
+	/* From here on nothing is begun. */
+	refuse(&operator, "lease.open", "{'peer':'alice','to_port':3}", RPC_NOT_DURABLE,
+		"nothing was done", db, "disk", NULL);
+	refuse(&operator, "lease.renew", "{'id':1}", RPC_NOT_DURABLE, "nothing was done", NULL);
+	refuse(&operator, "peer.set", "{'peer':'alice','max_leases':7}", RPC_NOT_DURABLE,
+		"nothing was done", NULL);
+	assert_int_equal(leases_count(), 2);
+	/* What is to end ends. */
+	refuse(&operator, "lease.close", "{'id':1}", RPC_NOT_DURABLE, "is in force", db, NULL);
+	assert_int_equal(leases_count(), 1);
+	limit_files(RLIM_INFINITY);
+	is_told(&subscriber, "store.recovered");
+	assert_false(is_degraded());
+	client_close(&subscriber);
+	/* It was made up for. */
+	restart();
+	assert_int_equal(leases_count(), 1);
+	assert_non_null(lease_get(server->leases, 2));
+}
+
+static void a_full_disk_leaves_mappings_as_they_are(void **state)
+{
+	uint16_t port;
+	struct natpmp_reply r;
+	struct pcp m;
+
+	add_client();
+	port = natpmp_map(alice, PORTMAP_NATPMP_TCP, 5001, 0, 600);
+	fill_disk();
+	/* Done, but not said: the client asks again. */
+	r = natpmp_ask(alice, PORTMAP_NATPMP_UDP, 5002, 0, 600);
+	assert_int_equal(r.result, PORTMAP_NATPMP_NO_RESOURCES);
+	assert_int_equal(r.public_port, 0);
+	r = natpmp_ask(alice, PORTMAP_NATPMP_UDP, 5002, 0, 600);
+	assert_int_equal(r.result, PORTMAP_NATPMP_NO_RESOURCES);
+	m = pcp_map(alice, 17, 5003, 0, 600);
+	pcp_refused(alice, &m, PORTMAP_PCP_NO_RESOURCES, 30);
+	/* A renewal waits for nothing. */
+	pass(500 * NS_IN_S);
+	ask_quickly(alice, natpmp(PORTMAP_NATPMP_TCP, 5001, 0, 600).bytes, 12);
+	r = natpmp_read(PORTMAP_NATPMP_TCP);
+	assert_int_equal(r.result, 0);
+	assert_int_equal(r.public_port, port);
+	/* A deletion is done, and not said either. */
+	r = natpmp_ask(alice, PORTMAP_NATPMP_UDP, 5002, 0, 0);
+	assert_int_equal(r.result, PORTMAP_NATPMP_NO_RESOURCES);
+	assert_int_equal(leases_count(), 1);
+	limit_files(RLIM_INFINITY);
+	while (is_degraded())
+		;
+	/* What was renewed meanwhile is written once it can be. */
+	pass(2 * NS_IN_S);
+	pass(2 * NS_IN_S);
+	end();
+	clock_offset_ns += 200 * NS_IN_S;
+	server_tables_create(server);
+	begin();
+	assert_int_equal(leases_count(), 1);
+}
+
+/* --- where peers were heard */
+
+static void hear_peer(const char *name, const char *endpoint)
+{
+	uint32_t peer_idx = peer_find(server->peers, name);
+	struct peer_hot *hot = peer_hot(server->peers, peer_idx);
+	struct peer_path path = {0};
+
+	assert_int_equal(ip_endpoint_parse(endpoint, &path.remote), 0);
+	peer_hot_path_set(hot, &path);
+	hot->last_received_ns = test_now_ns();
+}
+
+/* Messages to the handshake thread that send it somewhere: of starts of them it begins. */
+static void take_messages(unsigned *n, unsigned *n_starts, struct ip_endpoint *last)
+{
+	void *msg;
+
+	*n = *n_starts = 0;
+	server->is_behind = true;
+	for (unsigned i = 0; i < 5; i++) {
+		pump(server);
+		while (mbox_pop_burst(server->to, &msg, 1) == 1) {
+			const struct peer_msg *m = msg;
+
+			if (m->kind == PEER_MSG_SET && m->sets_endpoint) {
+				(*n)++;
+				*n_starts += m->starts;
+				if (m->starts)
+					*last = m->endpoint;
+			}
+			assert_true(mbox_push(server->from, msg));
+		}
+	}
+	server->is_behind = false;
+}
+
+static void those_with_doors_are_called(void **state)
+{
+	struct ip_endpoint endpoint = {0}, wanted;
+	unsigned n, n_starts;
+
+	add_peer(&operator, "alice", 2);
+	add_peer(&operator, "bob", 3);
+	add_peer(&operator, "carol", 4);
+	open_lease(&operator, "{'peer':'alice','to_port':1,'ttl_s':20000}");
+	open_lease(&operator, "{'peer':'carol','to_port':1,'ttl_s':20000}");
+	hear_peer("carol", "203.0.113.4:4");
+	pass(NS_IN_S);
+	pass(2 * HOUR_NS - NS_IN_S);
+	hear_peer("alice", "203.0.113.2:2");
+	hear_peer("bob", "203.0.113.3:3");
+	pass(NS_IN_S);
+	end();
+	server_tables_create(server);
+	server->is_behind = true;
+	begin();
+	take_messages(&n, &n_starts, &endpoint);
+	/* All are led to where they were, and alice is called: bob has no door, carol was silent.
+	 */
+	assert_int_equal(n, 3);
+	assert_int_equal(n_starts, 1);
+	assert_int_equal(ip_endpoint_parse("203.0.113.2:2", &wanted), 0);
+	assert_true(ip_endpoint_equal(&endpoint, &wanted));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(peers_and_leases_come_back),
+		TEST(what_ended_meanwhile_is_kept_for_its_owner),
+		TEST(a_clock_that_went_back_prolongs_nothing),
+		TEST(a_change_is_stronger_than_the_file_that_it_changed),
+		TEST(forwarding_that_was_taken_stays_taken),
+		TEST(pinholes_come_back_and_stay_closed),
+		TEST(what_contradicts_the_file_is_dropped),
+		TEST(quotas_of_the_file_come_first),
+		TEST(mappings_are_granted_once_more_and_the_epoch_goes_on),
+		TEST(a_full_disk_is_an_error_to_the_asker_and_an_alarm),
+		TEST(a_full_disk_leaves_mappings_as_they_are),
+		TEST(those_with_doors_are_called),
+	};
+
+	return cmocka_run_group_tests_name("ctl_store", tests, portmap_group_setup, NULL);
+}
