@@ -37,6 +37,11 @@ failing()
 		sed -n 's/^portier_store_failing //p'
 }
 
+is_told_of_a_renewal()
+{
+	ctl lease renew "$lease" >/dev/null && [[ -s $RUN/events.log ]]
+}
+
 # refused WORDS COMMAND...: it fails, and says these words, the file and the reason.
 refused()
 {
@@ -53,9 +58,10 @@ refused()
 
 step "the disk fills up"
 assert_equal "portier_store_failing" "$(failing)" 0
-dd if=/dev/zero of="$DISK/filler" bs=4k 2>/dev/null || true
 spawn gateway "$BUILD/app/portierctl/portierctl" -s "$RUN/control.sock" events >"$RUN/events.log"
+eventually 10 "the subscription" is_told_of_a_renewal
 hold_flow
+dd if=/dev/zero of="$DISK/filler" bs=4k 2>/dev/null || true
 # The first that does not fit is told; a note of where the client is may have come before it.
 for ((i = 0; i < 200; i++)); do
 	ctl lease renew "$lease" >"$RUN/renew.log" 2>&1 || break
