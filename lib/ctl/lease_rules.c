@@ -260,6 +260,8 @@ static int grant(struct ctl *c, const struct lease_request *asked, const struct 
 		ctl_store_check(c, fault) != 0)
 		return -EINVAL;
 	req.ttl_ns = is_endless(c, &req) ? TIME_NEVER : clamp_ttl(c, req.ttl_ns);
+	/* Of the leases that are there already; the new one's state is told with its opening. */
+	ctl_leases_reach(c, req.peer_idx);
 	rc = lease_grant(c->p.leases, &req, c->p.now_ns(), &lease);
 	if (rc < 0) {
 		refuse_grant(c, &req, rc, fault);
@@ -270,7 +272,8 @@ static int grant(struct ctl *c, const struct lease_request *asked, const struct 
 		return err;
 	if (rc == 0)
 		ctl_pool_lease_opened(c, lease);
-	ctl_leases_reach(c, req.peer_idx);
+	lease_peer_reach_set(
+		c->p.leases, req.peer_idx, peer_is_reachable(c->p.peers, req.peer_idx));
 	ctl_peer_public_update(c, req.peer_idx);
 	ctl_heartbeat_begin(c, req.peer_idx);
 	ctl_store_lease(c, lease);
@@ -412,11 +415,17 @@ void ctl_leases_reach(struct ctl *c, uint32_t peer_idx)
 	bool is_reachable = peer_is_reachable(c->p.peers, peer_idx);
 	unsigned n = lease_peer_reach_set(c->p.leases, peer_idx, is_reachable);
 	char peer[CTL_PEER_WORD_CHARS];
+	const struct lease *lease;
+	uint64_t cursor = 0;
 
-	if (n > 0)
-		log_info("peer %s %s: %u leases %s", ctl_peer_word(c, peer_idx, peer),
-			is_reachable ? "answers again" : "does not answer", n,
-			is_reachable ? "resumed" : "suspended");
+	if (n == 0)
+		return;
+	while ((lease = lease_next(c->p.leases, peer_idx, &cursor)) != NULL)
+		ctl_event_lease(
+			c, is_reachable ? "lease.resumed" : "lease.suspended", lease, NULL, NULL);
+	log_info("peer %s %s: %u leases %s", ctl_peer_word(c, peer_idx, peer),
+		is_reachable ? "answers again" : "does not answer", n,
+		is_reachable ? "resumed" : "suspended");
 }
 
 /* A slice of the table each time; the next one goes on from there. Leases that come or go in

@@ -75,7 +75,7 @@ static void test_leases(void **state)
 {
 	struct server *s = *state;
 	struct client c, listener;
-	json_int_t id;
+	json_int_t id, other;
 	json_t *event;
 
 	client_open(&c, s);
@@ -95,6 +95,20 @@ static void test_leases(void **state)
 	assert_int_equal(number(event, "to_port"), 81);
 	assert_non_null(strstr(text(event, "reason"), "public port 9 is outside"));
 	json_decref(event);
+
+	/* Its peer does not answer, and then it does. */
+	set_reachable(s, "alice", false);
+	look(s, 0);
+	expect_lease(&listener, "lease.suspended", id, NULL);
+	set_reachable(s, "alice", true);
+	look(s, 0);
+	expect_lease(&listener, "lease.resumed", id, NULL);
+	/* What is opened while it does not answer is suspended from the first. */
+	add_peer(&c, "mute", 5);
+	set_reachable(s, "mute", false);
+	other = open_lease(&c, "{'peer':'mute','to_port':80}");
+	expect_lease(&listener, "lease.opened", other, NULL);
+	expect_nothing(&listener);
 
 	/* It is said once that it ends soon. */
 	look(s, 500 * NS_IN_S);

@@ -449,13 +449,6 @@ static void changes_of_a_peer_close_its_leases(void **state)
 	client_close(&c);
 }
 
-/* What the handshake thread would write when a peer gives no answer, or does again. */
-static void set_reachable(struct server *s, const char *peer, bool is_reachable)
-{
-	peer_shake(s->peers, peer_find(s->peers, peer))->unreachable_since_ns =
-		is_reachable ? 0 : test_now_ns();
-}
-
 static void a_peer_that_does_not_answer_suspends_its_leases(void **state)
 {
 	struct server *s = *state;

@@ -509,4 +509,11 @@ static inline json_int_t open_lease(struct client *c, const char *params)
 	return id;
 }
 
+/* What the handshake thread would write when a peer gives no answer, or does again. */
+static inline void set_reachable(struct server *s, const char *peer, bool is_reachable)
+{
+	peer_shake(s->peers, peer_find(s->peers, peer))->unreachable_since_ns =
+		is_reachable ? 0 : test_now_ns();
+}
+
 #endif
