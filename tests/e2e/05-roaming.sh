@@ -42,6 +42,8 @@ roam()
 	assert_equal "the endpoint that the gateway knows" "$(peer_field client endpoint)" "$2:$3"
 }
 
+# A client that only receives has nothing to say from its new place, but for keepalives.
+in_client wg set "$WG" peer "$(<"$RUN/gateway.pub")" persistent-keepalive 2
 before=$(counter roamed)
 roam get $ELSEWHERE $OTHER_PORT
 roam put $CLIENT 51414

@@ -13,9 +13,11 @@ import argparse
 import itertools
 import sys
 
-from packet import ETH_ARP, ETH_IPV6, ICMP, ICMPV6, View, Wire, is_v6, ping, tcp, udp
+from packet import ETH_ARP, ETH_IPV6, ICMP, ICMPV6, UDP, View, Wire, is_v6, ping, tcp, udp
 
 FENCE = 0xFE4C
+FIRST_PORT = 40000
+WIREGUARD_PORT = 51820
 
 
 def is_fence(view):
@@ -23,15 +25,18 @@ def is_fence(view):
 
 
 def is_chatter(ethertype, view):
-    """ARP, and what IPv6 stacks say of themselves: multicast listeners, routers, neighbours."""
+    """ARP, what IPv6 stacks say of themselves (multicast listeners, routers, neighbours), and the
+    tunnel of a client beside us, which is kept open."""
     if ethertype == ETH_ARP:
         return True
+    if view.proto == UDP and view.sport == WIREGUARD_PORT:
+        return not FIRST_PORT <= view.dport < FIRST_PORT + 1000
     return ethertype == ETH_IPV6 and (
         view.proto == 0 or (view.proto == ICMPV6 and view.payload[0] in range(130, 144)))
 
 
 def probes(args):
-    sport = itertools.count(40000)
+    sport = itertools.count(FIRST_PORT)
     for address in args.addresses:
         source = args.source6 if is_v6(address) else args.source
         if args.kind == "ping":
