@@ -30,7 +30,13 @@ eventually 10 "the flow goes on" held_is_beyond $(($(held_size) + 50))
 kill -0 "$HOLD_PID" || fail "the flow broke: $(<"$RUN/hold.log")"
 stop_process "$HOLD_PID"
 wait "$stream" || fail "the stream failed: $(<"$RUN/stream.log")"
-grep -q ' lost 0$' "$RUN/stream.log" || fail "packets were lost: $(<"$RUN/stream.log")"
+# What runs beside may stall the client for a moment, and its socket overflows; the gateway loses
+# nothing.
+for reason in wg_unknown_index wg_key_expired wg_bad_tag wg_replayed peer_unreachable tx_full; do
+	assert_equal "packets dropped as $reason" "$(drop $reason)" 0
+done
+read -r _ sent _ lost <"$RUN/stream.log"
+[[ $lost -le $((sent / 20)) ]] || fail "packets were lost: $(<"$RUN/stream.log")"
 assert_at_least "keypairs installed" "$(counter installed)" $((installed + 1))
 
 finish
