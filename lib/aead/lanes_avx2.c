@@ -143,10 +143,11 @@ static NOINLINE void run_set_keys(struct lanes_avx2 *l, unsigned first)
 	store_halves(x, l->secret.poly_keys[first], 32);
 }
 
-/* Blocks 1 to n_blocks of the set whose state is loaded; all packets have them. */
-static void run_set_texts(
-	struct lanes_avx2 *l, struct aead_job *const jobs[N_LANES], uint32_t n_blocks)
+/* The blocks of text that all packets of the set have whose state is loaded; returns how many. */
+static uint32_t run_set_texts(struct lanes_avx2 *l, struct aead_job *const jobs[N_LANES])
 {
+	uint32_t n_blocks = count_blocks(jobs[N_LANES - 1]->len);
+
 	for (uint32_t block = 1; block <= n_blocks; block++) {
 		l->secret.state.block = splat(block);
 		for (unsigned i = 0; i < N_LANES; i++)
@@ -154,6 +155,7 @@ static void run_set_texts(
 		run_lanes(l);
 		use_parts(l);
 	}
+	return n_blocks;
 }
 
 /* --- runs ------------------------------------------------------------------------------------- */
@@ -325,12 +327,10 @@ static uint16_t sort_jobs(
 	return n_good;
 }
 
-/* Blocks of text that a whole set goes through together; the shortest packet is the last. */
-static uint32_t count_common(struct aead_job *const jobs[N_LANES])
+/* Does a whole set go through its texts together? The shortest packet is the last. */
+static bool is_short(struct aead_job *const jobs[N_LANES])
 {
-	uint32_t n = count_blocks(jobs[N_LANES - 1]->len);
-
-	return n <= SET_BLOCKS_MAX ? n : 0;
+	return count_blocks(jobs[N_LANES - 1]->len) <= SET_BLOCKS_MAX;
 }
 
 static NOINLINE void seal_all(struct lanes_avx2 *l, struct aead_job *jobs, uint16_t n)
@@ -346,11 +346,10 @@ static NOINLINE void seal_all(struct lanes_avx2 *l, struct aead_job *jobs, uint1
 		unsigned n_set = n - first < N_LANES ? n - first : N_LANES;
 		uint32_t next = 0;
 
-		if (n_set == N_LANES && count_blocks(set[N_LANES - 1]->len) <= SET_BLOCKS_MAX) {
+		if (n_set == N_LANES && is_short(set)) {
 			load_set(l, set);
 			run_set_keys(l, first);
-			run_set_texts(l, set, count_common(set));
-			next = 1 + count_common(set);
+			next = 1 + run_set_texts(l, set);
 		}
 		for (unsigned i = 0; i < n_set; i++)
 			add_run(l, set[i], first + i, next, 1 + count_blocks(set[i]->len));
@@ -387,11 +386,9 @@ static NOINLINE void open_all(struct lanes_avx2 *l, struct aead_job *jobs, uint1
 		unsigned n_set = n - first < N_LANES ? n - first : N_LANES;
 		uint32_t n_common = 0;
 
-		if (n_set == N_LANES && (forged >> first & 0xff) == 0)
-			n_common = count_common(set);
-		if (n_common) {
+		if (n_set == N_LANES && (forged >> first & 0xff) == 0 && is_short(set)) {
 			load_set(l, set);
-			run_set_texts(l, set, n_common);
+			n_common = run_set_texts(l, set);
 		}
 		for (unsigned i = 0; i < n_set; i++) {
 			set[i]->is_authentic = !(forged >> (first + i) & 1);

@@ -6,6 +6,8 @@
 #ifndef PORTIER_AEAD_LANES_AVX2_CHACHA_H
 #define PORTIER_AEAD_LANES_AVX2_CHACHA_H
 
+#include "aead/lanes_rounds.h"
+
 #include <immintrin.h>
 #include <stdint.h>
 
@@ -47,31 +49,11 @@ ALWAYS_INLINE __m256i rotate(__m256i x, int n)
 	return x;
 }
 
-/* RFC 8439, 2.1, four quarter rounds side by side. Macros: gcc keeps an array in registers only if
- * its indices are constants from the start. */
 #define MIX(x, a, b, d, n)                                            \
 	do {                                                          \
 		(x)[a] = _mm256_add_epi32((x)[a], (x)[b]);            \
 		(x)[d] = rotate(_mm256_xor_si256((x)[d], (x)[a]), n); \
 	} while (0)
-#define HALF_ROUND(x, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3, n, m) \
-	do {                                                                \
-		MIX(x, 0, b0, d0, n);                                       \
-		MIX(x, 1, b1, d1, n);                                       \
-		MIX(x, 2, b2, d2, n);                                       \
-		MIX(x, 3, b3, d3, n);                                       \
-		MIX(x, c0, d0, b0, m);                                      \
-		MIX(x, c1, d1, b1, m);                                      \
-		MIX(x, c2, d2, b2, m);                                      \
-		MIX(x, c3, d3, b3, m);                                      \
-	} while (0)
-#define ROUND(x, ...)                               \
-	do {                                        \
-		HALF_ROUND(x, __VA_ARGS__, 16, 12); \
-		HALF_ROUND(x, __VA_ARGS__, 8, 7);   \
-	} while (0)
-#define COLUMN_ROUND(x)	  ROUND(x, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-#define DIAGONAL_ROUND(x) ROUND(x, 5, 6, 7, 4, 10, 11, 8, 9, 15, 12, 13, 14)
 
 /* 8 rows of 8 words to 8 columns, and back. */
 ALWAYS_INLINE void transpose(const __m256i in[8], __m256i out[8])

@@ -6,6 +6,8 @@
 #ifndef PORTIER_AEAD_LANES_CHACHA_H
 #define PORTIER_AEAD_LANES_CHACHA_H
 
+#include "aead/lanes_rounds.h"
+
 #include <immintrin.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,31 +48,13 @@ struct first_round {
 	v16 words[12];
 };
 
-/* Macros, as they serve vectors of both sizes. RFC 8439, 2.1, four quarter rounds side by side. */
+/* A macro, as it serves vectors of both sizes. */
 #define ROTATE(x, n) ((x) << (n) | (x) >> (32 - (n)))
 #define MIX(x, a, b, d, n)                           \
 	do {                                         \
 		(x)[a] += (x)[b];                    \
 		(x)[d] = ROTATE((x)[d] ^ (x)[a], n); \
 	} while (0)
-#define HALF_ROUND(x, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3, n, m) \
-	do {                                                                \
-		MIX(x, 0, b0, d0, n);                                       \
-		MIX(x, 1, b1, d1, n);                                       \
-		MIX(x, 2, b2, d2, n);                                       \
-		MIX(x, 3, b3, d3, n);                                       \
-		MIX(x, c0, d0, b0, m);                                      \
-		MIX(x, c1, d1, b1, m);                                      \
-		MIX(x, c2, d2, b2, m);                                      \
-		MIX(x, c3, d3, b3, m);                                      \
-	} while (0)
-#define ROUND(x, ...)                               \
-	do {                                        \
-		HALF_ROUND(x, __VA_ARGS__, 16, 12); \
-		HALF_ROUND(x, __VA_ARGS__, 8, 7);   \
-	} while (0)
-#define COLUMN_ROUND(x)	  ROUND(x, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-#define DIAGONAL_ROUND(x) ROUND(x, 5, 6, 7, 4, 10, 11, 8, 9, 15, 12, 13, 14)
 /* The quarter round that meets the block counter. */
 #define FIRST_QUARTER(x)              \
 	do {                          \

@@ -43,9 +43,10 @@ struct inside {
 extern const struct inside inside_avx512, inside_avx2;
 
 /* The group of tests once for each kind that can run here, named. Returns main's exit status: 77 if
- * none can. begin and end may be NULL. */
-int inside_run_each(int (*group)(void), bool (*begin)(void), void (*end)(void));
-/* The one whose turn it is. */
+ * none can. */
+int inside_run_each(int (*group)(void));
+/* The one whose turn it is, and its working memory, zero at the beginning. */
 extern const struct inside *inside;
+extern void *inside_lanes;
 
 #endif

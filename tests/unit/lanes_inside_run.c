@@ -1,10 +1,27 @@
 #include "lanes_inside.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 const struct inside *inside;
+void *inside_lanes;
 
-int inside_run_each(int (*group)(void), bool (*begin)(void), void (*end)(void))
+static int run(int (*group)(void))
+{
+	size_t bytes = (inside->bytes() + INSIDE_ALIGN - 1) & ~(INSIDE_ALIGN - 1ULL);
+	int failed = 1;
+
+	inside_lanes = aligned_alloc(INSIDE_ALIGN, bytes);
+	if (inside_lanes) {
+		memset(inside_lanes, 0, bytes);
+		failed = group();
+	}
+	free(inside_lanes);
+	return failed;
+}
+
+int inside_run_each(int (*group)(void))
 {
 	static const struct inside *const kinds[] = {&inside_avx512, &inside_avx2};
 	int failed = 0;
@@ -18,9 +35,7 @@ int inside_run_each(int (*group)(void), bool (*begin)(void), void (*end)(void))
 		}
 		printf("%s lanes\n", inside->name);
 		n_run++;
-		failed += begin && !begin() ? 1 : group();
-		if (end)
-			end();
+		failed += run(group);
 	}
 	if (n_run == 0)
 		return 77;

@@ -241,5 +241,5 @@ int main(void)
 	if (sodium_init() < 0)
 		return 1;
 	random_seed();
-	return inside_run_each(run_group, NULL, NULL);
+	return inside_run_each(run_group);
 }

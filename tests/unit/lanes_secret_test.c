@@ -19,7 +19,6 @@
 
 #define TEXT_MAX 1500
 
-static void *lanes;
 static struct aead_job jobs[AEAD_BURST_MAX];
 static uint8_t keys[AEAD_BURST_MAX][AEAD_KEY_BYTES];
 static uint8_t texts[AEAD_BURST_MAX][TEXT_MAX + AEAD_TAG_BYTES];
@@ -63,8 +62,8 @@ static void test_nothing_depends_on_secrets(void **state)
 
 			draw(n, round % 2);
 			hide(n);
-			inside->seal(lanes, jobs, n);
-			inside->open(lanes, jobs, n);
+			inside->seal(inside_lanes, jobs, n);
+			inside->open(inside_lanes, jobs, n);
 			show(n);
 			for (uint16_t i = 0; i < n; i++)
 				assert_true(jobs[i].is_authentic);
@@ -95,21 +94,6 @@ static int run_group(void)
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
-static bool begin(void)
-{
-	size_t bytes = (inside->bytes() + INSIDE_ALIGN - 1) & ~(INSIDE_ALIGN - 1ULL);
-
-	lanes = aligned_alloc(INSIDE_ALIGN, bytes);
-	if (lanes)
-		memset(lanes, 0, bytes);
-	return lanes != NULL;
-}
-
-static void end(void)
-{
-	free(lanes);
-}
-
 int main(void)
 {
 	if (!RUNNING_ON_VALGRIND) {
@@ -117,5 +101,5 @@ int main(void)
 		return 77;
 	}
 	random_seed();
-	return inside_run_each(run_group, begin, end);
+	return inside_run_each(run_group);
 }

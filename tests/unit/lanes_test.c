@@ -32,7 +32,6 @@
 static_assert(RTE_PKTMBUF_HEADROOM >= LANES_MAPPED_BEFORE, "mapped in front of a payload");
 static_assert(LANES_LEN_MAX == INSIDE_LEN_MAX && LANES_AVX2_LEN_MAX == INSIDE_LEN_MAX, "one limit");
 
-static void *lanes;
 static struct aead_job jobs[AEAD_BURST_MAX];
 static uint8_t keys[AEAD_BURST_MAX][AEAD_KEY_BYTES];
 static uint8_t plain[AEAD_BURST_MAX][LEN_MAX];
@@ -92,7 +91,7 @@ static void expect_slot(unsigned i, const void *text, size_t len)
 static void expect_sealed(uint16_t n, bool is_in_place)
 {
 	aim(n, true, is_in_place);
-	inside->seal(lanes, jobs, n);
+	inside->seal(inside_lanes, jobs, n);
 	for (uint16_t i = 0; i < n; i++)
 		expect_slot(i, sealed[i], jobs[i].len + AEAD_TAG_BYTES);
 }
@@ -101,7 +100,7 @@ static void expect_sealed(uint16_t n, bool is_in_place)
 static void expect_opened(uint16_t n, bool is_in_place, uint64_t forged)
 {
 	aim(n, false, is_in_place);
-	inside->open(lanes, jobs, n);
+	inside->open(inside_lanes, jobs, n);
 	for (uint16_t i = 0; i < n; i++) {
 		uint32_t len = jobs[i].len;
 		bool is_forged = forged >> i & 1;
@@ -187,7 +186,7 @@ static void test_rfc_text(void **state)
 	for (unsigned i = 0; i < sizeof(key); i++)
 		key[i] = (uint8_t)i;
 	sodium_hex2bin(expected, sizeof(expected), hex, strlen(hex), NULL, NULL, NULL);
-	inside->seal(lanes, &job, 1);
+	inside->seal(inside_lanes, &job, 1);
 	assert_memory_equal(out, expected, sizeof(expected));
 }
 
@@ -277,13 +276,13 @@ static void test_refuses_too_long(void **state)
 		aim(20, true, true);
 		jobs[20] = (struct aead_job){
 			.key = keys[20], .counter = 77, .src = huge[0], .dst = huge[1], .len = len};
-		inside->seal(lanes, jobs, 21);
+		inside->seal(inside_lanes, jobs, 21);
 		assert_memory_equal(huge[1], expected, len + AEAD_TAG_BYTES);
 		for (uint16_t i = 0; i < 20; i++)
 			expect_slot(i, sealed[i], jobs[i].len + AEAD_TAG_BYTES);
 		aim(20, false, true);
 		jobs[20].src = jobs[20].dst = huge[1];
-		inside->open(lanes, jobs, 21);
+		inside->open(inside_lanes, jobs, 21);
 		assert_int_equal(jobs[20].is_authentic, !over);
 		assert_int_equal(jobs[19].is_authentic, true);
 		assert_int_equal(huge[1][len - 1], over ? 0 : 7);
@@ -311,10 +310,10 @@ static void test_stays_inside(void **state)
 			p += is_end ? room - AEAD_TAG_BYTES - jobs[i].len : 0;
 			jobs[i].src = jobs[i].dst = memcpy(p, plain[i], jobs[i].len);
 		}
-		inside->seal(lanes, jobs, n);
+		inside->seal(inside_lanes, jobs, n);
 		for (uint16_t i = 0; i < n; i++)
 			assert_memory_equal(jobs[i].src, sealed[i], jobs[i].len + AEAD_TAG_BYTES);
-		inside->open(lanes, jobs, n);
+		inside->open(inside_lanes, jobs, n);
 		for (uint16_t i = 0; i < n; i++)
 			assert_memory_equal(jobs[i].src, plain[i], jobs[i].len);
 	}
@@ -398,17 +397,17 @@ static void expect_wiped(uint16_t n, bool is_seal)
 	aim(n, is_seal, true);
 	collect_secrets(n);
 	if (is_seal)
-		inside->seal(lanes, jobs, n);
+		inside->seal(inside_lanes, jobs, n);
 	else
-		inside->open(lanes, jobs, n);
+		inside->open(inside_lanes, jobs, n);
 	copy_stack();
-	assert_in_range(count_secrets(lanes, inside->bytes()), 0, 1);
+	assert_in_range(count_secrets(inside_lanes, inside->bytes()), 0, 1);
 	/* Red zones make frames larger than what is wiped. */
 	if (!HAS_ASAN)
 		assert_in_range(count_secrets(stack_copy, sizeof(stack_copy)), 0, 1);
 	if (is_seal) {
 		aim(n, true, true);
-		inside->seal_registers(lanes, jobs, n, registers);
+		inside->seal_registers(inside_lanes, jobs, n, registers);
 		for (unsigned i = 0; i < sizeof(registers); i++)
 			assert_int_equal(registers[i], 0);
 	}
@@ -449,25 +448,10 @@ static int run_group(void)
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
-static bool begin(void)
-{
-	size_t bytes = (inside->bytes() + INSIDE_ALIGN - 1) & ~(INSIDE_ALIGN - 1ULL);
-
-	lanes = aligned_alloc(INSIDE_ALIGN, bytes);
-	if (lanes)
-		memset(lanes, 0, bytes);
-	return lanes != NULL;
-}
-
-static void end(void)
-{
-	free(lanes);
-}
-
 int main(void)
 {
 	if (sodium_init() < 0)
 		return 1;
 	random_seed();
-	return inside_run_each(run_group, begin, end);
+	return inside_run_each(run_group);
 }
