@@ -124,7 +124,7 @@ bool raw_trial(struct raw *r, struct bench_size size, unsigned burst, uint32_t n
 	bool is_sound = true;
 
 	seal->n = open->n = 0;
-	for (uint32_t done = 0; done < n_pkts; done += LAB_AHEAD) {
+	for (uint32_t done = 0; done < n_pkts || !seal->n || !open->n; done += LAB_AHEAD) {
 		fill(r, size);
 		watch_begin(&watch);
 		run_bursts(r, burst, true, &watch, seal);

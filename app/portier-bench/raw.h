@@ -17,7 +17,8 @@ struct raw;
 struct raw *raw_create(enum aead_backend backend, uint64_t seed);
 void raw_destroy(struct raw *r);
 
-/* Seal and open n_pkts packets. False: a packet did not come back as it was. */
+/* Seal and open n_pkts packets, and more as long as every burst was interrupted. False: a packet
+ * did not come back as it was. */
 bool raw_trial(struct raw *r, struct bench_size size, unsigned burst, uint32_t n_pkts,
 	struct sample *seal, struct sample *open);
 

@@ -88,7 +88,7 @@ int trial_run(struct lab *lab, const struct trial *t, struct trial_result *out)
 	out->sample.n = 0;
 	out->n_pkts = 0;
 	out->gateway_cycles = 0;
-	for (uint32_t done = 0; done < t->n_pkts; done += LAB_AHEAD) {
+	for (uint32_t done = 0; done < t->n_pkts || !out->sample.n; done += LAB_AHEAD) {
 		uint64_t began, made, turned;
 		bool is_made = true;
 

@@ -32,7 +32,8 @@ struct trial_result {
 	uint32_t stages[SAMPLE_BURSTS_MAX][STAGE_N]; /* of each burst, by its idx; in_stages only */
 };
 
-/* 0, or -1 when no packets could be made (printed). Soundness is lab_is_sound's. */
+/* Goes on beyond n_pkts as long as every burst was interrupted. 0, or -1 when no packets could be
+ * made (printed). Soundness is lab_is_sound's. */
 int trial_run(struct lab *lab, const struct trial *t, struct trial_result *out);
 
 #endif
