@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define SOURCE_OWNER (UINT32_C(1) << 31) /* added to the number of a share of sources */
+#define ORPHANS	     0			 /* head of their list; that of the lost is t->lost */
 #define IPV4_SRC_AT  12
 #define IPV4_DST_AT  16
 #define IPV6_SRC_AT  8
@@ -27,16 +28,17 @@ enum state {
 	LOST, /* what comes still gets lost_by */
 };
 
-/* Entries are numbers from 1; 0 is none, and the head of each list. */
+/* Entries are numbers from 1; 0 is none, and a head of lists. */
 struct link {
 	uint32_t prev, next;
 };
 
 struct datagram {
 	struct key key;
-	uint32_t hash_next; /* also of the free list */
-	uint32_t owner_idx;
-	struct link age, orphan;
+	uint32_t hash_next;		/* also of the free list */
+	uint32_t owner_idx, target_idx; /* 0: no target yet */
+	struct link age;
+	struct link spare; /* of an orphan or a lost one: it may make room */
 	uint64_t deadline_ns;
 	struct frag_ranges ranges;
 	uint8_t state;
@@ -50,7 +52,7 @@ struct datagram {
 	void *held[FRAG_HELD_MAX];
 };
 
-/* Lives while it has datagrams, so there are never more owners than those. */
+/* Or a target. Lives while it has datagrams: there are never more than twice as many as those. */
 struct owner {
 	uint32_t number;
 	uint32_t hash_next; /* also of the free list */
@@ -60,19 +62,20 @@ struct owner {
 struct frag_table {
 	struct frag_conf conf;
 	uint32_t mask; /* of both hashes */
-	uint32_t n_datagrams, n_orphans, n_held;
+	uint32_t n_datagrams, n_spare, n_held;
 	uint32_t free_datagram, free_owner;
 	uint32_t *datagram_heads, *owner_heads;
-	struct datagram *datagrams; /* [0] has the list heads */
+	struct datagram *datagrams; /* [ORPHANS] and [lost] have the list heads */
+	uint32_t lost;
 	struct owner *owners;
 };
 
 static bool is_conf_right(const struct frag_conf *c)
 {
 	return c->n_datagrams >= FRAG_DATAGRAMS_MIN && c->n_datagrams <= FRAG_DATAGRAMS_MAX &&
-	       c->owner_datagrams > 0 && c->held_pkts > 0 && c->owner_held_pkts > 0 &&
-	       c->datagram_held_pkts > 0 && c->datagram_held_pkts <= FRAG_HELD_MAX &&
-	       c->timeout_ns > 0;
+	       c->owner_datagrams > 0 && c->target_datagrams > 0 && c->held_pkts > 0 &&
+	       c->owner_held_pkts > 0 && c->datagram_held_pkts > 0 &&
+	       c->datagram_held_pkts <= FRAG_HELD_MAX && c->timeout_ns > 0;
 }
 
 struct frag_table *frag_table_create(const struct frag_conf *conf)
@@ -91,8 +94,8 @@ struct frag_table *frag_table_create(const struct frag_conf *conf)
 	t->mask = n - 1;
 	t->datagram_heads = calloc(n, sizeof(*t->datagram_heads));
 	t->owner_heads = calloc(n, sizeof(*t->owner_heads));
-	t->datagrams = calloc((size_t)conf->n_datagrams + 1, sizeof(*t->datagrams));
-	t->owners = calloc((size_t)conf->n_datagrams + 1, sizeof(*t->owners));
+	t->datagrams = calloc((size_t)conf->n_datagrams + 2, sizeof(*t->datagrams));
+	t->owners = calloc(2 * (size_t)conf->n_datagrams + 1, sizeof(*t->owners));
 	if (!t->datagram_heads || !t->owner_heads || !t->datagrams || !t->owners) {
 		frag_table_destroy(t);
 		return NULL;
@@ -100,9 +103,13 @@ struct frag_table *frag_table_create(const struct frag_conf *conf)
 	for (uint32_t i = conf->n_datagrams; i > 0; i--) {
 		t->datagrams[i].hash_next = t->free_datagram;
 		t->free_datagram = i;
+	}
+	for (uint32_t i = 2 * conf->n_datagrams; i > 0; i--) {
 		t->owners[i].hash_next = t->free_owner;
 		t->free_owner = i;
 	}
+	t->lost = conf->n_datagrams + 1;
+	t->datagrams[t->lost].spare = (struct link){t->lost, t->lost};
 	return t;
 }
 
@@ -147,35 +154,35 @@ static void age_remove(struct frag_table *t, uint32_t i)
 	d[d[i].age.next].age.prev = d[i].age.prev;
 }
 
-static void orphan_append(struct frag_table *t, uint32_t i)
+static void spare_append(struct frag_table *t, uint32_t head, uint32_t i)
 {
 	struct datagram *d = t->datagrams;
 
-	d[i].orphan = (struct link){.prev = d[0].orphan.prev};
-	d[d[0].orphan.prev].orphan.next = i;
-	d[0].orphan.prev = i;
-	t->n_orphans++;
+	d[i].spare = (struct link){.prev = d[head].spare.prev, .next = head};
+	d[d[head].spare.prev].spare.next = i;
+	d[head].spare.prev = i;
+	t->n_spare++;
 }
 
-static void orphan_remove(struct frag_table *t, uint32_t i)
+static void spare_remove(struct frag_table *t, uint32_t i)
 {
 	struct datagram *d = t->datagrams;
 
-	d[d[i].orphan.prev].orphan.next = d[i].orphan.next;
-	d[d[i].orphan.next].orphan.prev = d[i].orphan.prev;
-	t->n_orphans--;
+	d[d[i].spare.prev].spare.next = d[i].spare.next;
+	d[d[i].spare.next].spare.prev = d[i].spare.prev;
+	t->n_spare--;
 }
 
 /* --- owners --------------------------------------------------------------------------------- */
 
 /* Numbers are ours, not an attacker's: spreading them is enough. */
-static uint32_t *owner_head(struct frag_table *t, uint32_t number)
+static uint32_t *owner_head(const struct frag_table *t, uint32_t number)
 {
 	return &t->owner_heads[(number * UINT32_C(0x9e3779b1) >> 8) & t->mask];
 }
 
 /* 0: it has no datagrams. */
-static uint32_t owner_find(struct frag_table *t, uint32_t number)
+static uint32_t owner_find(const struct frag_table *t, uint32_t number)
 {
 	uint32_t i = *owner_head(t, number);
 
@@ -184,7 +191,7 @@ static uint32_t owner_find(struct frag_table *t, uint32_t number)
 	return i;
 }
 
-/* There is one free for each datagram that is. */
+/* There are two free for each datagram that is. */
 static uint32_t owner_find_or_add(struct frag_table *t, uint32_t number)
 {
 	uint32_t i = owner_find(t, number), *head;
@@ -199,11 +206,12 @@ static uint32_t owner_find_or_add(struct frag_table *t, uint32_t number)
 	return i;
 }
 
-static void owner_del_if_idle(struct frag_table *t, uint32_t i)
+/* One datagram less. */
+static void owner_leave(struct frag_table *t, uint32_t i)
 {
 	uint32_t *at = owner_head(t, t->owners[i].number);
 
-	if (t->owners[i].n_datagrams > 0)
+	if (--t->owners[i].n_datagrams > 0)
 		return;
 	while (*at != i)
 		at = &t->owners[*at].hash_next;
@@ -262,10 +270,11 @@ static void datagram_del(struct frag_table *t, uint32_t i)
 		at = &t->datagrams[*at].hash_next;
 	*at = d->hash_next;
 	age_remove(t, i);
-	if (d->state == ORPHAN)
-		orphan_remove(t, i);
-	t->owners[d->owner_idx].n_datagrams--;
-	owner_del_if_idle(t, d->owner_idx);
+	if (d->state != KNOWN)
+		spare_remove(t, i);
+	owner_leave(t, d->owner_idx);
+	if (d->target_idx != 0)
+		owner_leave(t, d->target_idx);
 	d->hash_next = t->free_datagram;
 	t->free_datagram = i;
 	t->n_datagrams--;
@@ -278,44 +287,83 @@ static enum frag_verdict datagram_lose(
 	struct datagram *d = &t->datagrams[i];
 
 	if (d->state == ORPHAN)
-		orphan_remove(t, i);
+		spare_remove(t, i);
+	spare_append(t, t->lost, i);
 	d->state = LOST;
 	d->lost_by = (uint8_t)verdict;
 	out->n_dropped = take_held(t, d, out->dropped);
 	return verdict;
 }
 
-/* The oldest orphan goes, unless that is the one to keep. False: there is no other. */
-static bool evict_orphan(struct frag_table *t, uint32_t keep, struct frag_out *out)
+static void evict(struct frag_table *t, uint32_t i, struct frag_out *out)
 {
-	uint32_t i = t->datagrams[0].orphan.next;
-
-	if (i == 0 || i == keep)
-		return false;
 	out->n_dropped = take_held(t, &t->datagrams[i], out->dropped);
 	datagram_del(t, i);
+}
+
+/* The oldest orphan goes, which holds at least one packet, unless that is the one to keep. False:
+ * there is no other. */
+static bool evict_orphan(struct frag_table *t, uint32_t keep, struct frag_out *out)
+{
+	uint32_t i = t->datagrams[ORPHANS].spare.next;
+
+	if (i == ORPHANS || i == keep)
+		return false;
+	evict(t, i, out);
 	return true;
 }
 
-/* Returns its number; 0: *verdict says why there is no place. One orphan has at least one held
- * packet, so one that is evicted makes room of every kind. */
+/* For one more datagram. False: there is none. */
+static bool make_room(struct frag_table *t, bool is_orphan, struct frag_out *out)
+{
+	uint32_t lost = t->datagrams[t->lost].spare.next;
+
+	if (is_orphan && t->n_held >= t->conf.held_pkts)
+		return evict_orphan(t, 0, out);
+	if (t->free_datagram != 0 && !(is_orphan && t->n_spare >= t->conf.n_datagrams / 4))
+		return true;
+	if (lost != t->lost)
+		evict(t, lost, out);
+	else if (is_orphan && t->n_spare >= t->conf.n_datagrams / 4)
+		return evict_orphan(t, 0, out);
+	else
+		evict(t, t->datagrams[0].age.next, out);
+	return true;
+}
+
+/* False: it has its share already. */
+static bool target_has_room(const struct frag_table *t, uint32_t number)
+{
+	uint32_t i = number != FRAG_TARGET_NONE ? owner_find(t, number) : 0;
+
+	return i == 0 || t->owners[i].n_datagrams < t->conf.target_datagrams;
+}
+
+static void target_join(struct frag_table *t, struct datagram *d, uint32_t number)
+{
+	if (number == FRAG_TARGET_NONE || d->target_idx != 0)
+		return;
+	d->target_idx = owner_find_or_add(t, number);
+	t->owners[d->target_idx].n_datagrams++;
+}
+
+/* Returns its number; 0: *verdict says why there is no place. */
 static uint32_t datagram_add(struct frag_table *t, const struct key *k, const struct frag_in *in,
 	enum frag_verdict *verdict, struct frag_out *out)
 {
 	uint32_t number = in->owner == FRAG_OWNER_NONE ? share_of_source(t, k) : in->owner;
 	uint32_t owner = owner_find(t, number), i, *head;
 	bool is_orphan = !in->fragment->is_first;
-	bool has_room =
-		t->free_datagram != 0 && !(is_orphan && (t->n_orphans >= t->conf.n_datagrams / 4 ||
-								t->n_held >= t->conf.held_pkts));
 
 	*verdict = FRAG_QUOTA;
 	if (owner != 0 &&
 		(t->owners[owner].n_datagrams >= t->conf.owner_datagrams ||
 			(is_orphan && t->owners[owner].n_held >= t->conf.owner_held_pkts)))
 		return 0;
+	if (!target_has_room(t, in->target))
+		return 0;
 	*verdict = FRAG_FULL;
-	if (!has_room && !evict_orphan(t, 0, out))
+	if (!make_room(t, is_orphan, out))
 		return 0;
 
 	owner = owner_find_or_add(t, number);
@@ -331,7 +379,7 @@ static uint32_t datagram_add(struct frag_table *t, const struct key *k, const st
 	};
 	*head = i;
 	age_append(t, i);
-	orphan_append(t, i);
+	spare_append(t, ORPHANS, i);
 	t->n_datagrams++;
 	return i;
 }
@@ -380,7 +428,7 @@ static void learn(struct frag_table *t, uint32_t i, const struct nat_view *v, st
 	d->has_l4 = v->has_l4;
 	d->src_port = v->src_port;
 	d->dst_port = v->dst_port;
-	orphan_remove(t, i);
+	spare_remove(t, i);
 	out->n_released = take_held(t, d, out->released);
 }
 
@@ -425,6 +473,9 @@ enum frag_verdict frag_input(
 		return verdict;
 	if (verdict != FRAG_HELD)
 		return datagram_lose(t, i, verdict, out);
+	if (d->target_idx == 0 && !target_has_room(t, in->target))
+		return datagram_lose(t, i, FRAG_QUOTA, out);
+	target_join(t, d, in->target);
 
 	if (f->is_first)
 		learn(t, i, in->view, out);

@@ -30,10 +30,14 @@
 #define FRAG_OWNER_NONE	   UINT32_MAX
 #define FRAG_SOURCE_SHARES 1024
 
+/* Not known for whom it is, or nobody's share. */
+#define FRAG_TARGET_NONE UINT32_MAX
+
 struct frag_conf {
-	uint32_t n_datagrams;	  /* at a time; FRAG_DATAGRAMS_MIN to FRAG_DATAGRAMS_MAX */
-	uint32_t owner_datagrams; /* of one owner */
-	uint32_t held_pkts;	  /* in all */
+	uint32_t n_datagrams;	   /* at a time; FRAG_DATAGRAMS_MIN to FRAG_DATAGRAMS_MAX */
+	uint32_t owner_datagrams;  /* of one owner */
+	uint32_t target_datagrams; /* to one target */
+	uint32_t held_pkts;	   /* in all */
 	uint32_t owner_held_pkts;
 	uint32_t datagram_held_pkts; /* at most FRAG_HELD_MAX */
 	uint64_t timeout_ns;	     /* of a datagram, since its earliest fragment */
@@ -47,15 +51,19 @@ enum frag_verdict {
 	FRAG_DUPLICATE,	      /* of one that came a moment ago; only this copy is dropped */
 	FRAG_OVERLAP,	      /* or it contradicts where the datagram ends */
 	FRAG_TOO_MANY_PIECES, /* more waiting, or more gaps, than are kept for one datagram */
-	FRAG_QUOTA,	      /* its owner has its share already */
+	FRAG_QUOTA,	      /* its owner or its target has its share already */
 };
 
 struct frag_in {
 	const uint8_t *ip; /* the packet, from its IP header; addresses not yet translated */
 	const struct nat_view *view; /* as nat_fragment_parse completed it */
 	const struct nat_fragment *fragment;
-	void *pkt;	 /* what is held */
-	uint32_t owner;	 /* below 2^31 (a peer), or FRAG_OWNER_NONE */
+	void *pkt;	/* what is held */
+	uint32_t owner; /* below 2^31 (a peer), or FRAG_OWNER_NONE */
+	/* Who gets it, below 2^31 (a peer), or FRAG_TARGET_NONE. Sources are easily forged: without
+	 * this bound one open port would be a way to fill the table for everybody. Never with an
+	 * owner. */
+	uint32_t target;
 	uint16_t new_id; /* IPv4 identification to give to this datagram, if it has none yet */
 };
 
@@ -88,9 +96,11 @@ void frag_table_destroy(struct frag_table *t);
  * first fragment was seen.
  *
  * Datagrams are told apart by owner, addresses, identification and, of IPv4, protocol. Those
- * without their first fragment may have a quarter of the table; the oldest of them makes room for a
- * new datagram, nothing else does. After any verdict but PASS, HELD and DUPLICATE, the datagram is
- * lost, and if the table knew it, its other fragments get the same verdict until its time is over.
+ * without their first fragment, and lost ones, may have a quarter of the table, where the oldest
+ * makes room for the next. In a full table the oldest of all does: who finds it full of datagrams
+ * that never end waits for none of them. After any verdict but PASS, HELD and DUPLICATE, the
+ * datagram is lost, and if the table knew it, its other fragments get the same verdict until its
+ * time is over or it made room.
  *
  * Cost: O(1), a few keyed hashes. */
 enum frag_verdict frag_input(

@@ -62,7 +62,7 @@ static void adopt(struct rte_mbuf *m, const struct frag_out *out)
 
 /* True: m goes on, and what *out releases behind it. */
 static bool collect(struct path_worker *w, struct frag_table *t, struct rte_mbuf *m, uint32_t owner,
-	const struct nat_fragment *fragment, struct frag_out *out)
+	uint32_t target, const struct nat_fragment *fragment, struct frag_out *out)
 {
 	struct frag_in in = {
 		.ip = rte_pktmbuf_mtod(m, const uint8_t *),
@@ -70,6 +70,7 @@ static bool collect(struct path_worker *w, struct frag_table *t, struct rte_mbuf
 		.fragment = fragment,
 		.pkt = m,
 		.owner = owner,
+		.target = target,
 		.new_id = path_datagram_id(w),
 	};
 	enum frag_verdict verdict = frag_input(t, &in, w->now_ns, out);
@@ -104,8 +105,8 @@ void path_fragment_peer(struct path_worker *w, struct rte_mbuf *m)
 	struct nat_fragment fragment;
 	struct frag_out out;
 
-	if (!parse(w, m, &fragment) ||
-		!collect(w, w->frags_out, m, path_meta(m)->peer_idx, &fragment, &out))
+	if (!parse(w, m, &fragment) || !collect(w, w->frags_out, m, path_meta(m)->peer_idx,
+					       FRAG_TARGET_NONE, &fragment, &out))
 		return;
 	leave(w, m, out.new_id);
 	for (unsigned i = 0; i < out.n_released; i++)
@@ -128,8 +129,9 @@ uint32_t path_fragment_owner(const struct path *p, struct rte_mbuf *m)
 }
 
 /* Only those that somebody waits for may take room: the port of a first fragment must be a door's
- * or a peer's. */
-static bool is_awaited(const struct path *p, struct rte_mbuf *m, const struct nat_fragment *f)
+ * or a peer's. False: nobody. The target is told as soon as it is known. */
+static bool is_awaited(
+	const struct path *p, struct rte_mbuf *m, const struct nat_fragment *f, uint32_t *target)
 {
 	const struct path_meta *meta = path_meta(m);
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
@@ -138,12 +140,18 @@ static bool is_awaited(const struct path *p, struct rte_mbuf *m, const struct na
 	const struct door_public_key *keys[] = {&key};
 	struct door *door;
 
-	if (!f->is_first || meta->view.version == 6 || meta->is_exempt)
+	*target = FRAG_TARGET_NONE;
+	if (meta->view.version == 6 || meta->is_exempt) {
+		*target = meta->peer_idx;
+		return true;
+	}
+	if (!f->is_first)
 		return true;
 	memcpy(key.addr_v4, ip + 16, 4);
 	doors_lookup_public_bulk(p->params.doors, keys, 1, &door);
-	return door ||
-	       blocks_owner(p->blocks, load_be32(ip + 16), meta->view.dst_port) != BLOCKS_NONE;
+	*target = door ? door->peer_idx
+		       : blocks_owner(p->blocks, load_be32(ip + 16), meta->view.dst_port);
+	return *target != BLOCKS_NONE;
 }
 
 static void enter(struct path_worker *w, struct rte_mbuf *m)
@@ -158,14 +166,15 @@ void path_fragment_collect(struct path_worker *w, struct rte_mbuf *m)
 {
 	struct nat_fragment fragment;
 	struct frag_out out;
+	uint32_t target;
 
 	if (!parse(w, m, &fragment))
 		return;
-	if (!is_awaited(w->path, m, &fragment)) {
+	if (!is_awaited(w->path, m, &fragment, &target)) {
 		path_drop(w, m, STATS_DROP_no_lease);
 		return;
 	}
-	if (!collect(w, w->frags_in, m, FRAG_OWNER_NONE, &fragment, &out))
+	if (!collect(w, w->frags_in, m, FRAG_OWNER_NONE, target, &fragment, &out))
 		return;
 	enter(w, m);
 	for (unsigned i = 0; i < out.n_released; i++)

@@ -137,6 +137,7 @@ static bool nat_create(struct path_worker *w, int socket_id)
 	struct frag_conf fc = {
 		.n_datagrams = DATAGRAMS_MAX,
 		.owner_datagrams = DATAGRAMS_MAX / 16,
+		.target_datagrams = DATAGRAMS_MAX / 16,
 		.held_pkts = FRAGMENTS_HELD_MAX,
 		.owner_held_pkts = FRAGMENTS_HELD_MAX / 16,
 		.datagram_held_pkts = FRAG_HELD_MAX,

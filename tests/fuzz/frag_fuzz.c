@@ -17,6 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const struct frag_conf conf = {
 	.n_datagrams = 8,
 	.owner_datagrams = 3,
+	.target_datagrams = 2,
 	.held_pkts = 6,
 	.owner_held_pkts = 4,
 	.datagram_held_pkts = 3,
@@ -62,6 +63,7 @@ static void give(struct frag_table *t, uint8_t *ip, size_t len, bool *held, uint
 		.fragment = &f,
 		.pkt = held,
 		.owner = ip[1] & 1 ? FRAG_OWNER_NONE : ip[1] >> 6,
+		.target = (ip[1] & 3) == 3 ? ip[1] >> 6 : FRAG_TARGET_NONE,
 		.new_id = ip[4],
 	};
 

@@ -37,6 +37,7 @@ static void every_packet_is_accounted_for(void **state)
 		struct frag_conf c = {
 			.n_datagrams = 4 + random_below(12),
 			.owner_datagrams = 1 + random_below(6),
+			.target_datagrams = 1 + random_below(6),
 			.held_pkts = 1 + random_below(12),
 			.owner_held_pkts = 1 + random_below(8),
 			.datagram_held_pkts = 1 + random_below(FRAG_HELD_MAX),
@@ -59,6 +60,8 @@ static void every_packet_is_accounted_for(void **state)
 				.pkt = pkt,
 			};
 
+			if (p.owner == FRAG_OWNER_NONE && (p.start == 0 || p.version == 6))
+				p.to = random_below(4);
 			now_ns += random_below(20);
 			if (give(t, p, now_ns, &out) == FRAG_HELD) {
 				is_held[pkt] = true;
@@ -138,10 +141,12 @@ static void no_byte_passes_twice(void **state)
 static void shuffled_datagrams_arrive(void **state)
 {
 	enum { PIECES = 7, ALL = IDS * PIECES };
+	struct frag_conf c = usual_conf;
 
 	(void)state;
+	c.held_pkts = c.owner_held_pkts = ALL; /* as many as could have to wait */
 	for (uint64_t rounds = random_rounds(3000); rounds > 0; rounds--) {
-		struct frag_table *t = frag_table_create(&usual_conf);
+		struct frag_table *t = frag_table_create(&c);
 		unsigned order[ALL], n_passed[IDS] = {0}, n_given[IDS] = {0};
 
 		assert_non_null(t);

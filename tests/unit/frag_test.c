@@ -44,6 +44,8 @@ static void conf_is_checked(void **state)
 	assert_null(frag_table_create(&c));
 	c = usual_conf, c.owner_datagrams = 0;
 	assert_null(frag_table_create(&c));
+	c = usual_conf, c.target_datagrams = 0;
+	assert_null(frag_table_create(&c));
 	c = usual_conf, c.held_pkts = 0;
 	assert_null(frag_table_create(&c));
 	c = usual_conf, c.owner_held_pkts = 0;
@@ -326,17 +328,17 @@ static void a_table_of_four(void **state)
 	assert_int_equal(give(t, (struct piece){.id = 13, .len = 8}, 3, &out), FRAG_PASS);
 	assert_int_equal(out.n_dropped, 1);
 	assert_held((const void *const *)out.dropped, 1, 2);
-	/* full of known ones, which nothing drives out */
-	assert_int_equal(give(t, (struct piece){.id = 14, .len = 8}, 4, &out), FRAG_FULL);
-	assert_int_equal(
-		give(t, (struct piece){.id = 15, .start = 8, .len = 8}, 4, &out), FRAG_FULL);
-	for (uint32_t id = 10; id < 14; id++)
+	/* full of known ones: the oldest makes room, for either kind */
+	assert_int_equal(give(t, (struct piece){.id = 14, .len = 8}, 4, &out), FRAG_PASS);
+	assert_int_equal(give(t, (struct piece){.id = 15, .start = 8, .len = 8, .pkt = 3}, 4, &out),
+		FRAG_HELD);
+	assert_int_equal(frag_n_datagrams(t), 4);
+	for (uint32_t id = 12; id < 15; id++)
 		assert_int_equal(
 			give(t, (struct piece){.id = id, .start = 8, .len = 8, .is_last = true}, 5,
 				&out),
 			FRAG_PASS);
-	assert_int_equal(frag_n_datagrams(t), 0);
-	assert_int_equal(give(t, (struct piece){.id = 14, .len = 8}, 6, &out), FRAG_PASS);
+	assert_int_equal(frag_n_datagrams(t), 1);
 	finish(t);
 }
 
@@ -462,6 +464,60 @@ static void a_flood_costs_others_nothing(void **state)
 	finish(t);
 }
 
+/* Any number of sources to one target: others have the rest of the table. Orphans learn their
+ * target late, with the first fragment. */
+static void shares_of_a_target(void **state)
+{
+	struct frag_conf c = usual_conf;
+	struct piece p = {.owner = FRAG_OWNER_NONE, .to = 1, .len = 8};
+	struct frag_table *t;
+
+	(void)state;
+	c.target_datagrams = 8;
+	t = create(&c);
+	for (p.src = 0; p.src < 1000; p.src++)
+		assert_int_equal(give(t, p, 0, &out), p.src < 8 ? FRAG_PASS : FRAG_QUOTA);
+	assert_int_equal(frag_n_datagrams(t), 8);
+	p.to = 0, p.start = 8, p.pkt = 5;
+	assert_int_equal(give(t, p, 0, &out), FRAG_HELD);
+	p.to = 1, p.start = 0, p.pkt = 6;
+	assert_int_equal(give(t, p, 0, &out), FRAG_QUOTA);
+	assert_int_equal(out.n_dropped, 1);
+	assert_held((const void *const *)out.dropped, 1, 5);
+	p.to = 2, p.src++;
+	assert_int_equal(give(t, p, 0, &out), FRAG_PASS);
+	/* one of them is whole: there is place again */
+	p.to = 0, p.src = 0, p.start = 8, p.is_last = true;
+	assert_int_equal(give(t, p, 0, &out), FRAG_PASS);
+	p.to = 1, p.src = 2000, p.start = 0, p.is_last = false;
+	assert_int_equal(give(t, p, 0, &out), FRAG_PASS);
+	finish(t);
+}
+
+/* Pairs that overlap, from everywhere: they have a quarter, and what is known stays. */
+static void lost_datagrams_cost_others_nothing(void **state)
+{
+	struct frag_table *t = create(&usual_conf);
+	struct piece p = {.owner = FRAG_OWNER_NONE, .len = 16, .pkt = 1};
+
+	(void)state;
+	for (uint32_t id = 0; id < 40; id++)
+		assert_int_equal(give(t, (struct piece){.id = id, .len = 8}, 0, &out), FRAG_PASS);
+	for (p.src = 1; p.src <= 10000; p.src++) {
+		p.start = 8;
+		assert_int_equal(give(t, p, 1, &out), FRAG_HELD);
+		p.start = 16;
+		assert_int_equal(give(t, p, 1, &out), FRAG_OVERLAP);
+	}
+	assert_int_equal(frag_n_datagrams(t), 40 + 64 / 4);
+	for (uint32_t id = 0; id < 40; id++)
+		assert_int_equal(
+			give(t, (struct piece){.id = id, .start = 8, .len = 8, .is_last = true}, 2,
+				&out),
+			FRAG_PASS);
+	finish(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -478,7 +534,9 @@ int main(void)
 		cmocka_unit_test(held_packets_in_all),
 		cmocka_unit_test(shares_of_an_owner),
 		cmocka_unit_test(shares_of_sources),
+		cmocka_unit_test(shares_of_a_target),
 		cmocka_unit_test(a_flood_costs_others_nothing),
+		cmocka_unit_test(lost_datagrams_cost_others_nothing),
 	};
 
 	return cmocka_run_group_tests_name("frag", tests, NULL, NULL);

@@ -13,6 +13,7 @@ struct piece {
 	uint8_t version; /* 0: 4 */
 	uint8_t proto;	 /* 0: UDP */
 	uint32_t owner;
+	uint32_t to;	   /* target + 1; 0: none */
 	uint32_t src, dst; /* the last 4 bytes of the addresses */
 	uint32_t id;
 	uint16_t start, len;
@@ -24,6 +25,7 @@ struct piece {
 static const struct frag_conf usual_conf = {
 	.n_datagrams = 64,
 	.owner_datagrams = 64,
+	.target_datagrams = 64,
 	.held_pkts = 64,
 	.owner_held_pkts = 64,
 	.datagram_held_pkts = FRAG_HELD_MAX,
@@ -57,6 +59,7 @@ static inline enum frag_verdict give(
 		.fragment = &fragment,
 		.pkt = (void *)p.pkt,
 		.owner = p.owner,
+		.target = p.to ? p.to - 1 : FRAG_TARGET_NONE,
 		.new_id = p.new_id,
 	};
 

@@ -365,9 +365,9 @@ static size_t piece_of(uint8_t *out, const uint8_t *whole, size_t whole_len, uns
 	return 20 + len;
 }
 
-static void check_fragments_in(const unsigned order[static 3], const char *dst, uint16_t dst_port)
+static void check_fragments_in(const unsigned order[static 3], struct rig_client *c)
 {
-	const struct flow in = {RIG_HOST4, dst, 5555, dst_port, IPPROTO_UDP, 64};
+	const struct flow in = {RIG_HOST4, RIG_POOL4, 5555, c->lease_port, IPPROTO_UDP, 64};
 	uint8_t whole[4096], plain[FRAME_BYTES_MAX];
 	size_t len = packet_build(whole, &in, NULL, 2000);
 	struct pieces p = {.len = 0};
@@ -381,8 +381,8 @@ static void check_fragments_in(const unsigned order[static 3], const char *dst, 
 		rig_settle(rig);
 	}
 	while (rig_tx(rig, RIG_TUNNEL, &out)) {
-		assert_true(rig_client_open(rig, client, &out, plain) > 0);
-		assert_memory_equal(plain + 16, frame_addr(client->inner4).bytes + 12, 4);
+		assert_true(rig_client_open(rig, c, &out, plain) > 0);
+		assert_memory_equal(plain + 16, frame_addr(c->inner4).bytes + 12, 4);
 		piece_add(&p, plain);
 	}
 	assert_int_equal(p.n, 3);
@@ -397,7 +397,7 @@ static const unsigned orders[][3] = {{0, 1, 2}, {2, 1, 0}, {1, 0, 2}, {2, 0, 1}}
 static void test_fragments_in(void **state)
 {
 	for (size_t i = 0; i < RTE_DIM(orders); i++)
-		check_fragments_in(orders[i], RIG_POOL4, RIG_LEASE_PORT);
+		check_fragments_in(orders[i], client);
 	assert_int_equal(rig_dropped_all(rig), 0);
 }
 
@@ -434,6 +434,29 @@ static void test_fragments_out(void **state)
 		assert_memory_equal(p.bytes + 8, whole + 28, len - 28);
 	}
 	assert_int_equal(rig_dropped_all(rig), 0);
+}
+
+/* From any number of forged sources to one door: its peer's share is full, the next one's is not.
+ */
+static void test_fragments_in_a_flood(void **state)
+{
+	struct rig_client *other = rig_client_add(rig, 1, rig->params.n_workers - 1);
+	const struct flow in = {RIG_HOST4, RIG_POOL4, 5555, RIG_LEASE_PORT, IPPROTO_UDP, 64};
+	uint8_t whole[4096];
+	size_t len = packet_build(whole, &in, NULL, 2000);
+	struct frame f;
+
+	rig_client_connect(rig, other);
+	for (uint32_t source = 0; source < 3000; source++) {
+		store_be32(whole + 12, 0x08000000 + source * 77);
+		rig_public_wrap(rig, &f, piece_of(f.bytes + FRAME_ETHER, whole, len, 0));
+		rig_rx(rig, RIG_PUBLIC, source % rig->params.n_rx_queues, &f);
+		rig_settle(rig);
+		rig_tx_discard(rig);
+	}
+	assert_true(rig_dropped(rig, STATS_DROP_fragment_quota) > 1000);
+	for (size_t i = 0; i < RTE_DIM(orders); i++)
+		check_fragments_in(orders[i], other);
 }
 
 static void test_fragments_that_end(void **state)
@@ -551,6 +574,8 @@ int main(void)
 		ON(test_large_fragments_in, setup_two_workers),
 		ON(test_fragments_out, setup),
 		ON(test_fragments_out, setup_two_workers),
+		ON(test_fragments_in_a_flood, setup),
+		ON(test_fragments_in_a_flood, setup_two_workers),
 		ON(test_fragments_that_end, setup),
 		ON(test_mss, setup),
 	};
