@@ -376,7 +376,9 @@ static void quotas_of_the_file_come_first(void **state)
 		char params[96];
 
 		snprintf(params, sizeof(params),
-			"{'peer':'alice','to_port':%u,'public_address':'198.51.100.1'}", 100 + i);
+			"{'peer':'alice','to_port':%u,'public_port':%u,"
+			"'public_address':'198.51.100.1'}",
+			100 + i, 40002 + i);
 		open_lease(&operator, params);
 	}
 	configure_peer(0, "alice", 2);
