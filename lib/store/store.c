@@ -36,6 +36,7 @@ static const char *const steps[STORE_SCHEMA] = {
 	"CREATE TABLE overruled (entry TEXT PRIMARY KEY) WITHOUT ROWID;"
 	"ALTER TABLE leases ADD COLUMN max_pps INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE leases ADD COLUMN max_new_flows INTEGER NOT NULL DEFAULT 0;",
+	"CREATE TABLE barred (public_key TEXT PRIMARY KEY, at_ns INTEGER NOT NULL) WITHOUT ROWID;",
 };
 
 int store_sql(struct store *s, const char *sql)
@@ -420,4 +421,22 @@ int store_overrules_load(struct store *s, void (*fn)(void *arg, const char *entr
 	while ((rc = sqlite3_step(st)) == SQLITE_ROW)
 		fn(arg, text_at(st, 0));
 	return load_end(s, st, rc, "overruled", fault);
+}
+
+int store_bars_load(struct store *s,
+	void (*fn)(void *arg, const uint8_t public_key[static CRYPTO_KEY_BYTES]), void *arg,
+	char fault[static STORE_FAULT_CHARS])
+{
+	uint8_t key[CRYPTO_KEY_BYTES];
+	sqlite3_stmt *st;
+	int rc = load_begin(s, "SELECT * FROM barred", &st, fault);
+
+	if (rc != 0)
+		return rc;
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		if (!key_at(st, 0, key))
+			break;
+		fn(arg, key);
+	}
+	return load_end(s, st, rc, "barred", fault);
 }

@@ -1,4 +1,5 @@
-/* store.h - what outlives the process: peers, leases, reserved numbers, where peers were heard.
+/* store.h - what outlives the process: peers, leases, reserved numbers, where peers were heard, who
+ * is barred.
  *
  * File:      one SQLite database in WAL mode, mode 0600, in a directory that nobody else may write
  *            to, held by one process; an operator may read it while we run. Times are nanoseconds
@@ -21,7 +22,7 @@
 #include "base/ip.h"
 #include "crypto/crypto.h"
 
-#define STORE_SCHEMA	     2
+#define STORE_SCHEMA	     3
 #define STORE_FAULT_CHARS    512
 #define STORE_SETTINGS_CHARS 2048
 #define STORE_LABEL_CHARS    64
@@ -95,6 +96,9 @@ int store_heard_load(struct store *s, void (*fn)(void *arg, const struct store_h
 	void *arg, char fault[static STORE_FAULT_CHARS]);
 int store_overrules_load(struct store *s, void (*fn)(void *arg, const char *entry), void *arg,
 	char fault[static STORE_FAULT_CHARS]);
+int store_bars_load(struct store *s,
+	void (*fn)(void *arg, const uint8_t public_key[static CRYPTO_KEY_BYTES]), void *arg,
+	char fault[static STORE_FAULT_CHARS]);
 
 /* From now on the thread writes. 0; -EAGAIN the system refuses a thread. */
 int store_start(struct store *s);
@@ -117,6 +121,10 @@ void store_heard_put(struct store *s, const struct store_heard *h);
  */
 void store_overrule_put(struct store *s, const char *entry);
 void store_overrule_del(struct store *s, const char *entry);
+/* Whoever has this key may have no leases. */
+void store_bar_put(
+	struct store *s, const uint8_t public_key[static CRYPTO_KEY_BYTES], uint64_t now_ns);
+void store_bar_del(struct store *s, const uint8_t public_key[static CRYPTO_KEY_BYTES]);
 
 /* Hand over what was put since the last commit. Returns its ticket, to compare with the status;
  * that of the last one when nothing was put. */

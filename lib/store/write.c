@@ -24,6 +24,8 @@ static const size_t op_bytes[STORE_OP_KINDS] = {
 	[STORE_HEARD_PUT] = offsetof(struct store_op, u) + sizeof(struct store_heard),
 	[STORE_OVERRULE_PUT] = offsetof(struct store_op, u) + STORE_ENTRY_CHARS,
 	[STORE_OVERRULE_DEL] = offsetof(struct store_op, u) + STORE_ENTRY_CHARS,
+	[STORE_BAR_PUT] = offsetof(struct store_op, u) + sizeof(((struct store_op *)0)->u.gone),
+	[STORE_BAR_DEL] = offsetof(struct store_op, u) + sizeof(((struct store_op *)0)->u.gone),
 };
 
 static void batch_fini(struct store_batch *b)
@@ -139,6 +141,26 @@ void store_overrule_del(struct store *s, const char *entry)
 	put_entry(s, STORE_OVERRULE_DEL, entry);
 }
 
+static void put_bar(struct store *s, enum store_op_kind kind,
+	const uint8_t public_key[static CRYPTO_KEY_BYTES], uint64_t now_ns)
+{
+	struct store_op op = {.kind = kind, .u.gone.now_ns = now_ns};
+
+	memcpy(op.u.gone.public_key, public_key, CRYPTO_KEY_BYTES);
+	put(s, &op);
+}
+
+void store_bar_put(
+	struct store *s, const uint8_t public_key[static CRYPTO_KEY_BYTES], uint64_t now_ns)
+{
+	put_bar(s, STORE_BAR_PUT, public_key, now_ns);
+}
+
+void store_bar_del(struct store *s, const uint8_t public_key[static CRYPTO_KEY_BYTES])
+{
+	put_bar(s, STORE_BAR_DEL, public_key, 0);
+}
+
 uint64_t store_commit(struct store *s)
 {
 	uint64_t ticket;
@@ -189,6 +211,8 @@ static const char *const op_sql[STORE_OP_KINDS] = {
 	[STORE_HEARD_PUT] = "INSERT OR REPLACE INTO heard VALUES (?1, ?2, ?3)",
 	[STORE_OVERRULE_PUT] = "INSERT OR IGNORE INTO overruled VALUES (?1)",
 	[STORE_OVERRULE_DEL] = "DELETE FROM overruled WHERE entry = ?1",
+	[STORE_BAR_PUT] = "INSERT OR IGNORE INTO barred VALUES (?1, ?2)",
+	[STORE_BAR_DEL] = "DELETE FROM barred WHERE public_key = ?1",
 };
 
 static void bind_text(sqlite3_stmt *st, int i, const char *text)
@@ -351,6 +375,12 @@ static int write_op(struct store *s, const struct store_op *op)
 	case STORE_OVERRULE_PUT:
 	case STORE_OVERRULE_DEL:
 		bind_text(s->op[op->kind], 1, op->u.entry);
+		return run(s->op[op->kind]);
+	case STORE_BAR_PUT:
+		bind_number(s->op[STORE_BAR_PUT], 2, op->u.gone.now_ns);
+		/* fall through */
+	case STORE_BAR_DEL:
+		bind_key(s->op[op->kind], 1, op->u.gone.public_key);
 		return run(s->op[op->kind]);
 	case STORE_HELD_ORPHAN:
 	case STORE_HEARD_DEL:

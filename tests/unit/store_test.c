@@ -285,6 +285,47 @@ static unsigned overrules_count(struct store *s)
 	return n;
 }
 
+static void take_bar(void *arg, const uint8_t public_key[static CRYPTO_KEY_BYTES])
+{
+	unsigned *sum = arg;
+
+	*sum = 10 * *sum + public_key[0];
+}
+
+/* The first bytes of the keys, as digits. */
+static unsigned bars(struct store *s)
+{
+	char fault[STORE_FAULT_CHARS];
+	unsigned sum = 0;
+
+	assert_int_equal(store_bars_load(s, take_bar, &sum, fault), 0);
+	return sum;
+}
+
+static void bars_are_of_keys(void **state)
+{
+	const uint8_t one[CRYPTO_KEY_BYTES] = {1}, two[CRYPTO_KEY_BYTES] = {2};
+	struct store *s = open_store();
+
+	assert_int_equal(bars(s), 0);
+	assert_int_equal(store_start(s), 0);
+	store_bar_put(s, two, WALL_NS);
+	store_bar_put(s, one, WALL_NS);
+	store_bar_put(s, one, WALL_NS + 1);
+	store_peer_del(s, one, 1, 2);
+	wait_for(s, store_commit(s));
+	store_close(s);
+	s = open_store();
+	assert_int_equal(bars(s), 12);
+	assert_int_equal(store_start(s), 0);
+	store_bar_del(s, one);
+	wait_for(s, store_commit(s));
+	store_close(s);
+	s = open_store();
+	assert_int_equal(bars(s), 2);
+	store_close(s);
+}
+
 static void a_file_of_schema_1_is_brought_up_to_date(void **state)
 {
 	struct store *s;
@@ -303,6 +344,7 @@ static void a_file_of_schema_1_is_brought_up_to_date(void **state)
 	assert_int_equal(store_epoch_ns(s), 123);
 	assert_int_equal(store_last_lease_id(s), 45);
 	assert_int_equal(overrules_count(s), 0);
+	assert_int_equal(bars(s), 0);
 	assert_int_equal(store_start(s), 0);
 	store_overrule_put(s, "lease of alice");
 	store_overrule_put(s, "lease of alice");
@@ -550,6 +592,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(all_that_was_put_comes_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_file_of_schema_1_is_brought_up_to_date, setup, teardown),
+		cmocka_unit_test_setup_teardown(bars_are_of_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_file_is_nobody_elses, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			what_it_cannot_read_is_refused_with_a_sentence, setup, teardown),
