@@ -277,7 +277,7 @@ int cli_args_parse(const struct cli_verb *verb, int argc, char **argv, struct cl
 			return -1;
 	}
 	if (n_positional < verb->n_args && verb->args[n_positional].name == NULL &&
-		!g->wants_help) {
+		!verb->args[n_positional].is_optional && !g->wants_help) {
 		const struct cli_arg *missing = &verb->args[n_positional];
 
 		cli_complain("%s %s needs %s: %s", verb->noun, verb->verb, missing->value,

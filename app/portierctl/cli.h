@@ -36,13 +36,14 @@ enum cli_kind {
 };
 
 struct cli_arg {
-	/* "--ttl"; of a positional argument NULL: they come first, are all required, and are told
-	 * apart by their order. */
+	/* "--ttl"; of a positional argument NULL: they come first, and are told apart by their
+	 * order. */
 	const char *name;
 	const char *value; /* what stands for the value in help: "DURATION"; NULL for a flag */
 	const char *param; /* of the method */
 	enum cli_kind kind;
 	const char *help;
+	bool is_optional; /* of a positional one: it may be missing, and so may those behind it */
 };
 
 struct cli_link;

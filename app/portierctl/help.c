@@ -28,13 +28,18 @@ const struct cli_verb *cli_verb_at(size_t i)
 	return NULL;
 }
 
+static size_t print_positional(const struct cli_arg *a)
+{
+	return (size_t)printf(a->is_optional ? " [%s]" : " %s", a->value);
+}
+
 static void print_synopsis(const struct cli_verb *v)
 {
 	size_t width = strlen(v->noun) + (v->verb != NULL ? strlen(v->verb) + 1 : 0);
 
 	printf("  %s%s%s", v->noun, v->verb != NULL ? " " : "", v->verb != NULL ? v->verb : "");
 	for (size_t i = 0; i < v->n_args && v->args[i].name == NULL; i++)
-		width += (size_t)printf(" %s", v->args[i].value);
+		width += print_positional(&v->args[i]);
 	printf("%*s%s\n", width < 20 ? (int)(20 - width) : 1, "", v->help);
 }
 
@@ -82,7 +87,7 @@ void cli_help_verb(const struct cli_verb *v)
 		v->verb != NULL ? v->verb : "");
 	for (size_t i = 0; i < v->n_args; i++) {
 		if (v->args[i].name == NULL)
-			printf(" %s", v->args[i].value);
+			print_positional(&v->args[i]);
 	}
 	printf("%s\n\n%s\n",
 		v->n_args > 0 && v->args[v->n_args - 1].name != NULL ? " [OPTION...]" : "",

@@ -137,7 +137,11 @@ static void print_reserved(const json_t *result, const json_t *flags)
 
 static void print_closed(const json_t *lease, const json_t *flags)
 {
-	printf("lease %" JSON_INTEGER_FORMAT " closed\n", cli_number(lease, "id"));
+	if (json_object_get(lease, "leases_closed") != NULL)
+		cli_print("%" JSON_INTEGER_FORMAT " leases of %s closed\n",
+			cli_number(lease, "leases_closed"), cli_text(lease, "peer"));
+	else
+		printf("lease %" JSON_INTEGER_FORMAT " closed\n", cli_number(lease, "id"));
 }
 
 static const struct cli_arg open_args[] = {
@@ -174,6 +178,11 @@ static const struct cli_arg renew_args[] = {
 
 static const struct cli_arg one_args[] = {ID_ARG};
 
+static const struct cli_arg close_args[] = {
+	{NULL, "ID", "id", CLI_NUMBER, "the id of an open lease", true},
+	{"--peer", "P", "peer", CLI_TEXT, "instead of one: all that this peer has"},
+};
+
 static const struct cli_arg list_args[] = {
 	{"--peer", "P", "peer", CLI_TEXT, "only the leases of this one"},
 	{"--forgotten", "DAYS", "unused_s", CLI_DAYS, "only those that nobody used for so long"},
@@ -186,8 +195,8 @@ const struct cli_verb cli_lease_verbs[] = {
 		N(open_args), print_one},
 	{"lease", "renew", "extend a lease", "lease.renew", NULL, renew_args, N(renew_args),
 		print_one},
-	{"lease", "close", "close a lease", "lease.close", NULL, one_args, N(one_args),
-		print_closed},
+	{"lease", "close", "close a lease, or all of a peer", "lease.close", NULL, close_args,
+		N(close_args), print_closed},
 	{"lease", "show", "show a lease", "lease.show", NULL, one_args, N(one_args), print_one},
 	{"lease", "list", "list open leases", "lease.list", "leases", list_args, N(list_args),
 		print_list},

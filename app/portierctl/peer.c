@@ -8,6 +8,13 @@ static const char *switch_word(const json_t *object, const char *name)
 	return json_is_true(json_object_get(object, name)) ? "on" : "off";
 }
 
+static const char *forwarding_word(const json_t *peer)
+{
+	if (json_is_true(json_object_get(peer, "is_barred")))
+		return "barred";
+	return switch_word(peer, "forwarding");
+}
+
 /* "10.0.0.2", "fd00::2" or both. */
 static const char *addresses(const json_t *peer, char buf[static 2 * CLI_TEXT_CHARS])
 {
@@ -68,7 +75,7 @@ static void print_list(const json_t *result, const json_t *flags)
 					 "never", text));
 		cli_table_add(t, cli_bytes_format(cli_number(counters, "rx_bytes"), text));
 		cli_table_add(t, cli_bytes_format(cli_number(counters, "tx_bytes"), text));
-		cli_table_add(t, switch_word(peer, "forwarding"));
+		cli_table_add(t, forwarding_word(peer));
 		cli_table_addf(t, "%d", (int)cli_number(peer, "leases"));
 		cli_table_add(t, home(peer, text));
 	}
@@ -103,7 +110,7 @@ static void print_one(const json_t *peer, const json_t *flags)
 		(long long)cli_number(peer, "max_sessions"));
 	cli_field("keepalive", "%d s", (int)cli_number(peer, "persistent_keepalive_s"));
 	cli_field("heartbeat", "%g s", json_number_value(json_object_get(peer, "heartbeat_s")));
-	cli_field("forwarding", "%s", switch_word(peer, "forwarding"));
+	cli_field("forwarding", "%s", forwarding_word(peer));
 	cli_field("portmap", "%s", switch_word(peer, "portmap"));
 	cli_field("leases", "%d of %d", (int)cli_number(peer, "leases"),
 		(int)cli_number(peer, "max_leases"));
@@ -117,6 +124,19 @@ static void print_deleted(const json_t *peer, const json_t *flags)
 	cli_field("deleted", "%s", cli_text(peer, "name"));
 	cli_field("public key", "%s", cli_text(peer, "public_key"));
 	cli_field("leases closed", "%d", (int)cli_number(peer, "leases_closed"));
+}
+
+static void print_barred(const json_t *peer, const json_t *flags)
+{
+	cli_field("barred", "%s", cli_text(peer, "name"));
+	cli_field("public key", "%s", cli_text(peer, "public_key"));
+	cli_field("leases closed", "%d", (int)cli_number(peer, "leases_closed"));
+}
+
+static void print_unbarred(const json_t *peer, const json_t *flags)
+{
+	cli_field("barred no more", "%s", cli_text(peer, "name"));
+	cli_field("public key", "%s", cli_text(peer, "public_key"));
 }
 
 #define PEER_ARG                                                             \
@@ -176,6 +196,10 @@ const struct cli_verb cli_peer_verbs[] = {
 		N(one_args), print_deleted},
 	{"peer", "set", "change what was said of a peer", "peer.set", NULL, set_args, N(set_args),
 		print_one},
+	{"peer", "bar", "close all leases of a peer and refuse it others", "peer.bar", NULL,
+		one_args, N(one_args), print_barred},
+	{"peer", "unbar", "let a peer have leases again", "peer.unbar", NULL, one_args, N(one_args),
+		print_unbarred},
 	{"peer", "show", "show a peer", "peer.show", NULL, one_args, N(one_args), print_one},
 	{"peer", "list", "list all peers", "peer.list", "peers", NULL, 0, print_list},
 	{NULL},

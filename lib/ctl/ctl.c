@@ -1,6 +1,8 @@
 /* Boot, timers, end. */
 #include "ctl/server.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -123,6 +125,7 @@ void ctl_destroy(struct ctl *c)
 	free(c->looks);
 	free(c->pool_uses);
 	free(c->gone_peers);
+	free(c->bars.keys);
 	pairing_fini(&c->pairing);
 	free(c->seen_peers);
 	free(c);
@@ -219,8 +222,15 @@ static int load_leases(
 		bool is_renewal;
 
 		ctl_conf_lease_fill(from, &req);
-		if (req.peer_idx != PEER_NONE && !ctl_overrules_lease(c, o, req.peer_idx, from))
-			err = ctl_lease_open(c, &req, &lease, &is_renewal, fault);
+		if (req.peer_idx == PEER_NONE || ctl_overrules_lease(c, o, req.peer_idx, from))
+			continue;
+		err = ctl_lease_open(c, &req, &lease, &is_renewal, fault);
+		/* Somebody barred it since: that is no fault of the file. */
+		if (err != 0 && ctl_peer_is_barred(c, peer_conf_get(c->p.peers, req.peer_idx))) {
+			log_warn("configuration: port %u of a lease is not opened: %s",
+				req.inner_port, fault->sentence);
+			err = 0;
+		}
 	}
 	return err;
 }
@@ -234,7 +244,9 @@ static int load_stored(struct ctl *c, struct ctl_overrules *o, uint32_t *peer_id
 	int err;
 
 	c->is_restoring = true;
-	err = ctl_restore_peers(c, fault);
+	err = ctl_bars_restore(c, fault);
+	if (err == 0)
+		err = ctl_restore_peers(c, fault);
 	/* Those that were overruled are there as they are now, or not at all. */
 	for (uint32_t i = 0; i < conf->n_peers; i++)
 		if (peer_idx[i] == PEER_NONE)

@@ -1,7 +1,7 @@
 /* ctl.h - the control server: who may change what, and the one way in which it is changed.
  *
  * Interface: JSON-RPC 2.0 on a UNIX stream socket, one message a line (rpc/rpc.h). Methods:
- *              peer.add peer.set peer.del peer.show peer.list
+ *              peer.add peer.set peer.del peer.bar peer.unbar peer.show peer.list
  *              lease.open lease.renew lease.close lease.show lease.list lease.reserved
  *              session.list pool.show why.packet
  *              stats drops workers ports health version reload subscribe

@@ -347,9 +347,9 @@ void ctl_events_unsubscribe(struct ctl_client *client)
 
 static const char *const names[] = {"lease", "lease.opened", "lease.renewed", "lease.closed",
 	"lease.denied", "lease.expiring", "lease.suspended", "lease.resumed", "peer", "peer.added",
-	"peer.deleted", "peer.up", "peer.down", "peer.roamed", "pool", "pool.low", "pool.enough",
-	"block", "block.claimed", "block.released", "block.missed", "store", "store.failing",
-	"store.recovered"};
+	"peer.deleted", "peer.barred", "peer.unbarred", "peer.up", "peer.down", "peer.roamed",
+	"pool", "pool.low", "pool.enough", "block", "block.claimed", "block.released",
+	"block.missed", "store", "store.failing", "store.recovered"};
 
 static int check_names(const json_t *list, struct rpc_fault *fault)
 {

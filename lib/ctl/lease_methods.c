@@ -36,6 +36,11 @@ static const struct rpc_param one_params[] = {
 	{"id", RPC_INTEGER, true, "the id of an open lease"},
 };
 
+static const struct rpc_param close_params[] = {
+	{"id", RPC_INTEGER, false, "the id of an open lease"},
+	{"peer", RPC_TEXT, false, "a name or a public key: all that it has"},
+};
+
 static const struct rpc_param list_params[] = {
 	{"peer", RPC_TEXT, false, "a name or a public key"},
 	{"limit", RPC_INTEGER, false, NULL},
@@ -226,12 +231,36 @@ static int run_renew(
 	return 0;
 }
 
+/* All leases of a peer. */
+static int close_of_peer(
+	struct ctl *c, const char *who, struct rpc_text *result, struct rpc_fault *fault)
+{
+	char peer[CTL_PEER_WORD_CHARS];
+	uint32_t peer_idx;
+
+	if (ctl_peer_find(c, who, &peer_idx, fault) != 0)
+		return -EINVAL;
+	rpc_write_begin(result, NULL, '{');
+	rpc_write_text(result, "peer", ctl_peer_word(c, peer_idx, peer));
+	rpc_write_integer(
+		result, "leases_closed", ctl_peer_leases_close(c, peer_idx, NULL, "closed"));
+	rpc_write_end(result, '}');
+	return 0;
+}
+
 static int run_close(
 	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
 {
 	struct door_counters counters;
+	const char *peer = text_of(params, "peer");
 	struct lease gone;
 
+	if ((peer == NULL) == (json_object_get(params, "id") == NULL))
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "id", "id, or peer",
+			"which lease is to close? accepted: the id of one, or a peer for all that "
+			"it has");
+	if (peer != NULL)
+		return close_of_peer(c, peer, result, fault);
 	if (ctl_lease_close(c, id_of(params), &gone, &counters, fault) != 0)
 		return -EINVAL;
 	write_lease(c, &gone, &counters, result);
@@ -351,7 +380,7 @@ static int run_reserved(
 const struct ctl_method ctl_lease_methods[] = {
 	{"lease.open", true, open_params, N(open_params), .write = run_open},
 	{"lease.renew", true, renew_params, N(renew_params), .write = run_renew},
-	{"lease.close", true, one_params, N(one_params), .write = run_close},
+	{"lease.close", true, close_params, N(close_params), .write = run_close},
 	{"lease.show", false, one_params, N(one_params), .write = run_show},
 	{"lease.list", false, list_params, N(list_params), .write = run_list},
 	{"lease.reserved", false, reserved_params, N(reserved_params), .write = run_reserved},

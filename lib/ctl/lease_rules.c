@@ -44,6 +44,11 @@ static int check_peer(struct ctl *c, struct lease_request *req, struct rpc_fault
 	if (conf == NULL)
 		return rpc_fault_set(fault, RPC_NOT_FOUND, "peer", NULL, "the peer is gone");
 	ctl_peer_word(c, req->peer_idx, peer);
+	if (ctl_peer_is_barred(c, conf))
+		return rpc_fault_set(fault, RPC_REFUSED, peer, "a peer that is not barred",
+			"peer %s is barred; let it have leases again with: portierctl peer unbar "
+			"%s",
+			peer, peer);
 	if (!conf->forwarding)
 		return rpc_fault_set(fault, RPC_REFUSED, peer, "a peer with forwarding on",
 			"peer %s has forwarding off; turn it on with: portierctl peer set %s "

@@ -1,4 +1,4 @@
-/* peer.add, peer.set, peer.del, peer.show, peer.list */
+/* peer.add, peer.set, peer.del, peer.bar, peer.unbar, peer.show, peer.list */
 #include "ctl/server.h"
 
 #include <errno.h>
@@ -338,6 +338,33 @@ static json_t *run_del(struct ctl *c, const json_t *params, struct rpc_fault *fa
 	return result;
 }
 
+static json_t *run_bar(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+{
+	uint32_t peer_idx;
+	unsigned n_closed;
+	json_t *result;
+
+	if (ctl_peer_find(c, text_of(params, "peer"), &peer_idx, fault) != 0 ||
+		ctl_peer_bar(c, peer_idx, &n_closed, fault) != 0)
+		return NULL;
+	result = ctl_peer_build(c, peer_idx);
+	json_object_set_new(result, "leases_closed", json_integer(n_closed));
+	return result;
+}
+
+/* Of a peer that is gone there is no more than its key. */
+static json_t *run_unbar(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+{
+	uint32_t peer_idx;
+
+	if (ctl_peer_unbar(c, text_of(params, "peer"), &peer_idx, fault) != 0)
+		return NULL;
+	if (peer_idx != PEER_NONE)
+		return ctl_peer_build(c, peer_idx);
+	return json_pack("{s:s, s:s, s:b}", "name", "", "public_key", text_of(params, "peer"),
+		"is_barred", 0);
+}
+
 static json_t *run_show(struct ctl *c, const json_t *params, struct rpc_fault *fault)
 {
 	uint32_t peer_idx;
@@ -372,6 +399,8 @@ const struct ctl_method ctl_peer_methods[] = {
 	{"peer.add", true, add_params, N(add_params), run_add},
 	{"peer.set", true, set_params, N(set_params), run_set},
 	{"peer.del", true, one_params, N(one_params), run_del},
+	{"peer.bar", true, one_params, N(one_params), run_bar},
+	{"peer.unbar", true, one_params, N(one_params), run_unbar},
 	{"peer.show", false, one_params, N(one_params), run_show},
 	{"peer.list", false, list_params, N(list_params), run_list},
 	{NULL},

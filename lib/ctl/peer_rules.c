@@ -222,8 +222,7 @@ int ctl_peer_add(
 	return 0;
 }
 
-/* All of a peer, or, where the peer is still there, those that it may not have any more. */
-static unsigned close_leases(
+unsigned ctl_peer_leases_close(
 	struct ctl *c, uint32_t peer_idx, const struct peer_conf *now, const char *reason)
 {
 	const struct lease *lease;
@@ -258,7 +257,7 @@ int ctl_peer_set(struct ctl *c, uint32_t peer_idx, const struct peer_conf *conf,
 	err = peer_set(c->p.peers, peer_idx, conf, &culprit);
 	if (err == 0) {
 		ctl_store_peer(c, peer_idx, &before);
-		*n_closed = close_leases(c, peer_idx, conf, "peer changed");
+		*n_closed = ctl_peer_leases_close(c, peer_idx, conf, "peer changed");
 		ctl_peer_public_update(c, peer_idx);
 	} else {
 		refuse(c, conf, err, culprit, fault);
@@ -277,7 +276,7 @@ int ctl_peer_del(struct ctl *c, uint32_t peer_idx, unsigned *n_closed, struct rp
 	if (old == NULL)
 		return rpc_fault_set(fault, RPC_NOT_FOUND, "peer", NULL, "the peer is gone");
 	copy = *old; /* wiped */
-	*n_closed = close_leases(c, peer_idx, NULL, "peer deleted");
+	*n_closed = ctl_peer_leases_close(c, peer_idx, NULL, "peer deleted");
 	ctl_event_peer(c, "peer.deleted", peer_idx);
 	ctl_block_records_leave(c, peer_idx);
 	/* Nobody inherits its ports or its egress address with its number. */

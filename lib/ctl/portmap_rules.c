@@ -10,7 +10,7 @@ bool ctl_portmap_is_allowed(const struct ctl *c, uint32_t peer_idx)
 {
 	const struct peer_conf *conf = peer_conf_get(c->p.peers, peer_idx);
 
-	return conf != NULL && conf->portmap && conf->forwarding;
+	return conf != NULL && conf->portmap && conf->forwarding && !ctl_peer_is_barred(c, conf);
 }
 
 struct ip_addr ctl_portmap_address(const struct ctl *c, uint32_t peer_idx)

@@ -238,6 +238,8 @@ static const char *check_lease(const struct restore *r, const struct lease *l)
 		peer = peer_conf_get(r->c->p.peers, l->peer_idx);
 	if (peer == NULL)
 		return "its peer is gone";
+	if (ctl_peer_is_barred(r->c, peer))
+		return "its peer is barred";
 	if (!peer->forwarding)
 		return "its peer has forwarding off";
 	if (!peer_conf_has(peer, &l->inner_addr))

@@ -13,6 +13,7 @@
  *   why_methods.c   questions about packets
  *   recent.c   the last dropped packets
  *   peer_rules.c, route_rules.c, lease_rules.c   what may be changed, and the one way of it
+ *   bars.c     who may have no leases
  *   pairing.c  the address that a peer leaves by
  *   portmap.c and portmap_*.c   NAT-PMP and PCP (portmap.h)
  *   events.c   what happens, told to those who asked for it
@@ -135,6 +136,13 @@ struct ctl_client {
 	bool is_ending;	      /* no further request is read: end of file, or a line too long */
 };
 
+/* Public keys of those who are barred, in the order of their bytes. A bar belongs to the key: it
+ * outlives the peer. */
+struct ctl_bars {
+	uint8_t (*keys)[CRYPTO_KEY_BYTES];
+	size_t n, room;
+};
+
 struct ctl_look {
 	uint64_t turns;
 	uint64_t moved_ns;
@@ -177,6 +185,9 @@ struct ctl {
 	TAILQ_HEAD(, ctl_commit) commits;
 	struct event *ev_poll;
 	unsigned n_polls; /* in vain, in a row */
+
+	/* bars.c */
+	struct ctl_bars bars;
 
 	/* peer_rules.c, lease_rules.c */
 	struct pairing pairing;
@@ -364,11 +375,25 @@ const struct lease *ctl_lease_get(struct ctl *c, uint64_t id, struct rpc_fault *
 /* ctl_lease_close, for another reason than that somebody asked. */
 int ctl_lease_end(struct ctl *c, uint64_t id, const char *reason, struct lease *out,
 	struct door_counters *counters, struct rpc_fault *fault);
+/* All of a peer, or, with what the peer is now, those that it may not have any more. How many.
+ * O(its leases). */
+unsigned ctl_peer_leases_close(
+	struct ctl *c, uint32_t peer_idx, const struct peer_conf *now, const char *reason);
 void ctl_leases_expire(struct ctl *c, uint64_t now_ns);
 /* The next slice of them: idle ones end, and each is as reachable as its peer. */
 void ctl_leases_sweep(struct ctl *c, uint64_t now_ns);
 /* What the handshake thread found out about the peer, told to its leases. */
 void ctl_leases_reach(struct ctl *c, uint32_t peer_idx);
+
+/* --- bars.c */
+bool ctl_peer_is_barred(const struct ctl *c, const struct peer_conf *conf);
+/* Close all its leases, and refuse later ones. 0; -EINVAL with *fault: memory is out. */
+int ctl_peer_bar(struct ctl *c, uint32_t peer_idx, unsigned *n_closed, struct rpc_fault *fault);
+/* who: a peer, or the public key of one that is gone. *out_idx: PEER_NONE for that. 0; -EINVAL with
+ * *fault. */
+int ctl_peer_unbar(struct ctl *c, const char *who, uint32_t *out_idx, struct rpc_fault *fault);
+/* With a store, before its leases. 0, or negative with the sentence. */
+int ctl_bars_restore(struct ctl *c, char fault[static CTL_FAULT_CHARS]);
 
 /* --- uapi_server.c, uapi_set.c */
 struct uapi_request;

@@ -181,6 +181,7 @@ json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx)
 		"rx_pkts", (json_int_t)status.rx_pkts, "rx_bytes", (json_int_t)status.rx_bytes,
 		"tx_pkts", (json_int_t)status.tx_pkts, "tx_bytes", (json_int_t)status.tx_bytes);
 	traffic_add(c, peer_idx, conf, peer);
+	json_object_set_new(peer, "is_barred", json_boolean(ctl_peer_is_barred(c, conf)));
 	json_object_set_new(peer, "heartbeat_s",
 		json_real((double)(peer_heartbeat(c->p.peers, peer_idx) / NS_IN_MS) / 1e3));
 	return peer;

@@ -324,6 +324,39 @@ static void test_refused(void **state)
 	client_close(&c);
 }
 
+/* What the file says of one who is barred is refused, each time, and the rest is done. */
+static void test_barred(void **state)
+{
+	struct server *s = *state;
+	char peers[1024];
+	struct client c;
+	json_t *result;
+
+	client_open(&c, s);
+	json_decref(call(&c, "peer.bar", "{'peer':'alice'}"));
+	assert_int_equal(lease_count(s->leases, UINT32_MAX), 0);
+	snprintf(peers, sizeof(peers), "%s, %s",
+		peer_entry(2, "alice", "max_leases = 9; " ALICE_LEASES),
+		peer_entry(3, "bob",
+			"forwarding = true; leases = ( { public_port = 40009; to_port = 1; } );"));
+	write_conf("", "", "", peers);
+	for (unsigned i = 0; i < 2; i++) {
+		result = call(&c, "reload", "{}");
+		assert_int_equal(number(result, "leases_opened"), i == 0 ? 1 : 0);
+		assert_int_equal(json_array_size(json_object_get(result, "refused")), 2);
+		assert_true(has_text(json_object_get(result, "refused"),
+			"peer alice is barred; let it have leases again with: portierctl peer "
+			"unbar alice"));
+		json_decref(result);
+	}
+	json_decref(call(&c, "peer.unbar", "{'peer':'alice'}"));
+	result = call(&c, "reload", "{}");
+	assert_counts(result, 0, 0, 0, 2, 0);
+	assert_int_equal(json_array_size(json_object_get(result, "refused")), 0);
+	json_decref(result);
+	client_close(&c);
+}
+
 /* A file with faults changes nothing. */
 static void test_unsound_file(void **state)
 {
@@ -348,6 +381,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_peers_and_leases, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limits_of_a_lease, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_barred, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unsound_file, setup, teardown),
 	};
 

@@ -301,6 +301,37 @@ static void peer_verbs(void **state)
 	json_decref(result);
 }
 
+static void closing_and_barring(void **state)
+{
+	json_t *result;
+
+	add_alice();
+	expect("lease open --peer alice --to-port 80", 0);
+	expect("lease open --peer alice --to-port 81", 0);
+	expect_err("lease close", 1, "which lease is to close?");
+	expect("lease close --help", 0);
+	assert_out("lease close [ID] [OPTION...]");
+	expect("lease close --peer alice", 0);
+	assert_string_equal(out, "2 leases of alice closed\n");
+	expect("lease open --peer alice --to-port 80", 0);
+	expect("peer bar alice", 0);
+	assert_out("leases closed        1");
+	expect("peer list", 0);
+	assert_out("barred");
+	expect("peer show alice", 0);
+	assert_out("forwarding           barred");
+	expect_err("lease open --peer alice --to-port 80", 1, "portierctl peer unbar alice");
+	expect("peer del alice", 0);
+	expect_err("peer unbar alice", 1, "alice");
+	result = expect_json("--json peer unbar " ALICE);
+	assert_true(json_is_false(json_object_get(result, "is_barred")));
+	json_decref(result);
+	add_alice();
+	expect("peer unbar alice", 0);
+	assert_out("barred no more       alice");
+	expect("lease open --peer alice --to-port 80", 0);
+}
+
 static void preshared_key_from_standard_input(void **state)
 {
 	const char *words = "-s SOCKET peer set alice --preshared-key-file -";
@@ -432,6 +463,7 @@ int main(void)
 		served(peer_verbs),
 		served(session_and_pool_verbs),
 		served(why_verbs),
+		served(closing_and_barring),
 		served(preshared_key_from_standard_input),
 		served(lease_verbs),
 		served(long_lists),
