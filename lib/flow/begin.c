@@ -169,13 +169,25 @@ enum flow_verdict flow_peek_begin_out(const struct flows *f, const struct flow_o
 				  : flow_mapping_peek(f, &wanted, limits->max_blocks, public_port);
 }
 
+/* One that takes no public port. */
+static enum flow_verdict begin_plain(struct flows *f, struct flow_session *from, uint8_t tcp_flags,
+	const struct flow_limits *limits, uint64_t now_ns, struct flow_session **out)
+{
+	enum flow_verdict verdict = is_beginning(f, from->peer_idx, from->proto, tcp_flags);
+
+	if (verdict == FLOW_OK)
+		verdict = admit(f, from, limits, false, now_ns);
+	if (verdict == FLOW_OK)
+		*out = open_outbound(f, from, now_ns);
+	return verdict;
+}
+
 enum flow_verdict flow_begin_exempt(struct flows *f, const struct flow_out_key *key,
 	uint8_t tcp_flags, const struct flow_limits *limits, uint64_t now_ns,
 	struct flow_session **out)
 {
 	struct flow_session *s = flow_find_out(f, key), from = outbound_v4(key);
 	struct flow_in_key in_key;
-	enum flow_verdict verdict;
 
 	if (s) {
 		*out = s;
@@ -187,12 +199,7 @@ enum flow_verdict flow_begin_exempt(struct flows *f, const struct flow_out_key *
 	in_key = flow_session_in_key(&from);
 	if (key->peer_idx >= f->conf.max_peers || flow_find_in(f, &in_key))
 		return FLOW_REFUSED;
-	verdict = is_beginning(f, key->peer_idx, key->proto, tcp_flags);
-	if (verdict == FLOW_OK)
-		verdict = admit(f, &from, limits, false, now_ns);
-	if (verdict == FLOW_OK)
-		*out = open_outbound(f, &from, now_ns);
-	return verdict;
+	return begin_plain(f, &from, tcp_flags, limits, now_ns, out);
 }
 
 enum flow_verdict flow_peek_begin_plain(const struct flows *f, uint32_t peer_idx, uint8_t proto,
@@ -219,7 +226,6 @@ enum flow_verdict flow_begin_v6(struct flows *f, uint32_t peer_idx, const struct
 		.inner_v6 = key->inner,
 		.remote_v6 = key->remote,
 	};
-	enum flow_verdict verdict;
 
 	if (s && s->peer_idx == peer_idx) {
 		*out = s;
@@ -227,12 +233,7 @@ enum flow_verdict flow_begin_v6(struct flows *f, uint32_t peer_idx, const struct
 	}
 	if (s)
 		return FLOW_REFUSED;
-	verdict = is_beginning(f, peer_idx, key->proto, tcp_flags);
-	if (verdict == FLOW_OK)
-		verdict = admit(f, &from, limits, false, now_ns);
-	if (verdict == FLOW_OK)
-		*out = open_outbound(f, &from, now_ns);
-	return verdict;
+	return begin_plain(f, &from, tcp_flags, limits, now_ns, out);
 }
 
 /* What a session that begins from outside would be, and whether it may; *from stays untouched
