@@ -114,16 +114,18 @@ recorded()
 {
 	sed -n "s/.*  block\.$1 .* $2: .*, ports //p" "$RUN/blocks.log"
 }
-eventually 30 "the block of the client is released" grep -q "block.released .* client:" \
-	"$RUN/blocks.log"
-ports=$(recorded claimed client)
-# A dozen sessions have used it, one after the other.
-assert_equal "blocks of the client" "$(wc -l <<<"$ports")" 1
-assert_equal "blocks that the client gave back" "$(recorded released client)" "$ports"
+has_given_all_back()
+{
+	[[ $(recorded claimed client) == "$(recorded released client)" ]]
+}
+eventually 30 "the client's blocks are released" has_given_all_back
+# A dozen sessions have used it, one after the other; on a busy machine with pauses.
+[[ $(recorded claimed client | wc -l) -le 4 ]] || fail "a block for each session"
 port=${first#* } ports=$(recorded claimed friend)
-assert_equal "blocks of the friend" "$(wc -l <<<"$ports")" 1
+assert_equal "blocks that the friend gave back" "$(recorded released friend)" \
+	"$(head -n -1 <<<"$ports")"
+ports=$(tail -n 1 <<<"$ports")
 [[ $port -ge ${ports% to *} && $port -le ${ports#* to } ]] ||
 	fail "port $port is not among ports $ports of the friend"
-assert_equal "blocks that the friend gave back" "$(recorded released friend)" ""
 
 finish

@@ -99,7 +99,9 @@ kept=$PUBLIC_PORT
 "$TOOLS/ends.py" --only-send --count 6000 out udp 30001 $GHOST 7 &
 keeps=$!
 at_exit stop_process $keeps
-goes_out udp 30002 $GHOST 7
+# Told from the stream that keeps the other by what it carries.
+goes_out --payload other udp 30002 $GHOST 7
+[[ $PUBLIC_PORT -ne $kept ]] || fail "two inner ports have one public port"
 "$TOOLS/ends.py" --only-send --count 6000 in udp $GHOST 7 "$PUBLIC" "$PUBLIC_PORT" &
 spam=$!
 at_exit stop_process $spam
