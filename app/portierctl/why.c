@@ -56,12 +56,14 @@ static void print_packet(const json_t *answer, const json_t *flags)
 	{                                                \
 		NULL, "DST", "dst", CLI_TEXT, "likewise" \
 	}
-#define PACKET_OPTIONS                                                                   \
-	{"--flags", "F", "flags", CLI_TEXT, "of TCP: some of S A F R P U (S)"},          \
-		{"--size", "N", "size", CLI_NUMBER, "bytes of the IP packet (headers)"}, \
-		{"--ttl", "N", "ttl", CLI_NUMBER, "TTL or hop limit (64)"},              \
-	{                                                                                \
-		"--df", "on|off", "df", CLI_SWITCH, "it must not be fragmented (off)"    \
+#define PACKET_OPTIONS                                                                          \
+	{"--flags", "F", "flags", CLI_TEXT, "of TCP: some of S A F R P U (S)"},                 \
+		{"--size", "N", "size", CLI_NUMBER, "bytes of the IP packet (headers)"},        \
+		{"--ttl", "N", "ttl", CLI_NUMBER, "TTL or hop limit (64)"},                     \
+		{"--error", "TYPE[/CODE]", "error", CLI_TEXT, "an ICMP error, not an echo"},    \
+		{"--about", "'PROTO SRC DST'", "about", CLI_TEXT, "the packet that it quotes"}, \
+	{                                                                                       \
+		"--df", "on|off", "df", CLI_SWITCH, "it must not be fragmented (off)"           \
 	}
 
 static const struct cli_arg in_args[] = {

@@ -10,8 +10,11 @@
 
 #define END_WORDS \
 	"an address, with a port behind it for TCP and UDP: 192.0.2.1:80, [2001:db8::1]:80"
-#define FLAG_WORDS "some of S A F R P U, as SA"
-#define TTL_WORDS  "1 to 255"
+#define FLAG_WORDS  "some of S A F R P U, as SA"
+#define TTL_WORDS   "1 to 255"
+#define ERROR_WORDS "TYPE or TYPE/CODE, of icmp type 3, 11 or 12, of icmpv6 1 to 4: 3/4"
+#define ABOUT_WORDS \
+	"PROTO SRC DST of the packet that the error quotes: udp 198.51.100.3:40001 203.0.113.9:53"
 /* Recent drops told with an answer. */
 #define MATCHES_MAX 16
 
@@ -25,6 +28,8 @@ static const struct rpc_param packet_params[] = {
 	{"size", RPC_INTEGER, false, "bytes"},
 	{"ttl", RPC_INTEGER, false, TTL_WORDS},
 	{"df", RPC_BOOL, false, NULL},
+	{"error", RPC_TEXT, false, ERROR_WORDS},
+	{"about", RPC_TEXT, false, ABOUT_WORDS},
 };
 
 static const char *text_of(const json_t *params, const char *name)
@@ -34,9 +39,8 @@ static const char *text_of(const json_t *params, const char *name)
 
 /* An address alone has port 0. */
 static int get_end(
-	const json_t *params, const char *name, struct ip_endpoint *out, struct rpc_fault *fault)
+	const char *text, const char *name, struct ip_endpoint *out, struct rpc_fault *fault)
 {
-	const char *text = text_of(params, name);
 	char excerpt[RPC_EXCERPT_CHARS];
 
 	out->port = 0;
@@ -48,48 +52,129 @@ static int get_end(
 }
 
 /* TCP and UDP need both ports, an echo has one identifier, other protocols have none. */
-static int get_ports(struct why_packet *q, struct rpc_fault *fault)
+static int check_ports(struct why_tuple *t, struct rpc_fault *fault)
 {
-	bool has_ports = q->proto == IPPROTO_TCP || q->proto == IPPROTO_UDP;
-	bool is_echo = q->proto == IPPROTO_ICMP || q->proto == IPPROTO_ICMPV6;
+	bool has_ports = t->proto == IPPROTO_TCP || t->proto == IPPROTO_UDP;
+	bool is_echo = t->proto == IPPROTO_ICMP || t->proto == IPPROTO_ICMPV6;
+	const char *portless = t->src.port == 0 ? "src" : "dst";
 
-	if (has_ports && (q->src_port == 0 || q->dst_port == 0))
-		return rpc_fault_set(fault, RPC_INVALID_PARAMS, q->src_port == 0 ? "src" : "dst",
-			END_WORDS, "%s has no port; accepted: %s", q->src_port == 0 ? "src" : "dst",
-			END_WORDS);
-	if (is_echo && q->src_port == 0)
-		q->src_port = q->dst_port;
-	if (is_echo && q->dst_port == 0)
-		q->dst_port = q->src_port;
-	if (is_echo && q->src_port != q->dst_port)
+	if (has_ports && (t->src.port == 0 || t->dst.port == 0))
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, portless, END_WORDS,
+			"%s has no port; accepted: %s", portless, END_WORDS);
+	if (is_echo && t->src.port == 0)
+		t->src.port = t->dst.port;
+	if (is_echo && t->dst.port == 0)
+		t->dst.port = t->src.port;
+	if (is_echo && t->src.port != t->dst.port)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "dst", "one identifier",
 			"an echo has one identifier, and these are two; accepted: it stands behind "
 			"either address, in the place of a port");
-	if (!has_ports && !is_echo && (q->src_port != 0 || q->dst_port != 0))
+	if (!has_ports && !is_echo && (t->src.port != 0 || t->dst.port != 0))
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "src", "addresses alone",
-			"IP protocol %u has no ports; accepted: addresses alone", q->proto);
+			"IP protocol %u has no ports; accepted: addresses alone", t->proto);
 	return 0;
 }
 
-static int get_ends(const json_t *params, struct why_packet *q, struct rpc_fault *fault)
+static int get_tuple(const char *proto, const char *src, const char *dst, struct why_tuple *out,
+	struct rpc_fault *fault)
 {
-	struct ip_endpoint src, dst;
+	bool is_v4;
 
-	if (get_end(params, "src", &src, fault) != 0 || get_end(params, "dst", &dst, fault) != 0)
+	if (ctl_ip_proto_parse(proto, &out->proto, fault) != 0 ||
+		get_end(src, "src", &out->src, fault) != 0 ||
+		get_end(dst, "dst", &out->dst, fault) != 0)
 		return -EINVAL;
-	q->src = src.addr;
-	q->dst = dst.addr;
-	q->src_port = src.port;
-	q->dst_port = dst.port;
-	if (ip_is_v4(&q->src) != ip_is_v4(&q->dst))
+	is_v4 = ip_is_v4(&out->src.addr);
+	if (is_v4 != ip_is_v4(&out->dst.addr))
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "dst", "two of one family",
 			"src and dst are of two families; accepted: two of one");
-	if (q->proto == (ip_is_v4(&q->src) ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
+	if (out->proto == (is_v4 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "proto",
 			"icmp for IPv4, icmpv6 for IPv6",
 			"proto is that of the other family; accepted: icmp for IPv4, icmpv6 for "
 			"IPv6");
-	return get_ports(q, fault);
+	return check_ports(out, fault);
+}
+
+/* --- an ICMP error, and the packet that it is about */
+
+/* Up to three digits; what follows them. NULL: none, or over 255. */
+static const char *take_byte(const char *text, uint8_t *out)
+{
+	unsigned value = 0, n = 0;
+
+	for (; n < 3 && text[n] >= '0' && text[n] <= '9'; n++)
+		value = value * 10 + (unsigned)(text[n] - '0');
+	*out = (uint8_t)value;
+	return n > 0 && value <= UINT8_MAX ? text + n : NULL;
+}
+
+static int get_type(const char *text, struct why_packet *q, struct rpc_fault *fault)
+{
+	const char *types = q->proto == IPPROTO_ICMP ? "\3\13\14" : "\1\2\3\4";
+	const char *at = take_byte(text, &q->icmp_type);
+	char excerpt[RPC_EXCERPT_CHARS];
+
+	if (at != NULL && at[0] == '/')
+		at = take_byte(at + 1, &q->icmp_code);
+	if (at != NULL && at[0] == '\0' && q->icmp_type != 0 && strchr(types, q->icmp_type) != NULL)
+		return 0;
+	return rpc_fault_set(fault, RPC_INVALID_PARAMS, text, ERROR_WORDS,
+		"error \"%s\" is not accepted; accepted: " ERROR_WORDS, rpc_excerpt(text, excerpt));
+}
+
+static int get_quote(const char *text, struct why_packet *q, struct rpc_fault *fault)
+{
+	char proto[16], src[IP_TEXT_CHARS], dst[IP_TEXT_CHARS], excerpt[RPC_EXCERPT_CHARS];
+	int end = -1;
+
+	static_assert(IP_TEXT_CHARS >= 55, "as the format says");
+	if (sscanf(text, "%15s %54s %54s%n", proto, src, dst, &end) != 3 || text[end] != '\0')
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, text, ABOUT_WORDS,
+			"about \"%s\" is not accepted; accepted: " ABOUT_WORDS,
+			rpc_excerpt(text, excerpt));
+	if (get_tuple(proto, src, dst, &q->quote, fault) != 0)
+		return -EINVAL;
+	if (ip_is_v4(&q->quote.src.addr) == ip_is_v4(&q->src))
+		return 0;
+	return rpc_fault_set(fault, RPC_INVALID_PARAMS, "about", "a packet of the same family",
+		"about is of the other family; accepted: a packet of the same");
+}
+
+static int get_error(const json_t *params, struct why_packet *q, struct rpc_fault *fault)
+{
+	const char *error = text_of(params, "error"), *about = text_of(params, "about");
+
+	if (error == NULL && about == NULL)
+		return 0;
+	if (error == NULL || about == NULL)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, error == NULL ? "error" : "about",
+			"both, or neither",
+			"an ICMP error has a type, and a packet that it is about; accepted: error "
+			"and about, or neither");
+	if (q->proto != IPPROTO_ICMP && q->proto != IPPROTO_ICMPV6)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "proto", "icmp or icmpv6",
+			"error is for icmp and icmpv6; accepted: one of them as proto");
+	if (q->src_port != 0)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "src", "addresses alone",
+			"an ICMP error has no identifier; accepted: addresses alone");
+	q->is_error = true;
+	return get_type(error, q, fault) != 0 ? -EINVAL : get_quote(about, q, fault);
+}
+
+static int get_ends(const json_t *params, struct why_packet *q, struct rpc_fault *fault)
+{
+	struct why_tuple t;
+
+	if (get_tuple(text_of(params, "proto"), text_of(params, "src"), text_of(params, "dst"), &t,
+		    fault) != 0)
+		return -EINVAL;
+	q->proto = t.proto;
+	q->src = t.src.addr;
+	q->dst = t.dst.addr;
+	q->src_port = t.src.port;
+	q->dst_port = t.dst.port;
+	return 0;
 }
 
 static int get_flags(const json_t *params, uint8_t *out, struct rpc_fault *fault)
@@ -159,9 +244,8 @@ static int get_packet(
 		.dont_fragment = json_is_true(json_object_get(params, "df"))};
 	if (peer != NULL && ctl_peer_find(c, peer, &q->peer_idx, fault) != 0)
 		return -EINVAL;
-	if (ctl_ip_proto_parse(text_of(params, "proto"), &q->proto, fault) != 0 ||
-		get_ends(params, q, fault) != 0 || get_port(c, params, q, fault) != 0 ||
-		get_flags(params, &flags, fault) != 0 ||
+	if (get_ends(params, q, fault) != 0 || get_error(params, q, fault) != 0 ||
+		get_port(c, params, q, fault) != 0 || get_flags(params, &flags, fault) != 0 ||
 		get_number(params, "size", WHY_PKT_BYTES, "bytes, up to 9216", &size, fault) != 0 ||
 		get_number(params, "ttl", 255, TTL_WORDS, &ttl, fault) != 0)
 		return -EINVAL;

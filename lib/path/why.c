@@ -28,7 +28,8 @@ void why_drop(struct why_ask *k, enum stats_drop reason)
 void why_refuse(struct why_ask *k, enum stats_drop reason)
 {
 	why_drop(k, reason);
-	k->a->tells_sender = true;
+	/* Nobody is told about an error (RFC 1122, section 3.2.2). */
+	k->a->tells_sender = !k->is_error;
 }
 
 void why_end(struct why_ask *k, enum why_end end, uint32_t to_peer, uint16_t port_idx)
@@ -38,6 +39,31 @@ void why_end(struct why_ask *k, enum why_end end, uint32_t to_peer, uint16_t por
 	k->a->port_idx = port_idx;
 	k->a->src = k->src;
 	k->a->dst = k->dst;
+}
+
+bool why_takes_quote(struct why_ask *k)
+{
+	struct nat_icmp_error quote;
+
+	if (k->verdict != NAT_OTHER_PROTO || nat_icmp_error_parse(k->pkt, &k->v, &quote) != NAT_OK)
+		return false;
+	k->is_error = true;
+	k->quote = (struct why_tuple){quote.inner_proto, {quote.inner_src, quote.inner_src_port},
+		{quote.inner_dst, quote.inner_dst_port}};
+	return true;
+}
+
+void why_stray(struct why_ask *k, const char *stage)
+{
+	why_say(k->a, stage, "neither a session nor a lease sent the packet that it quotes");
+	why_drop(k, STATS_DROP_icmp_error_stray);
+}
+
+struct why_tuple why_lead(const struct why_ask *k)
+{
+	if (k->is_error)
+		return (struct why_tuple){k->quote.proto, k->quote.dst, k->quote.src};
+	return (struct why_tuple){k->v.proto, k->src, k->dst};
 }
 
 bool why_may_pass(struct why_ask *k, const char *stage, uint16_t mtu_bytes, bool is_hop)

@@ -111,7 +111,8 @@ static void rewrite_dst(struct why_ask *k, uint32_t inner_v4, uint16_t inner_por
 	uint8_t bytes[4];
 
 	store_be32(bytes, inner_v4);
-	k->dst = (struct ip_endpoint){ip_from_v4(bytes), inner_port};
+	k->dst = (struct ip_endpoint){ip_from_v4(bytes), k->is_error ? 0 : inner_port};
+	k->quote.src = (struct ip_endpoint){k->dst.addr, inner_port};
 	why_tuple_add(k->a, &(struct why_tuple){k->v.proto, k->src, k->dst});
 }
 
@@ -119,7 +120,8 @@ static void rewrite_dst(struct why_ask *k, uint32_t inner_v4, uint16_t inner_por
 static bool is_admitted(struct why_ask *k, const char *stage, const struct door *door)
 {
 	const struct door_terms *terms = door_terms_of(door);
-	struct door_knock knock = path_door_knock(&k->src.addr, &k->v, k->tcp_flags, false);
+	const struct why_tuple lead = why_lead(k);
+	struct door_knock knock = path_door_knock(&lead.src.addr, &k->v, k->tcp_flags, k->is_error);
 	enum door_verdict verdict =
 		terms ? doors_peek(k->p->params.doors, terms, &knock, k->now_ns) : DOOR_ADMITS;
 
@@ -138,7 +140,8 @@ static void by_door(struct why_ask *k, const struct door *door)
 	if (!why_may_pass(k, "dnat", k->p->inner_mtu_bytes, !k->is_hairpin))
 		return;
 	rewrite_dst(k, load_be32(door->inner_v4), door->inner_port);
-	why_say(k->a, "dnat", "the lease admits it; it is rewritten to the peer's own address");
+	why_say(k->a, "dnat", "the lease admits it; it is rewritten to the peer's own address%s",
+		k->is_error ? ", and so is what it quotes" : "");
 	why_seal(k, door->peer_idx);
 }
 
@@ -155,12 +158,13 @@ static void without_door(struct why_ask *k, uint32_t peer_idx)
 {
 	const struct flows *flows = why_flows(k, peer_idx);
 	const struct peer_view *view = peer_view(k->p->params.peers, peer_idx);
+	const struct why_tuple lead = why_lead(k);
 	struct flow_in_key key = {
-		.public_v4 = why_v4(&k->dst.addr),
-		.remote_v4 = why_v4(&k->src.addr),
-		.public_port = k->dst.port,
-		.remote_port = k->v.proto == NAT_PROTO_ICMP ? 0 : k->src.port,
-		.proto = k->v.proto,
+		.public_v4 = why_v4(&lead.dst.addr),
+		.remote_v4 = why_v4(&lead.src.addr),
+		.public_port = lead.dst.port,
+		.remote_port = lead.proto == NAT_PROTO_ICMP ? 0 : lead.src.port,
+		.proto = lead.proto,
 	};
 	enum flow_verdict verdict = FLOW_REFUSED;
 	struct flow_session s;
@@ -168,6 +172,10 @@ static void without_door(struct why_ask *k, uint32_t peer_idx)
 	if (flow_peek_in(flows, &key, &s)) {
 		why_say_session(k, "dnat", &s);
 		by_session(k, &s, peer_idx);
+		return;
+	}
+	if (k->is_error) {
+		why_stray(k, "dnat");
 		return;
 	}
 	if (view)
@@ -184,12 +192,13 @@ static void without_door(struct why_ask *k, uint32_t peer_idx)
 
 static struct door *find_door(const struct why_ask *k)
 {
+	const struct why_tuple lead = why_lead(k);
 	struct door_public_key key = {
-		.port_be16 = rte_cpu_to_be_16(k->dst.port), .proto = k->v.proto};
+		.port_be16 = rte_cpu_to_be_16(lead.dst.port), .proto = lead.proto};
 	const struct door_public_key *keys[] = {&key};
 	struct door *door;
 
-	memcpy(key.addr_v4, ip_v4_bytes(&k->dst.addr), 4);
+	memcpy(key.addr_v4, ip_v4_bytes(&lead.dst.addr), 4);
 	doors_lookup_public_bulk(k->p->params.doors, keys, 1, &door);
 	return door && atomic_load_explicit(&door->generation, memory_order_acquire) & 1 ? door
 											 : NULL;
@@ -205,12 +214,13 @@ static void say_door(struct why_ask *k, const struct door *door)
 
 void why_knock(struct why_ask *k, uint32_t exempt_peer)
 {
+	const struct why_tuple lead = why_lead(k);
 	const struct door *door = find_door(k);
 	uint32_t peer_idx = door ? door->peer_idx : exempt_peer;
 	char peer[WHY_PEER_CHARS];
 
 	if (peer_idx == PEER_NONE)
-		peer_idx = blocks_owner(k->p->blocks, why_v4(&k->dst.addr), k->dst.port);
+		peer_idx = blocks_owner(k->p->blocks, why_v4(&lead.dst.addr), lead.dst.port);
 	if (peer_idx == PEER_NONE) {
 		why_say(k->a, "door", "no lease is open here, and the port is nobody's");
 		why_drop(k, path_service_is_request(&k->v) ? STATS_DROP_portmap_outside
@@ -240,11 +250,12 @@ void why_knock(struct why_ask *k, uint32_t exempt_peer)
 
 static void into_v6(struct why_ask *k, uint32_t peer_idx)
 {
-	struct flow_v6_key key = {.inner = k->dst.addr,
-		.remote = k->src.addr,
-		.inner_port = k->v.dst_port,
-		.remote_port = k->v.proto == NAT_PROTO_ICMPV6 ? 0 : k->v.src_port,
-		.proto = k->v.proto};
+	const struct why_tuple lead = why_lead(k);
+	struct flow_v6_key key = {.inner = lead.dst.addr,
+		.remote = lead.src.addr,
+		.inner_port = lead.dst.port,
+		.remote_port = lead.proto == NAT_PROTO_ICMPV6 ? 0 : lead.src.port,
+		.proto = lead.proto};
 	struct door *door;
 	struct flow_session s;
 
@@ -254,6 +265,10 @@ static void into_v6(struct why_ask *k, uint32_t peer_idx)
 		why_say_session(k, "filter", &s);
 	} else {
 		door = path_v6_door(k->p, &key, peer_idx);
+		if (!door && k->is_error) {
+			why_stray(k, "filter");
+			return;
+		}
 		if (!door) {
 			why_say(k->a, "filter",
 				"neither a session of the peer nor a lease lets it in");
@@ -274,6 +289,8 @@ static void to_gateway(struct why_ask *k, uint16_t port_idx)
 {
 	unsigned way = path_way_local(k->p, port_idx, &k->v, k->verdict);
 
+	if (way == PATH_WAY_PING && k->verdict == NAT_OTHER_PROTO)
+		way = STATS_DROP_entry_closed;
 	if (path_way_ends(way)) {
 		why_say(k->a, "classify", "to an address of the gateway itself: %s",
 			stats_drop_help(way));
@@ -291,7 +308,14 @@ static void to_public(struct why_ask *k, unsigned way, uint32_t peer_idx)
 {
 	bool is_v4 = k->v.version == 4;
 
-	if (is_v4 && k->verdict == NAT_OTHER_PROTO) {
+	if (why_is_icmp(k) && k->verdict == NAT_OTHER_PROTO &&
+		(!why_takes_quote(k) || !ip_equal(&k->quote.src.addr, &k->dst.addr))) {
+		why_say(k->a, "classify",
+			"no ICMP error to whoever sent the packet that it quotes");
+		why_drop(k, STATS_DROP_icmp_error_stray);
+		return;
+	}
+	if (is_v4 && !k->is_error && k->verdict == NAT_OTHER_PROTO) {
 		why_say(k->a, "classify", "IP protocol %u has no ports to find a door by",
 			k->v.proto);
 		why_drop(k, STATS_DROP_no_lease);
@@ -302,6 +326,8 @@ static void to_public(struct why_ask *k, unsigned way, uint32_t peer_idx)
 		: way == PATH_WAY_EXEMPT
 			? "from a source that is exempt from translation, to a peer's own address"
 			: "to an address of the public pool");
+	if (k->is_error)
+		why_say(k->a, "classify", "an ICMP error: what it quotes leads it");
 	/* Of an echo both are the identifier. */
 	k->src.port = k->v.src_port;
 	k->dst.port = k->v.dst_port;

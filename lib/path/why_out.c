@@ -41,23 +41,25 @@ static void rewrite_src(struct why_ask *k, uint32_t public_v4, uint16_t public_p
 	uint8_t bytes[4];
 
 	store_be32(bytes, public_v4);
-	k->src = (struct ip_endpoint){ip_from_v4(bytes), public_port};
+	k->src = (struct ip_endpoint){ip_from_v4(bytes), k->is_error ? 0 : public_port};
+	k->quote.dst = (struct ip_endpoint){k->src.addr, public_port};
 	if (k->v.proto == NAT_PROTO_ICMP)
-		k->dst.port = public_port;
+		k->dst.port = k->src.port;
 	why_tuple_add(k->a, &(struct why_tuple){k->v.proto, k->src, k->dst});
 }
 
 static const struct door *find_door(const struct why_ask *k, uint32_t peer_idx)
 {
+	const struct why_tuple lead = why_lead(k);
 	struct door_inner_key key = {.peer_idx = peer_idx,
-		.port_be16 = rte_cpu_to_be_16(k->v.src_port),
-		.proto = k->v.proto};
+		.port_be16 = rte_cpu_to_be_16(lead.src.port),
+		.proto = lead.proto};
 	const struct door_inner_key *keys[] = {&key};
 	struct door *door;
 
 	if (!doors_peer_has(k->p->params.doors, peer_idx))
 		return NULL;
-	memcpy(key.addr_v4, ip_v4_bytes(&k->src.addr), 4);
+	memcpy(key.addr_v4, ip_v4_bytes(&lead.src.addr), 4);
 	doors_lookup_inner_bulk(k->p->params.doors, keys, 1, &door);
 	return door && atomic_load_explicit(&door->generation, memory_order_acquire) & 1 ? door
 											 : NULL;
@@ -84,6 +86,10 @@ static bool begin(struct why_ask *k, const struct flow_out_key *key, uint32_t *p
 	bool is_exempt = path_prefixes_have(p->exempt, p->n_exempt, key->remote_v4);
 	enum flow_verdict verdict;
 
+	if (k->is_error) {
+		why_stray(k, "snat");
+		return false;
+	}
 	if (is_exempt) {
 		*public_v4 = key->inner_v4;
 		*public_port = key->inner_port;
@@ -107,12 +113,13 @@ static bool begin(struct why_ask *k, const struct flow_out_key *key, uint32_t *p
 
 static void snat(struct why_ask *k, uint32_t peer_idx)
 {
+	const struct why_tuple lead = why_lead(k);
 	struct flow_out_key key = {.peer_idx = peer_idx,
-		.inner_v4 = why_v4(&k->src.addr),
-		.remote_v4 = why_v4(&k->dst.addr),
-		.inner_port = k->v.src_port,
-		.remote_port = k->v.proto == NAT_PROTO_ICMP ? 0 : k->v.dst_port,
-		.proto = k->v.proto};
+		.inner_v4 = why_v4(&lead.src.addr),
+		.remote_v4 = why_v4(&lead.dst.addr),
+		.inner_port = lead.src.port,
+		.remote_port = lead.proto == NAT_PROTO_ICMP ? 0 : lead.dst.port,
+		.proto = lead.proto};
 	uint16_t mtu_bytes = k->p->ports[k->p->public_idx].mtu_bytes, public_port;
 	const struct door *door = NULL;
 	struct flow_session s;
@@ -142,11 +149,12 @@ static void out_v6(struct why_ask *k, uint32_t peer_idx)
 {
 	const struct flows *flows = why_flows(k, peer_idx);
 	const struct flow_limits *limits = &peer_view(k->p->params.peers, peer_idx)->limits;
-	struct flow_v6_key key = {.inner = k->src.addr,
-		.remote = k->dst.addr,
-		.inner_port = k->v.src_port,
-		.remote_port = k->v.proto == NAT_PROTO_ICMPV6 ? 0 : k->v.dst_port,
-		.proto = k->v.proto};
+	const struct why_tuple lead = why_lead(k);
+	struct flow_v6_key key = {.inner = lead.src.addr,
+		.remote = lead.dst.addr,
+		.inner_port = lead.src.port,
+		.remote_port = lead.proto == NAT_PROTO_ICMPV6 ? 0 : lead.dst.port,
+		.proto = lead.proto};
 	enum flow_verdict verdict = FLOW_OK;
 	const struct door *door;
 	struct flow_session s;
@@ -157,6 +165,9 @@ static void out_v6(struct why_ask *k, uint32_t peer_idx)
 	} else if ((door = path_v6_door(k->p, &key, peer_idx))) {
 		why_say(k->a, "filter", "by lease %" PRIu64 " of the peer",
 			doors_lease_id(k->p->params.doors, door));
+	} else if (k->is_error) {
+		why_stray(k, "filter");
+		return;
 	} else {
 		verdict = has_session ? FLOW_REFUSED
 				      : flow_peek_begin_plain(flows, peer_idx, key.proto,
@@ -185,7 +196,7 @@ static void to_service(struct why_ask *k, uint32_t peer_idx)
 
 static void to_gateway(struct why_ask *k)
 {
-	if (k->v.proto != NAT_PROTO_ICMP && k->v.proto != NAT_PROTO_ICMPV6) {
+	if (!why_is_icmp(k) || k->verdict == NAT_OTHER_PROTO) {
 		why_say(k->a, "inner", "to the gateway's own address inside the tunnel");
 		why_drop(k, STATS_DROP_inner_no_service);
 		return;
@@ -213,11 +224,11 @@ static void to_outside(struct why_ask *k, uint32_t peer_idx)
 {
 	const struct path *p = k->p;
 
-	if (k->verdict != NAT_OK && (k->v.version == 4 || k->v.proto == NAT_PROTO_ICMPV6)) {
+	if (!why_takes_quote(k) && k->verdict != NAT_OK &&
+		(k->v.version == 4 || k->v.proto == NAT_PROTO_ICMPV6)) {
 		why_say(k->a, "inner", "IP protocol %u is not translated", k->v.proto);
-		why_drop(k, k->v.proto == NAT_PROTO_ICMPV6 || k->v.proto == NAT_PROTO_ICMP
-				    ? STATS_DROP_icmp_error_stray
-				    : STATS_DROP_inner_protocol);
+		why_drop(k,
+			why_is_icmp(k) ? STATS_DROP_icmp_error_stray : STATS_DROP_inner_protocol);
 		return;
 	}
 	if (path_is_blocked(p, &k->v)) {
@@ -225,7 +236,8 @@ static void to_outside(struct why_ask *k, uint32_t peer_idx)
 		why_refuse(k, STATS_DROP_nat_blocked);
 		return;
 	}
-	why_say(k->a, "inner", "its source is the peer's own; it is for the Internet");
+	why_say(k->a, "inner", "its source is the peer's own; it is for the Internet%s",
+		k->is_error ? ", and what it quotes leads it" : "");
 	k->src.port = k->v.src_port;
 	k->dst.port = k->v.dst_port;
 	if (k->v.version == 4)

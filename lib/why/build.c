@@ -7,7 +7,10 @@
 #define IPV4_BYTES 20
 #define IPV6_BYTES 40
 #define TCP_BYTES  20
-#define L4_BYTES   8 /* UDP, and ICMP echo */
+#define L4_BYTES   8 /* UDP, and ICMP */
+
+#define QUOTED_L4_BYTES 8  /* RFC 792 */
+#define QUOTED_TTL	64 /* of no consequence */
 
 #define ECHO_REQUEST   8
 #define ECHO_REQUEST_6 128
@@ -17,9 +20,9 @@ static uint16_t ip_bytes(const struct why_packet *q)
 	return ip_is_v4(&q->src) ? IPV4_BYTES : IPV6_BYTES;
 }
 
-static uint16_t l4_bytes(const struct why_packet *q)
+static uint16_t l4_bytes(uint8_t proto)
 {
-	switch (q->proto) {
+	switch (proto) {
 	case NAT_PROTO_TCP:
 		return TCP_BYTES;
 	case NAT_PROTO_UDP:
@@ -33,7 +36,9 @@ static uint16_t l4_bytes(const struct why_packet *q)
 
 uint16_t why_packet_min(const struct why_packet *q)
 {
-	return (uint16_t)(ip_bytes(q) + l4_bytes(q));
+	uint16_t quoted_bytes = q->is_error ? (uint16_t)(ip_bytes(q) + QUOTED_L4_BYTES) : 0;
+
+	return (uint16_t)(ip_bytes(q) + l4_bytes(q->proto) + quoted_bytes);
 }
 
 static void build_ipv4(const struct why_packet *q, uint16_t size_bytes, uint8_t *ip)
@@ -83,6 +88,28 @@ static unsigned build_l4(const struct why_packet *q, uint16_t len_bytes, uint8_t
 	}
 }
 
+/* Behind the error's header: the packet as it was seen where the error was made. */
+static void build_quote(const struct why_packet *q, uint8_t *at)
+{
+	const struct why_packet quoted = {
+		.proto = q->quote.proto,
+		.src = q->quote.src.addr,
+		.dst = q->quote.dst.addr,
+		.src_port = q->quote.src.port,
+		.dst_port = q->quote.dst.port,
+		.ttl = QUOTED_TTL,
+	};
+	uint16_t len_bytes = (uint16_t)(ip_bytes(q) + l4_bytes(quoted.proto));
+	uint8_t l4[TCP_BYTES] = {0};
+
+	if (ip_is_v4(&q->src))
+		build_ipv4(&quoted, len_bytes, at);
+	else
+		build_ipv6(&quoted, len_bytes, at);
+	build_l4(&quoted, l4_bytes(quoted.proto), l4);
+	memcpy(at + ip_bytes(q), l4, QUOTED_L4_BYTES);
+}
+
 size_t why_packet_build(const struct why_packet *q, uint8_t *pkt, size_t room)
 {
 	uint16_t size_bytes = q->size_bytes != 0 ? q->size_bytes : why_packet_min(q);
@@ -99,7 +126,12 @@ size_t why_packet_build(const struct why_packet *q, uint8_t *pkt, size_t room)
 	else
 		build_ipv6(q, size_bytes, pkt);
 	sum_at = build_l4(q, (uint16_t)(size_bytes - l4_offset), pkt + l4_offset);
-	if (sum_at != 0 && nat_parse(pkt, size_bytes, &v) == NAT_OK)
+	if (q->is_error) {
+		pkt[l4_offset] = q->icmp_type;
+		pkt[l4_offset + 1] = q->icmp_code;
+		build_quote(q, pkt + l4_offset + L4_BYTES);
+	}
+	if (sum_at != 0 && nat_parse(pkt, size_bytes, &v) != NAT_MALFORMED)
 		store_be16(pkt + l4_offset + sum_at, nat_l4_checksum(pkt, &v));
 	return size_bytes;
 }

@@ -20,6 +20,12 @@
 #define WHY_PORT_ANY   UINT16_MAX
 #define WHY_NOBODY     UINT32_MAX /* no peer */
 
+/* Headers by which a packet is known. */
+struct why_tuple {
+	uint8_t proto;
+	struct ip_endpoint src, dst; /* of an echo both ports are its identifier */
+};
+
 /* The packet: unfragmented, without options, sound. */
 struct why_packet {
 	bool is_out;	   /* from inside the tunnel of peer_idx; else it comes in by a port */
@@ -33,6 +39,10 @@ struct why_packet {
 	uint8_t ttl;
 	bool dont_fragment;  /* IPv4 */
 	uint16_t size_bytes; /* of the IP packet; 0: its headers alone */
+	/* An error of ICMP or ICMPv6, in the place of an echo, about the packet quote. */
+	bool is_error;
+	uint8_t icmp_type, icmp_code;
+	struct why_tuple quote;
 };
 
 enum why_end {
@@ -48,12 +58,6 @@ struct why_stage {
 	char text[WHY_TEXT_CHARS];
 };
 
-/* Headers by which the packet is known at some stage: as it came, and as it was rewritten. */
-struct why_tuple {
-	uint8_t proto;
-	struct ip_endpoint src, dst;
-};
-
 struct why_answer {
 	enum why_end end;
 	enum stats_drop reason;	     /* of WHY_DROPPED */
@@ -63,15 +67,16 @@ struct why_answer {
 	uint16_t port_idx;	     /* by which it leaves */
 	unsigned n_stages, n_tuples;
 	struct why_stage stages[WHY_STAGES_MAX];
-	struct why_tuple tuples[WHY_TUPLES_MAX];
+	struct why_tuple tuples[WHY_TUPLES_MAX]; /* as it came, and as it was rewritten */
 };
 
 /* --- the packet in bytes (build.c) */
 
 /* Of what size_bytes must at least be. */
 uint16_t why_packet_min(const struct why_packet *q);
-/* Headers as asked, payload zero, checksums right. Returns the length; 0: size_bytes is under
- * why_packet_min or over room, or the addresses are of two families. */
+/* Headers as asked, payload zero, checksums right; of an error the quote is a header and 8 bytes.
+ * Returns the length; 0: size_bytes is under why_packet_min or over room, or the addresses are of
+ * two families. */
 size_t why_packet_build(const struct why_packet *q, uint8_t *pkt, size_t room);
 
 /* --- the answer (why.c) */

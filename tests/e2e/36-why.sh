@@ -43,6 +43,14 @@ ask()
 		question=(out client "$2" "$(end "$own" "$3")" "$(end "$4" "$5")")
 		;;
 	in) question=(in "$2" "$(end "$3" "$4")" "$(end "$5" "$6")") ;;
+	out-error)
+		question=(out client icmp "$INNER" "$6" --error "$2/$3"
+			--about "$4 $(end "$6" "$7") $(end "$INNER" "$5")")
+		;;
+	in-error)
+		question=(in icmp "$4" "$6" --error "$2/$3"
+			--about "$5 $(end "$6" "$7") $(end "$8" "$9")")
+		;;
 	esac
 	ctl --json why "${question[@]}" "${options[@]}" >"$RUN/why" || fail "why ${question[*]}"
 	ANSWER=$(field end reason <"$RUN/why")
@@ -109,6 +117,26 @@ for proto in tcp udp; do
 	drops no_session in $proto $GHOST 8 "$PUBLIC" "$PUBLIC_PORT"
 	drops no_session in $proto $STRANGER 7 "$PUBLIC" "$PUBLIC_PORT"
 done
+
+step "ICMP errors: what they quote leads them"
+# gets_through VERB ARG...
+gets_through()
+{
+	is_told "forwarded None" "$@"
+	"$TOOLS/ends.py" "$@" >/dev/null || fail "$* does not get through"
+}
+lease_open --proto udp --to-port 8081
+gets_through in-error 3 1 $HOST udp "$LEASE_ADDRESS" "$LEASE_PORT" $GHOST 9
+gets_through out-error 3 3 udp 8081 $GHOST 9
+gets_out udp 5006 $GHOST 7
+gets_through in-error 11 0 $HOST udp "$PUBLIC" "$PUBLIC_PORT" $GHOST 7
+drops icmp_error_stray in-error 3 1 $HOST udp "$PUBLIC" "$PUBLIC_PORT" $GHOST 8
+drops no_lease in-error 3 1 $HOST udp "$LEASE_ADDRESS" 9 $GHOST 9
+gets_through out-error 3 3 udp 5006 $GHOST 7
+drops icmp_error_stray out-error 3 3 udp 5007 $GHOST 7
+ctl lease close "$LEASE_ID" >/dev/null
+
+step "an open filter"
 ctl peer set client --filter open >/dev/null
 gets_out udp 5001 $GHOST 7
 gets_in udp $STRANGER 99 "$PUBLIC" "$PUBLIC_PORT"
@@ -157,6 +185,7 @@ ctl --json why in udp $HOST:9 "$(ctl --json lease open --peer absent --to-port 9
 assert_equal "to one who never was" "$(field end reason <"$RUN/why")" "dropped peer_unreachable"
 
 step "recent drops"
+drops nat_blocked out tcp 5003 $GHOST 25
 drops no_lease in udp $HOST 4711 198.51.100.4 9
 ctl --json why in udp $HOST:4711 198.51.100.4:9 >"$RUN/why"
 assert_equal "those like this one" "$(field recent recent.0.reason recent.0.src <"$RUN/why")" \
@@ -179,7 +208,8 @@ ctl why in udp $GHOST:9 $ENTRY:51820 | grep -q '^consumed: ' || fail "no handsha
 step "what is no question"
 for question in "in udp" "in udp 1.2.3.4 5.6.7.8" "in tcp 1.2.3.4:5 5.6.7.8:9 --flags Q" \
 	"out nobody udp 1.2.3.4:5 5.6.7.8:9" "in udp 1.2.3.4:5 5.6.7.8:9 --size 9000" \
-	"in udp 1.2.3.4:5 5.6.7.8:9 10.0.0.1:7" "out client"; do
+	"in udp 1.2.3.4:5 5.6.7.8:9 10.0.0.1:7" "out client" "in icmp 1.2.3.4 5.6.7.8 --error 3" \
+	"in icmp 1.2.3.4 5.6.7.8 --error 3/x --about udp"; do
 	# shellcheck disable=SC2086 # words
 	ctl why $question >"$RUN/said" 2>&1 && fail "answered: why $question"
 	grep -q '^portierctl: ' "$RUN/said" || fail "why $question: $(<"$RUN/said")"

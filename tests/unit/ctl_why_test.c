@@ -74,8 +74,22 @@ static void a_packet_is_asked_as_said(void **state)
 	assert_int_equal(asked.port_idx, 0);
 	assert_int_equal(asked.src_port, 77);
 	assert_int_equal(asked.dst_port, 77);
+	assert_false(asked.is_error);
+	json_decref(call(&c, "why.packet",
+		"{'proto':'icmp','src':'192.0.2.9','dst':'198.51.100.3','error':'3/13',"
+		"'about':'udp 198.51.100.3:40001 203.0.113.9:53'}"));
+	assert_true(asked.is_error);
+	assert_int_equal(asked.icmp_type, 3);
+	assert_int_equal(asked.icmp_code, 13);
+	assert_int_equal(asked.quote.proto, IPPROTO_UDP);
+	assert_true(ip_equal(&asked.quote.src.addr, &dst));
+	assert_true(ip_equal(&asked.quote.dst.addr, &src));
+	assert_int_equal(asked.quote.src.port, 40001);
+	assert_int_equal(asked.quote.dst.port, 53);
 	client_close(&c);
 }
+
+#define ERROR "'proto':'icmp','src':'1.2.3.4','dst':'1.2.3.5',"
 
 static void what_is_no_packet_is_refused(void **state)
 {
@@ -103,6 +117,23 @@ static void what_is_no_packet_is_refused(void **state)
 		{"'proto':'tcp','src':'1.2.3.4:1','dst':'1.2.3.5:2','port':'lan'", "lan"},
 		{"'proto':'tcp','src':'1.2.3.4:1','dst':'1.2.3.5:2','port':'wan','peer':'alice'",
 			"port alone"},
+		{ERROR "'error':'3'", "error and about"},
+		{ERROR "'about':'udp 1.2.3.5:1 1.2.3.6:2'", "error and about"},
+		{ERROR "'error':'','about':'udp 1.2.3.5:1 1.2.3.6:2'", "error"},
+		{ERROR "'error':'8','about':'udp 1.2.3.5:1 1.2.3.6:2'", "8"},
+		{ERROR "'error':'3/','about':'udp 1.2.3.5:1 1.2.3.6:2'", "3/"},
+		{ERROR "'error':'3/256','about':'udp 1.2.3.5:1 1.2.3.6:2'", "3/256"},
+		{ERROR "'error':'3/4x','about':'udp 1.2.3.5:1 1.2.3.6:2'", "3/4x"},
+		{ERROR "'error':'3','about':'udp 1.2.3.5:1'", "about"},
+		{ERROR "'error':'3','about':'udp 1.2.3.5:1 1.2.3.6:2 3'", "about"},
+		{ERROR "'error':'3','about':'udp 1.2.3.5 1.2.3.6:2'", "src has no port"},
+		{ERROR "'error':'3','about':'udp [::1]:1 [::2]:2'", "other family"},
+		{"'proto':'icmp','src':'1.2.3.4:7','dst':'1.2.3.5','error':'3',"
+		 "'about':'udp 1.2.3.5:1 1.2.3.6:2'",
+			"no identifier"},
+		{"'proto':'tcp','src':'1.2.3.4:1','dst':'1.2.3.5:2','error':'3',"
+		 "'about':'udp 1.2.3.5:1 1.2.3.6:2'",
+			"icmpv6"},
 	};
 	char params[256];
 	struct client c;

@@ -21,6 +21,7 @@
 #define FREE_PORT 5000
 #define STRANGER  "198.51.100.200" /* near, and nobody has asked for it yet */
 #define FAR	  "192.0.2.99"	   /* not on the public link, which has no gateway */
+#define ROUTER	  "198.51.100.254"
 #define INNER0	  "10.0.0.10"
 #define INNER1	  "10.0.0.11"
 #define INNER0_6  "fd00::10"
@@ -47,11 +48,20 @@ struct row {
 	uint16_t size_bytes;
 	enum why_end end;
 	enum stats_drop reason;
+	/* An error of this type about such a packet. */
+	uint8_t icmp_type;
+	struct {
+		uint8_t proto;
+		const char *src;
+		uint16_t src_port;
+		const char *dst;
+		uint16_t dst_port;
+	} about;
 };
 
 static struct why_packet packet_of(const struct row *r)
 {
-	return (struct why_packet){
+	struct why_packet q = {
 		.is_out = r->client >= 0,
 		.peer_idx = r->client >= 0 ? clients[r->client]->peer_idx : 0,
 		.port_idx = r->client == TUNNEL ? RIG_TUNNEL : RIG_PUBLIC,
@@ -64,7 +74,15 @@ static struct why_packet packet_of(const struct row *r)
 		.ttl = r->ttl ? r->ttl : 64,
 		.dont_fragment = r->dont_fragment,
 		.size_bytes = r->size_bytes,
+		.is_error = r->icmp_type != 0,
+		.icmp_type = r->icmp_type,
 	};
+
+	if (q.is_error)
+		q.quote = (struct why_tuple){r->about.proto,
+			{frame_addr(r->about.src), r->about.src_port},
+			{frame_addr(r->about.dst), r->about.dst_port}};
+	return q;
 }
 
 /* --- all that a look might have touched */
@@ -449,6 +467,69 @@ static void filters_are_told(void **state)
 	check(&in);
 }
 
+/* An error is led by what it quotes, both ways, and nobody is told about one. */
+static void errors_are_told(void **state)
+{
+	static const struct row begin = {
+		0, UDP, INNER0, FREE_PORT, RIG_HOST4, 80, .end = WHY_FORWARDED};
+	static const struct row begin6 = {
+		0, UDP, INNER0_6, FREE_PORT, RIG_HOST6, 80, .end = WHY_FORWARDED};
+	static const struct row table[] = {
+		/* In: by a lease. */
+		{OUTSIDE, PING, ROUTER, 0, RIG_POOL4, 0, .end = WHY_FORWARDED, .icmp_type = 3,
+			.about = {UDP, RIG_POOL4, 40000, RIG_HOST4, 9}},
+		{OUTSIDE, PING, ROUTER, 0, RIG_POOL4, 0, .end = WHY_FORWARDED, .icmp_type = 11,
+			.about = {TCP, RIG_POOL4, 40001, RIG_HOST4, 9}},
+		{OUTSIDE, PING, ROUTER, 0, RIG_POOL4, 0, .end = DROPPED(no_lease), .icmp_type = 3,
+			.about = {UDP, RIG_POOL4, 39999, RIG_HOST4, 9}},
+		{OUTSIDE, PING, ROUTER, 0, RIG_POOL4, 0, .end = DROPPED(icmp_error_stray),
+			.icmp_type = 3, .about = {UDP, "203.0.113.6", 40000, RIG_HOST4, 9}},
+		{OUTSIDE, PING, ROUTER, 0, RIG_POOL4, 0, .end = DROPPED(icmp_error_stray),
+			.icmp_type = 5, .about = {UDP, RIG_POOL4, 40000, RIG_HOST4, 9}},
+		{OUTSIDE, PING, ROUTER, 0, RIG_POOL4, 0, .ttl = 1, .end = DROPPED(ttl_expired),
+			.icmp_type = 3, .about = {UDP, RIG_POOL4, 40000, RIG_HOST4, 9}},
+		/* By a session of IPv6, and by none. */
+		{OUTSIDE, PING6, RIG_HOST6, 0, INNER0_6, 0, .end = WHY_FORWARDED, .icmp_type = 1,
+			.about = {UDP, INNER0_6, FREE_PORT, RIG_HOST6, 80}},
+		{OUTSIDE, PING6, RIG_HOST6, 0, INNER0_6, 0, .end = DROPPED(icmp_error_stray),
+			.icmp_type = 1, .about = {UDP, INNER0_6, FREE_PORT, RIG_HOST6, 81}},
+		/* Out: about what came by a lease, along a session, along none. */
+		{0, PING, INNER0, 0, RIG_HOST4, 0, .end = WHY_FORWARDED, .icmp_type = 3,
+			.about = {UDP, RIG_HOST4, 9, INNER0, RIG_INNER_PORT}},
+		{0, PING, INNER0, 0, RIG_HOST4, 0, .end = WHY_FORWARDED, .icmp_type = 3,
+			.about = {UDP, RIG_HOST4, 80, INNER0, FREE_PORT}},
+		{0, PING, INNER0, 0, RIG_HOST4, 0, .end = DROPPED(icmp_error_stray), .icmp_type = 3,
+			.about = {UDP, RIG_HOST4, 81, INNER0, FREE_PORT}},
+		{0, PING, INNER0, 0, RIG_HOST4, 0, .end = DROPPED(icmp_error_stray), .icmp_type = 4,
+			.about = {UDP, RIG_HOST4, 80, INNER0, FREE_PORT}},
+		{0, PING6, INNER0_6, 0, RIG_HOST6, 0, .end = WHY_FORWARDED, .icmp_type = 1,
+			.about = {UDP, RIG_HOST6, 80, INNER0_6, FREE_PORT}},
+		{0, PING6, INNER0_6, 0, RIG_HOST6, 0, .end = DROPPED(icmp_error_stray),
+			.icmp_type = 1, .about = {UDP, RIG_HOST6, 81, INNER0_6, FREE_PORT}},
+		/* To the gateway itself. */
+		{OUTSIDE, PING, ROUTER, 0, RIG_PUBLIC4, 0, .end = DROPPED(entry_closed),
+			.icmp_type = 3, .about = {UDP, RIG_PUBLIC4, 9, RIG_HOST4, 9}},
+		{0, PING, INNER0, 0, RIG_INNER_GW4, 0, .end = DROPPED(inner_no_service),
+			.icmp_type = 3, .about = {UDP, RIG_INNER_GW4, 9, INNER0, 9}},
+		/* About what the neighbour sent to a door: back to its own. */
+		{0, PING, INNER0, 0, RIG_POOL4, 0, .end = WHY_FORWARDED, .icmp_type = 3,
+			.about = {UDP, RIG_POOL4, 40001, INNER0, RIG_INNER_PORT}},
+	};
+	struct row in = {OUTSIDE, PING, ROUTER, 0, RIG_POOL4, 0, .end = WHY_FORWARDED,
+		.icmp_type = 3, .about = {UDP, RIG_POOL4, 0, RIG_HOST4, 80}};
+
+	check(&begin);
+	in.about.src_port = check(&begin)->src.port;
+	check(&begin6);
+	check(&in);
+	in.about.dst_port = 81;
+	in.end = WHY_DROPPED;
+	in.reason = STATS_DROP_icmp_error_stray;
+	check(&in);
+	for (size_t i = 0; i < RTE_DIM(table); i++)
+		check(&table[i]);
+}
+
 static void limit(const struct flow_limits *limits)
 {
 	struct peer_conf conf = *peer_conf_get(rig->peers, clients[0]->peer_idx);
@@ -646,6 +727,8 @@ int main(void)
 		rigged(what_is_told_is_what_becomes, setup),
 		rigged(what_is_told_is_what_becomes, setup_two_workers),
 		rigged(filters_are_told, setup),
+		rigged(errors_are_told, setup),
+		rigged(errors_are_told, setup_two_workers),
 		rigged(quotas_are_told, setup),
 		rigged(waiting_is_told, setup),
 		rigged(sources_of_a_lease_are_told, setup),
