@@ -7,9 +7,6 @@
 /* Addresses tried for a peer that may have any of them: all of a small pool, enough of a large one.
  */
 #define ADDRESS_TRIES 256
-/* Ports drawn for a symmetric number before all are called taken: a peer would need other numbers
- * that lead to half of all ports for one draw in two to fail. */
-#define SYMMETRIC_TRIES 32
 
 /* ---- choosing a number ---- */
 
@@ -24,7 +21,8 @@ static int find_own(const struct lease_table *t, const struct lease_request *req
 	if (req->public_port != 0) {
 		*out = lease_number_find(&t->numbers, addr, req->public_port);
 		n = &t->numbers.numbers[*out];
-		if (*out != 0 && (holder == 0 || n->holder != holder || lease_number_is_live(n)))
+		if (*out != 0 && (holder == 0 || n->holder != holder || lease_number_is_live(n) ||
+					 lease_is_range(n->n_ports)))
 			return -EADDRINUSE;
 	} else if (req->is_symmetric && holder != 0) {
 		*out = t->holders[holder].symmetric;
@@ -42,8 +40,7 @@ static int find_own(const struct lease_table *t, const struct lease_request *req
 static bool is_led_to(const struct lease_table *t, const struct lease_request *req, uint32_t holder,
 	uint16_t port)
 {
-	return req->is_symmetric && holder != 0 &&
-	       lease_number_find_live(&t->numbers, holder, &req->inner_addr, port) != 0;
+	return req->is_symmetric && lease_is_led_to(t, holder, &req->inner_addr, port, 1);
 }
 
 /* A random free port of this address; 0: none. */
@@ -52,7 +49,7 @@ static uint16_t choose_port(struct lease_table *t, const struct lease_request *r
 {
 	uint16_t port = 0;
 
-	for (unsigned i = 0; i < SYMMETRIC_TRIES; i++) {
+	for (unsigned i = 0; i < LEASE_SYMMETRIC_TRIES; i++) {
 		port = lease_number_choose(&t->numbers, addr);
 		if (port == 0 || !is_led_to(t, req, holder, port))
 			return port;
@@ -66,7 +63,8 @@ static uint32_t find_waiting(const struct lease_table *t, const struct lease_req
 {
 	uint32_t i = holder != 0 ? t->holders[holder].kept.head : 0;
 
-	while (i != 0 && (!ip_equal(&t->numbers.numbers[i].public_addr, addr) ||
+	while (i != 0 && (lease_is_range(t->numbers.numbers[i].n_ports) ||
+				 !ip_equal(&t->numbers.numbers[i].public_addr, addr) ||
 				 is_led_to(t, req, holder, t->numbers.numbers[i].public_port)))
 		i = t->number_links[i].next;
 	return i;
@@ -90,7 +88,7 @@ static int take_number_at(struct lease_table *t, const struct lease_request *req
 	if (i == 0) {
 		/* A peer that opens and closes at will must not fill the pool with kept numbers:
 		 * past twice its quota, or when nothing is free, it gets its own again. */
-		if (holder != 0 && t->holders[holder].n_numbers >= 2ull * req->peer_max_leases)
+		if (lease_holds_enough(t, req, holder))
 			r = -EDQUOT;
 		else if (lease_slab_is_full(&t->numbers.slab))
 			r = -ENOSPC;
@@ -112,6 +110,13 @@ static int take_number_at(struct lease_table *t, const struct lease_request *req
 	return 0;
 }
 
+static int take_at(struct lease_table *t, const struct lease_request *req, uint32_t holder,
+	const struct ip_addr *addr, uint32_t *out)
+{
+	return lease_is_range(req->n_ports) ? lease_range_take(t, req, holder, addr, out)
+					    : take_number_at(t, req, holder, addr, out);
+}
+
 static int take_number_anywhere(
 	struct lease_table *t, const struct lease_request *req, uint32_t holder, uint32_t *out)
 {
@@ -122,11 +127,11 @@ static int take_number_anywhere(
 	/* Its address of old first: that is where others may still look for it. */
 	if (holder != 0 && !ip_is_none(&t->holders[holder].public_addr)) {
 		addr = t->holders[holder].public_addr;
-		if (take_number_at(t, req, holder, &addr, out) == 0)
+		if (take_at(t, req, holder, &addr, out) == 0)
 			return 0;
 	}
 	if (lease_pool_contains(&t->conf, &req->paired_addr) &&
-		take_number_at(t, req, holder, &req->paired_addr, out) == 0)
+		take_at(t, req, holder, &req->paired_addr, out) == 0)
 		return 0;
 	n = lease_pool_count(&t->conf);
 	if (n == 0)
@@ -134,7 +139,7 @@ static int take_number_anywhere(
 	start = lease_random_below(&t->numbers, n);
 	for (uint64_t i = 0; r < 0 && i < n && i < ADDRESS_TRIES; i++) {
 		addr = lease_pool_address(&t->conf, (start + i) % n);
-		r = take_number_at(t, req, holder, &addr, out);
+		r = take_at(t, req, holder, &addr, out);
 	}
 	return r;
 }
@@ -165,7 +170,7 @@ static int take_asked_number(
 	addr = is_paired ? t->holders[holder].public_addr : req->public_addr;
 	if (is_asked && !ip_equal(&addr, &req->public_addr))
 		return -EXDEV;
-	return take_number_at(t, req, holder, &addr, out);
+	return take_at(t, req, holder, &addr, out);
 }
 
 /* Its number is its inner endpoint, and free: it would be the holder's, and live, otherwise. */

@@ -60,9 +60,17 @@ void lease_holder_retire(struct lease_table *t, uint32_t i, uint64_t now_ns)
 			lease_time_add(now_ns, t->conf.quarantine_ns));
 }
 
-uint16_t lease_inner_port_of(const struct lease_request *req, uint16_t public_port)
+uint16_t lease_target_port(const struct lease_request *req, uint16_t public_port)
 {
 	return req->is_symmetric ? public_port : req->inner_port;
+}
+
+bool lease_holds_enough(
+	const struct lease_table *t, const struct lease_request *req, uint32_t holder)
+{
+	uint64_t n_held = holder != 0 ? t->holders[holder].n_held : 0;
+
+	return n_held + lease_ports_of(req->n_ports) > 2ull * req->peer_max_leases;
 }
 
 /* The holder has this number, with this inner endpoint, from now on. */
@@ -71,20 +79,28 @@ static void note_symmetric(struct lease_table *t, uint32_t i)
 	const struct lease_number *n = &t->numbers.numbers[i];
 	struct holder *h = &t->holders[n->holder];
 
-	if (h->symmetric == 0 && n->public_port == n->inner_port)
+	if (h->symmetric == 0 && n->public_port == n->inner_port && !lease_is_range(n->n_ports))
 		h->symmetric = i;
 }
 
 uint32_t lease_holder_number_add(struct lease_table *t, const struct lease_request *req,
 	uint32_t *holder, const struct ip_addr *addr, uint16_t port)
 {
+	struct lease_number n = {
+		.public_addr = *addr,
+		.public_port = port,
+		.inner_addr = req->inner_addr,
+		.inner_port = lease_target_port(req, port),
+		.n_ports = lease_ports_of(req->n_ports),
+	};
 	uint32_t i;
 
 	if (*holder == 0)
 		*holder = add_holder(t, req->peer_idx);
-	i = lease_number_add(
-		&t->numbers, addr, port, *holder, &req->inner_addr, lease_inner_port_of(req, port));
+	n.holder = *holder;
+	i = lease_number_add(&t->numbers, &n);
 	t->holders[*holder].n_numbers++;
+	t->holders[*holder].n_held += n.n_ports;
 	note_symmetric(t, i);
 	return i;
 }
@@ -92,13 +108,21 @@ uint32_t lease_holder_number_add(struct lease_table *t, const struct lease_reque
 uint32_t lease_holder_pinhole_add(
 	struct lease_table *t, const struct lease_request *req, uint32_t holder)
 {
+	struct lease_number n = {
+		.public_addr = req->inner_addr,
+		.public_port = req->inner_port,
+		.inner_addr = req->inner_addr,
+		.inner_port = req->inner_port,
+		.n_ports = 1,
+	};
+
 	if (lease_slab_is_full(&t->numbers.slab))
 		return 0;
 	if (holder == 0)
 		holder = add_holder(t, req->peer_idx);
+	n.holder = holder;
 	t->holders[holder].n_pinholes++;
-	return lease_number_add(&t->numbers, &req->inner_addr, req->inner_port, holder,
-		&req->inner_addr, req->inner_port);
+	return lease_number_add(&t->numbers, &n);
 }
 
 static void forget_symmetric(struct holder *h, uint32_t i)
@@ -114,7 +138,7 @@ void lease_holder_reclaim(struct lease_table *t, uint32_t i, const struct lease_
 
 	lease_list_del(&h->kept, t->number_links, i);
 	lease_number_reclaim(
-		&t->numbers, i, &req->inner_addr, lease_inner_port_of(req, n->public_port));
+		&t->numbers, i, &req->inner_addr, lease_target_port(req, n->public_port));
 	if (n->public_port != n->inner_port)
 		forget_symmetric(h, i);
 	note_symmetric(t, i);
@@ -128,6 +152,7 @@ static void orphan_number(struct lease_table *t, uint32_t i)
 	lease_list_del(&t->holders[holder].kept, t->number_links, i);
 	forget_symmetric(&t->holders[holder], i);
 	t->holders[holder].n_numbers--;
+	t->holders[holder].n_held -= t->numbers.numbers[i].n_ports;
 	del_holder_if_idle(t, holder);
 }
 

@@ -3,6 +3,7 @@
  *   table.c     memory
  *   lease.c     granting, renewing and ending
  *   choice.c    which number a lease gets
+ *   range.c     the same for ranges of ports
  *   holder.c    peers that have numbers, and what they keep of them
  *   look.c      looking at what there is
  *   restore.c   what was there before a restart
@@ -24,6 +25,9 @@ struct holder {
 	uint32_t n_live;    /* of these */
 	uint32_t n_pinholes;
 	uint32_t n_leases;
+	uint32_t n_ranges;	    /* of these */
+	uint32_t n_ports;	    /* of its leases: what its quota bounds */
+	uint32_t n_held;	    /* ports of its numbers, live or kept */
 	struct ip_addr public_addr; /* of its live numbers; of the last ones when there is none */
 	uint32_t symmetric; /* its first number that leads to a port of the same name; 0: none */
 	bool is_unreachable;
@@ -36,6 +40,7 @@ struct lease_table {
 	uint64_t next_id;
 	uint32_t n_leases;
 	uint32_t n_pinholes; /* of these */
+	uint32_t n_ports;    /* of all: at most max_leases */
 
 	struct lease *leases;
 	uint32_t *number_of; /* by lease */
@@ -57,9 +62,12 @@ struct lease_table {
 /* now + duration; TIME_NEVER absorbs, and is what a sum too large becomes. */
 uint64_t lease_time_add(uint64_t now_ns, uint64_t duration_ns);
 /* Where a number with this public port will lead. */
-uint16_t lease_inner_port_of(const struct lease_request *req, uint16_t public_port);
+uint16_t lease_target_port(const struct lease_request *req, uint16_t public_port);
 
 /* --- holder.c */
+/* Another number would be more than twice its quota. */
+bool lease_holds_enough(
+	const struct lease_table *t, const struct lease_request *req, uint32_t holder);
 uint32_t lease_holder_find(const struct lease_table *t, uint32_t peer_idx);
 /* Hold a free number; *holder is made when the peer is none yet. */
 uint32_t lease_holder_number_add(struct lease_table *t, const struct lease_request *req,
@@ -77,7 +85,24 @@ void lease_holder_reclaim(struct lease_table *t, uint32_t number, const struct l
  * which they begin. */
 void lease_kept_move(struct lease_table *t, uint64_t now_ns);
 
+/* --- range.c; O(its leases) for a holder that has ranges */
+/* The holder's live range that a request for one is about. */
+uint32_t lease_live_range(
+	const struct lease_table *t, const struct lease_request *req, uint32_t holder);
+/* Its live range that leads to one of these inner ports. */
+uint32_t lease_in_range(const struct lease_table *t, uint32_t holder,
+	const struct ip_addr *inner_addr, uint16_t first, uint16_t n_ports);
+/* Any live lease of it does. */
+bool lease_is_led_to(const struct lease_table *t, uint32_t holder, const struct ip_addr *inner_addr,
+	uint16_t first, uint16_t n_ports);
+/* A range of this address for the request, a kept or a free one; errors as lease_grant. */
+int lease_range_take(struct lease_table *t, const struct lease_request *req, uint32_t holder,
+	const struct ip_addr *addr, uint32_t *out);
+
 /* --- choice.c */
+/* Ports drawn for a symmetric number before all are called taken: a peer would need other numbers
+ * that lead to half of all ports for one draw in two to fail. */
+#define LEASE_SYMMETRIC_TRIES 32
 /* A number for the request, held and live from now on; errors as lease_grant. */
 int lease_choose(
 	struct lease_table *t, const struct lease_request *req, uint32_t holder, uint32_t *out);

@@ -75,9 +75,13 @@ uint32_t lease_add(struct lease_table *t, uint32_t number, const struct lease *f
 	t->number_of[i] = number;
 	lease_index_add(&t->by_id, hash_id(from->id), i);
 	lease_list_append(&h->leases, t->lease_links, i);
+	t->leases[i].n_ports = lease_ports_of(from->n_ports);
 	h->n_leases++;
+	h->n_ranges += lease_is_range(from->n_ports);
+	h->n_ports += t->leases[i].n_ports;
 	t->n_leases++;
 	t->n_pinholes += lease_is_pinhole(&from->inner_addr);
+	t->n_ports += t->leases[i].n_ports;
 	return i;
 }
 
@@ -93,6 +97,7 @@ static uint32_t add_granted(
 		.public_port = n->public_port,
 		.inner_addr = n->inner_addr,
 		.inner_port = n->inner_port,
+		.n_ports = n->n_ports,
 		.opened_ns = now_ns,
 		.until_ns = last_moment(t, req, now_ns),
 		.idle_ns = req->idle_ns,
@@ -121,8 +126,11 @@ static void end_lease(struct lease_table *t, uint32_t i, uint64_t now_ns, struct
 	lease_index_del(&t->by_id, hash_id(l->id), i);
 	lease_list_del(&h->leases, t->lease_links, i);
 	h->n_leases--;
+	h->n_ranges -= lease_is_range(l->n_ports);
+	h->n_ports -= l->n_ports;
 	t->n_leases--;
 	t->n_pinholes -= lease_is_pinhole(&l->inner_addr);
+	t->n_ports -= l->n_ports;
 	for (unsigned proto = 0; proto < 2; proto++)
 		if (n->lease[proto] == i)
 			n->lease[proto] = 0;
@@ -142,11 +150,23 @@ static void end_lease(struct lease_table *t, uint32_t i, uint64_t now_ns, struct
 	lease_slab_put(&t->slab, i);
 }
 
+/* A power of two, beginning at a multiple of it outside, and anywhere inside. */
+static bool is_range_sound(const struct lease_request *req)
+{
+	uint16_t n = req->n_ports;
+
+	return !lease_is_range(n) ||
+	       (n <= LEASE_RANGE_MAX && (n & (n - 1)) == 0 && req->public_port % n == 0 &&
+		       (req->is_symmetric || req->inner_port <= UINT16_MAX + 1 - n) &&
+		       !lease_is_pinhole(&req->inner_addr));
+}
+
 bool lease_request_is_sound(const struct lease_request *req)
 {
-	return (req->protos & LEASE_PROTO_BOTH) != 0 && (req->protos & ~LEASE_PROTO_BOTH) == 0 &&
-	       req->peer_idx != UINT32_MAX && (req->inner_port != 0 || req->is_symmetric) &&
-	       !ip_is_none(&req->inner_addr) && req->n_sources <= LEASE_SOURCES_MAX &&
+	return is_range_sound(req) && (req->protos & LEASE_PROTO_BOTH) != 0 &&
+	       (req->protos & ~LEASE_PROTO_BOTH) == 0 && req->peer_idx != UINT32_MAX &&
+	       (req->inner_port != 0 || req->is_symmetric) && !ip_is_none(&req->inner_addr) &&
+	       req->n_sources <= LEASE_SOURCES_MAX &&
 	       !(req->is_symmetric && lease_is_pinhole(&req->inner_addr));
 }
 
@@ -166,10 +186,40 @@ uint32_t lease_live_symmetric(
 	return i != 0 && lease_number_is_live(n) && ip_equal(&n->inner_addr, inner_addr) ? i : 0;
 }
 
+/* The caller's own that the request is about; 0. */
+static uint32_t live_of(
+	const struct lease_table *t, const struct lease_request *req, uint32_t holder)
+{
+	if (lease_is_range(req->n_ports))
+		return lease_live_range(t, req, holder);
+	if (req->is_symmetric)
+		return lease_live_symmetric(t, holder, &req->inner_addr);
+	return lease_live_number(t, holder, &req->inner_addr, req->inner_port);
+}
+
+const struct lease *lease_find_own(const struct lease_table *t, const struct lease_request *req)
+{
+	uint32_t number = live_of(t, req, lease_holder_find(t, req->peer_idx)), i;
+
+	i = number != 0 ? lease_of_number(&t->numbers.numbers[number], req->protos) : 0;
+	return i != 0 ? &t->leases[i] : NULL;
+}
+
+/* Where it is to lead, another lease leads already: a range, or what a range would cover. */
+static bool is_crossed(
+	const struct lease_table *t, const struct lease_request *req, uint32_t holder)
+{
+	if (req->is_symmetric)
+		return false; /* the choice looks at that */
+	return lease_is_range(req->n_ports)
+		       ? lease_is_led_to(t, holder, &req->inner_addr, req->inner_port, req->n_ports)
+		       : lease_in_range(t, holder, &req->inner_addr, req->inner_port, 1) != 0;
+}
+
 int lease_grant(struct lease_table *t, const struct lease_request *req, uint64_t now_ns,
 	const struct lease **out)
 {
-	uint32_t holder, number, i;
+	uint32_t holder, number, n_ports, i;
 	int r;
 
 	if (!lease_request_is_sound(req))
@@ -178,9 +228,9 @@ int lease_grant(struct lease_table *t, const struct lease_request *req, uint64_t
 		return -ETIME;
 	lease_kept_move(t, now_ns);
 	holder = lease_holder_find(t, req->peer_idx);
-	number = req->is_symmetric
-			 ? lease_live_symmetric(t, holder, &req->inner_addr)
-			 : lease_live_number(t, holder, &req->inner_addr, req->inner_port);
+	number = live_of(t, req, holder);
+	if (number == 0 && is_crossed(t, req, holder))
+		return -EEXIST;
 
 	/* The caller's own: renewed whole, or joined by the other protocol. */
 	if (number != 0) {
@@ -194,9 +244,10 @@ int lease_grant(struct lease_table *t, const struct lease_request *req, uint64_t
 		}
 	}
 
-	if (req->peer_max_leases <= (holder != 0 ? t->holders[holder].n_leases : 0))
+	n_ports = lease_ports_of(req->n_ports);
+	if (req->peer_max_leases < (holder != 0 ? t->holders[holder].n_ports : 0) + n_ports)
 		return -EDQUOT;
-	if (t->n_leases == t->conf.max_leases)
+	if (t->conf.max_leases - t->n_ports < n_ports)
 		return -ENOSPC;
 	if (number == 0) {
 		r = lease_choose(t, req, holder, &number);

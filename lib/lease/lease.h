@@ -6,6 +6,12 @@
  * knows no pool, no range, no choice of a port, no RESERVED and no QUARANTINE: when it ends it is
  * FREE at once. What ports must not be (deny) and all else, quotas and times, hold for both.
  *
+ * A lease may have a range of ports: 2^k of them, beginning at a multiple of their number, which
+ * lead to as many ports of the inner address in the same order. A range is one number and one
+ * lease, is kept and comes back whole, and all that a look-up needs to find it by one of its ports
+ * is which sizes there are; of quotas and of max_leases it takes as many as it has ports. Only who
+ * may be trusted with many ports asks for one: the operator, not the peer.
+ *
  * Spec:      DESIGN section 4; RFC 6888 REQ-8 (quarantine); RFC 6056 (random choice); RFC 6092
  *            section 3.3 (pinholes).
  * Threads:   control thread only; workers see leases through doors.
@@ -34,6 +40,7 @@
 #define LEASE_DENY_MAX	  64 /* ranges of ports that no lease may have */
 #define LEASE_TABLE_MAX	  (1u << 28)
 #define LEASE_NONCE_BYTES 12
+#define LEASE_RANGE_MAX	  1024u	    /* ports of a range; as few as 2, and powers of two */
 #define LEASE_RATE_MAX	  10000000u /* packets or new flows a second that can be limited to */
 
 /* FREE -> ACTIVE <-> SUSPENDED -> RESERVED -> QUARANTINE -> FREE; only its owner comes back from
@@ -60,9 +67,10 @@ struct lease {
 	uint32_t peer_idx;
 	uint8_t protos; /* LEASE_PROTO_* bits */
 	struct ip_addr public_addr;
-	uint16_t public_port;
+	uint16_t public_port; /* the first, of a range */
 	struct ip_addr inner_addr;
-	uint16_t inner_port;
+	uint16_t inner_port; /* likewise */
+	uint16_t n_ports;    /* 1, or those of a range */
 	uint64_t opened_ns;
 	uint64_t expires_ns; /* TIME_NEVER: no end; once ended: when others may have the port */
 	uint64_t until_ns;   /* no renewal goes beyond; TIME_NEVER: none is kept from it */
@@ -77,6 +85,28 @@ struct lease {
 	uint8_t nonce[LEASE_NONCE_BYTES]; /* of the last PCP request for it; zero: none */
 };
 
+static inline bool lease_is_range(uint16_t n_ports)
+{
+	return n_ports > 1;
+}
+
+/* Where 0 is as good as 1. */
+static inline uint16_t lease_ports_of(uint16_t n_ports)
+{
+	return lease_is_range(n_ports) ? n_ports : 1;
+}
+
+/* Where a public port of the lease leads, and back. */
+static inline uint16_t lease_inner_port_of(const struct lease *l, uint16_t public_port)
+{
+	return (uint16_t)(l->inner_port + (public_port - l->public_port));
+}
+
+static inline uint16_t lease_public_port_of(const struct lease *l, uint16_t inner_port)
+{
+	return (uint16_t)(l->public_port + (inner_port - l->inner_port));
+}
+
 struct lease_ports {
 	uint16_t first, last; /* inclusive */
 };
@@ -87,8 +117,9 @@ struct lease_conf {
 	unsigned n_pool;
 	uint16_t port_first, port_last; /* inclusive */
 	struct lease_ports deny[LEASE_DENY_MAX];
-	unsigned n_deny;     /* they leave at least one port */
-	uint32_t max_leases; /* live ones; as many numbers again may be kept after an end */
+	unsigned n_deny; /* they leave at least one port */
+	uint32_t
+		max_leases; /* ports of live ones; as many numbers again may be kept after an end */
 	uint64_t default_ttl_ns, max_ttl_ns;
 	uint64_t max_age_ns; /* from opening, whatever renews; 0: no limit */
 	uint64_t reserve_ns; /* 0: straight to quarantine */
@@ -100,7 +131,7 @@ struct lease_conf {
 /* Zero means "not asked for" in public_addr, public_port, ttl_ns and until_ns. */
 struct lease_request {
 	uint32_t peer_idx;
-	uint32_t peer_max_leases; /* quota */
+	uint32_t peer_max_leases; /* quota, in ports of leases */
 	uint8_t protos;
 	struct ip_addr public_addr;
 	struct ip_addr paired_addr; /* where a first lease goes if it can; zero: anywhere */
@@ -108,6 +139,7 @@ struct lease_request {
 	bool is_suggestion; /* another address and port will do where these can not be had */
 	struct ip_addr inner_addr;
 	uint16_t inner_port;
+	uint16_t n_ports;  /* of a range, and both ports are its first; 0, 1: one port */
 	bool is_symmetric; /* inner_port is ignored: it is to be the public port, whichever */
 	uint64_t ttl_ns;   /* TIME_NEVER: no maximum age either */
 	uint64_t until_ns;
@@ -125,7 +157,7 @@ struct lease_held {
 	enum lease_state state; /* RESERVED or QUARANTINE */
 	uint32_t peer_idx;	/* who may have it back; UINT32_MAX: nobody */
 	struct ip_addr public_addr, inner_addr;
-	uint16_t public_port, inner_port;
+	uint16_t public_port, inner_port, n_ports;
 	uint64_t until_ns; /* end of this state */
 };
 
@@ -154,6 +186,10 @@ void lease_table_times_set(struct lease_table *t, uint64_t default_ttl_ns, uint6
  * the range. A peer that holds twice its quota, numbers that are kept included, gets the
  * longest-waiting of its own instead of a free one.
  *
+ * A range is renewed by a request for as many ports from the same inner one on, a symmetric one by
+ * one that says its public port or none. It has no number and no inner port in common with any
+ * other lease of the peer.
+ *
  * A pinhole is what inner_addr and inner_port say, and asking for another public address or port is
  * refused, unless it is a suggestion. That the address is the peer's is for the caller to know.
  *
@@ -161,8 +197,9 @@ void lease_table_times_set(struct lease_table *t, uint64_t default_ttl_ns, uint6
  * *out     on success the live lease, owned by the table, valid until it ends.
  * Returns 0 new; 1 renewed;
  *   -EINVAL no inner address or port, no protocol, too many sources, peer_idx UINT32_MAX, a
- *   symmetric pinhole;
- *   -EEXIST both protocols wanted, and one has a lease of its own for this inner endpoint;
+ *   symmetric pinhole, or a range that is a pinhole, of no such size or not at a multiple of it;
+ *   -EEXIST both protocols wanted, and one has a lease of its own for this inner endpoint, or a
+ *   range and another lease of the peer would lead to the same inner port;
  *   -ERANGE public port outside the lease range, or not the pinhole's inner one; -EACCES public
  * port denied; -EADDRNOTAVAIL public address not in the pool, or not the pinhole's inner one;
  *   -EADDRINUSE port held by another peer, kept for or from another, or by the caller for another
@@ -231,11 +268,12 @@ struct ip_addr lease_peer_address(const struct lease_table *t, uint32_t peer_idx
 
 /* A live lease; NULL. */
 const struct lease *lease_get(const struct lease_table *t, uint64_t id);
-/* The live lease that holds this public port for one of these protocols; NULL. */
+/* The live lease that has this public port for one of these protocols; NULL. */
 const struct lease *lease_find_public(
 	const struct lease_table *t, const struct ip_addr *addr, uint8_t protos, uint16_t port);
 
-/* The peer's live lease for this inner endpoint and one of these protocols; NULL. O(1). */
+/* The peer's live lease for this inner endpoint and one of these protocols, a range that has it
+ * included; NULL. O(1), and O(its leases) for a peer that has ranges. */
 const struct lease *lease_find_inner(const struct lease_table *t, uint32_t peer_idx,
 	const struct ip_addr *inner_addr, uint8_t protos, uint16_t inner_port);
 /* The same on the peer's symmetric number, whose public port is its inner port too. A peer may have
@@ -243,11 +281,17 @@ const struct lease *lease_find_inner(const struct lease_table *t, uint32_t peer_
 const struct lease *lease_find_symmetric(const struct lease_table *t, uint32_t peer_idx,
 	const struct ip_addr *inner_addr, uint8_t protos);
 
+/* The live lease that lease_grant would renew, or refuse with -EEXIST; NULL: it would be a new one.
+ */
+const struct lease *lease_find_own(const struct lease_table *t, const struct lease_request *req);
+
 /* Walk live leases in no particular order: *cursor starts at 0; NULL ends. peer_idx UINT32_MAX:
  * all. With a peer the cost is that peer's leases only. The table may not change during a walk,
  * except that the lease just returned may be closed. */
 const struct lease *lease_next(const struct lease_table *t, uint32_t peer_idx, uint64_t *cursor);
 uint32_t lease_count(const struct lease_table *t, uint32_t peer_idx);
+/* What quotas and max_leases bound: of a range all its ports. */
+uint32_t lease_port_count(const struct lease_table *t, uint32_t peer_idx);
 /* Of all leases. */
 uint32_t lease_pinhole_count(const struct lease_table *t);
 

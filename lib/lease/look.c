@@ -37,9 +37,11 @@ static const struct lease *lease_at(const struct lease_table *t, uint32_t number
 const struct lease *lease_find_inner(const struct lease_table *t, uint32_t peer_idx,
 	const struct ip_addr *inner_addr, uint8_t protos, uint16_t inner_port)
 {
-	uint32_t number =
-		lease_live_number(t, lease_holder_find(t, peer_idx), inner_addr, inner_port);
+	uint32_t holder = lease_holder_find(t, peer_idx);
+	uint32_t number = lease_live_number(t, holder, inner_addr, inner_port);
 
+	if (number == 0)
+		number = lease_in_range(t, holder, inner_addr, inner_port, 1);
 	return lease_at(t, number, protos);
 }
 
@@ -84,6 +86,16 @@ uint32_t lease_count(const struct lease_table *t, uint32_t peer_idx)
 	return holder != 0 ? t->holders[holder].n_leases : 0;
 }
 
+uint32_t lease_port_count(const struct lease_table *t, uint32_t peer_idx)
+{
+	uint32_t holder;
+
+	if (peer_idx == UINT32_MAX)
+		return t->n_ports;
+	holder = lease_holder_find(t, peer_idx);
+	return holder != 0 ? t->holders[holder].n_ports : 0;
+}
+
 uint32_t lease_pinhole_count(const struct lease_table *t)
 {
 	return t->n_pinholes;
@@ -100,6 +112,7 @@ static struct lease_held held_at(const struct lease_table *t, uint32_t number)
 		.inner_addr = n->inner_addr,
 		.public_port = n->public_port,
 		.inner_port = n->inner_port,
+		.n_ports = n->n_ports,
 		.until_ns = n->until_ns,
 	};
 }

@@ -234,26 +234,79 @@ uint16_t lease_number_choose(struct lease_numbers *ns, const struct ip_addr *add
 	return ns->port_of[rank];
 }
 
+static bool is_range_free(
+	const struct lease_numbers *ns, const struct ip_addr *addr, uint32_t first, uint16_t n)
+{
+	for (uint32_t port = first; port < first + n; port++)
+		if (!lease_number_is_allowed(ns, (uint16_t)port) ||
+			lease_number_find(ns, addr, (uint16_t)port) != 0)
+			return false;
+	return true;
+}
+
+/* From a random one on, each in turn: not uniform where many are taken, and never in vain. */
+uint16_t lease_number_choose_range(struct lease_numbers *ns, const struct ip_addr *addr, uint16_t n)
+{
+	uint32_t begin = ((uint32_t)ns->conf->port_first + n - 1) / n;
+	uint32_t end = ((uint32_t)ns->conf->port_last + 1) / n, n_ranges = end - begin, at;
+
+	if (end <= begin)
+		return 0;
+	at = (uint32_t)lease_random_below(ns, n_ranges);
+	for (uint32_t i = 0; i < n_ranges; i++) {
+		uint32_t first = (begin + (at + i) % n_ranges) * n;
+
+		if (is_range_free(ns, addr, first, n))
+			return (uint16_t)first;
+	}
+	return 0;
+}
+
 /* ---- numbers ---- */
 
-uint32_t lease_number_find(
-	const struct lease_numbers *ns, const struct ip_addr *addr, uint16_t port)
+static uint32_t find_sized(const struct lease_numbers *ns, const struct ip_addr *addr,
+	uint16_t first, uint32_t n_ports)
 {
 	const struct lease_number *n;
-	uint32_t i = lease_index_first(&ns->by_public, hash_public(ns, addr, port));
+	uint32_t i = lease_index_first(&ns->by_public, hash_public(ns, addr, first));
 
 	for (; i != 0; i = ns->by_public.next[i]) {
 		n = &ns->numbers[i];
-		if (n->public_port == port && ip_equal(&n->public_addr, addr))
+		if (n->public_port == first && n->n_ports == n_ports &&
+			ip_equal(&n->public_addr, addr))
 			break;
 	}
 	return i;
 }
 
+/* Ranges do not overlap, so at most one of the sizes has the port. */
+uint32_t lease_number_find(
+	const struct lease_numbers *ns, const struct ip_addr *addr, uint16_t port)
+{
+	uint32_t i = find_sized(ns, addr, port, 1);
+
+	for (uint32_t sizes = ns->sizes; i == 0 && sizes != 0; sizes &= sizes - 1) {
+		uint32_t n_ports = 1u << __builtin_ctz(sizes);
+
+		i = find_sized(ns, addr, (uint16_t)(port & ~(n_ports - 1)), n_ports);
+	}
+	return i;
+}
+
+uint32_t lease_number_find_overlap(
+	const struct lease_numbers *ns, const struct ip_addr *addr, uint16_t first, uint16_t n)
+{
+	uint32_t found = 0;
+
+	for (uint32_t port = first; found == 0 && port < (uint32_t)first + n; port++)
+		found = lease_number_find(ns, addr, (uint16_t)port);
+	return found;
+}
+
 static bool is_for(const struct lease_number *n, uint32_t holder, const struct ip_addr *inner_addr,
 	uint16_t inner_port)
 {
-	return n->holder == holder && n->inner_port == inner_port &&
+	return n->holder == holder && n->inner_port == inner_port && n->n_ports == 1 &&
 	       ip_equal(&n->inner_addr, inner_addr);
 }
 
@@ -301,6 +354,13 @@ static uint64_t hash_inner_of(const struct lease_numbers *ns, const struct lease
 	return hash_inner(ns, n->holder, &n->inner_addr, n->inner_port);
 }
 
+static void set_all_used(struct lease_numbers *ns, const struct lease_place *p,
+	const struct lease_number *n, bool is_used)
+{
+	for (uint32_t i = 0; i < n->n_ports; i++)
+		set_used(ns, p, ns->rank_of[n->public_port + i], is_used);
+}
+
 /* The port is used on the number's address, so that it is not chosen again. */
 static void take_place(struct lease_numbers *ns, struct lease_number *n)
 {
@@ -316,8 +376,8 @@ static void take_place(struct lease_numbers *ns, struct lease_number *n)
 		lease_index_add(&ns->by_addr, lease_hash(ns, p->addr.bytes, sizeof(p->addr.bytes)),
 			n->place);
 	}
-	p->n_used++;
-	set_used(ns, p, ns->rank_of[n->public_port], true);
+	p->n_used += n->n_ports;
+	set_all_used(ns, p, n, true);
 	adjust_bitmap(ns, p);
 }
 
@@ -325,8 +385,8 @@ static void leave_place(struct lease_numbers *ns, const struct lease_number *n)
 {
 	struct lease_place *p = &ns->places[n->place];
 
-	p->n_used--;
-	set_used(ns, p, ns->rank_of[n->public_port], false);
+	p->n_used -= n->n_ports;
+	set_all_used(ns, p, n, false);
 	adjust_bitmap(ns, p);
 	if (p->n_used > 0)
 		return;
@@ -335,23 +395,28 @@ static void leave_place(struct lease_numbers *ns, const struct lease_number *n)
 	lease_slab_put(&ns->place_slab, n->place);
 }
 
-uint32_t lease_number_add(struct lease_numbers *ns, const struct ip_addr *addr, uint16_t port,
-	uint32_t holder, const struct ip_addr *inner_addr, uint16_t inner_port)
+static void count_size(struct lease_numbers *ns, uint16_t n_ports, int by)
+{
+	unsigned size = (unsigned)__builtin_ctz(n_ports);
+
+	ns->n_of_size[size] += (uint32_t)by;
+	if (size > 0 && ns->n_of_size[size] > 0)
+		ns->sizes |= 1u << size;
+	else
+		ns->sizes &= ~(1u << size);
+}
+
+uint32_t lease_number_add(struct lease_numbers *ns, const struct lease_number *n)
 {
 	uint32_t i = lease_slab_get(&ns->slab);
 
 	if (i == 0)
 		return 0;
-	ns->numbers[i] = (struct lease_number){
-		.public_addr = *addr,
-		.inner_addr = *inner_addr,
-		.public_port = port,
-		.inner_port = inner_port,
-		.holder = holder,
-	};
-	lease_index_add(&ns->by_public, hash_public(ns, addr, port), i);
-	lease_index_add(&ns->by_inner, hash_inner_of(ns, &ns->numbers[i]), i);
-	if (!lease_is_pinhole(addr))
+	ns->numbers[i] = *n;
+	lease_index_add(&ns->by_public, hash_public(ns, &n->public_addr, n->public_port), i);
+	lease_index_add(&ns->by_inner, hash_inner_of(ns, n), i);
+	count_size(ns, n->n_ports, 1);
+	if (!lease_is_pinhole(&n->public_addr))
 		take_place(ns, &ns->numbers[i]);
 	return i;
 }
@@ -407,6 +472,7 @@ void lease_number_del(struct lease_numbers *ns, uint32_t i)
 	stop_keeping(ns, i);
 	lease_index_del(&ns->by_inner, hash_inner_of(ns, n), i);
 	lease_index_del(&ns->by_public, hash_public(ns, &n->public_addr, n->public_port), i);
+	count_size(ns, n->n_ports, -1);
 	if (n->place != 0)
 		leave_place(ns, n);
 	lease_slab_put(&ns->slab, i);

@@ -11,6 +11,7 @@
 #ifndef PORTIER_LEASE_NUMBER_H
 #define PORTIER_LEASE_NUMBER_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,7 +22,8 @@
 
 struct lease_number {
 	struct ip_addr public_addr, inner_addr;
-	uint16_t public_port, inner_port;
+	uint16_t public_port, inner_port; /* of a range the first, outside a multiple of n_ports */
+	uint16_t n_ports;		  /* 1, or a power of two */
 	uint32_t holder;   /* its owner's entry in the lease table; 0: nobody may have it back */
 	uint32_t place;	   /* of its public address; 0: a pinhole has none */
 	uint32_t lease[2]; /* live leases, TCP and UDP; the same twice for one of both; 0: none */
@@ -36,6 +38,9 @@ struct lease_place {
 	uint32_t bitmap; /* which ports are used, once more than half are; 0: not kept */
 };
 
+#define LEASE_SIZES 11 /* 2^0 to 2^10 ports */
+static_assert(1u << (LEASE_SIZES - 1) == LEASE_RANGE_MAX, "the largest range has a size");
+
 #define LEASE_PORT_DENIED UINT16_MAX /* no rank: the range has at most 65535 ports */
 
 struct lease_numbers {
@@ -46,6 +51,9 @@ struct lease_numbers {
 	uint32_t n_ports;  /* in the range and not denied; known by rank, in ascending order */
 	uint16_t *port_of; /* by rank */
 	uint16_t *rank_of; /* by port; LEASE_PORT_DENIED where there is none */
+
+	uint32_t n_of_size[LEASE_SIZES]; /* numbers of 2^i ports */
+	uint32_t sizes;			 /* bit i: there are some, i > 0 */
 
 	struct lease_number *numbers;
 	struct lease_slab slab;
@@ -80,10 +88,14 @@ static inline bool lease_number_is_allowed(const struct lease_numbers *ns, uint1
 /* Is it one of those that no lease may have, pinholes included? O(ranges). */
 bool lease_number_is_denied(const struct lease_numbers *ns, uint16_t port);
 
-/* Whose number, live or kept; 0: free. */
+/* Whose number, live or kept, a range's included; 0: free. O(1), and O(sizes there are) for a port
+ * that is nobody's alone. */
 uint32_t lease_number_find(
 	const struct lease_numbers *ns, const struct ip_addr *addr, uint16_t port);
-/* The holder's live number for this inner endpoint; there is at most one. */
+/* Any number that has a port of these; 0: all are free. O(n). */
+uint32_t lease_number_find_overlap(
+	const struct lease_numbers *ns, const struct ip_addr *addr, uint16_t first, uint16_t n);
+/* The holder's live number of one port for this inner endpoint; there is at most one. */
 uint32_t lease_number_find_live(const struct lease_numbers *ns, uint32_t holder,
 	const struct ip_addr *inner_addr, uint16_t inner_port);
 /* The number of this public address that the holder last had for this inner endpoint, now kept: of
@@ -99,10 +111,13 @@ static inline bool lease_number_is_live(const struct lease_number *n)
 /* A random free port of this address; 0 when all are used. Uniform. */
 uint16_t lease_number_choose(struct lease_numbers *ns, const struct ip_addr *addr);
 
+/* A random range of n ports, all free and none denied; 0: there is none. O(ports) at worst. */
+uint16_t lease_number_choose_range(
+	struct lease_numbers *ns, const struct ip_addr *addr, uint16_t n);
+
 /* Hold a free number, of the pool or a pinhole (an IPv6 address); 0 when ns is full. It is neither
- * live nor kept until the caller says. */
-uint32_t lease_number_add(struct lease_numbers *ns, const struct ip_addr *addr, uint16_t port,
-	uint32_t holder, const struct ip_addr *inner_addr, uint16_t inner_port);
+ * live nor kept until the caller says. Of n both endpoints, n_ports and holder are set. */
+uint32_t lease_number_add(struct lease_numbers *ns, const struct lease_number *n);
 /* It is kept no more: for an inner endpoint of the same holder. */
 void lease_number_reclaim(struct lease_numbers *ns, uint32_t i, const struct ip_addr *inner_addr,
 	uint16_t inner_port);

@@ -11,10 +11,13 @@ void lease_ids_skip(struct lease_table *t, uint64_t last_id)
 }
 
 /* May it be one of the pool today? */
-static int check_number(
-	const struct lease_table *t, const struct ip_addr *public_addr, uint16_t public_port)
+static int check_number(const struct lease_table *t, const struct ip_addr *public_addr,
+	uint16_t public_port, uint16_t n_ports)
 {
-	int r = lease_port_check(t, public_port);
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < lease_ports_of(n_ports); i++)
+		r = lease_port_check(t, (uint16_t)(public_port + i));
 
 	if (r == 0 && !lease_pool_contains(&t->conf, public_addr))
 		r = -EADDRNOTAVAIL;
@@ -38,15 +41,19 @@ static int restore_number(struct lease_table *t, const struct lease *l,
 	uint32_t holder = lease_holder_find(t, l->peer_idx), live = 0, i;
 	const struct lease_number *n;
 
-	if (holder != 0)
+	if (lease_is_range(l->n_ports))
+		live = lease_live_range(t, req, holder);
+	else if (holder != 0)
 		live = lease_number_find_live(&t->numbers, holder, &l->inner_addr, l->inner_port);
-	i = lease_number_find(&t->numbers, &l->public_addr, l->public_port);
+	i = lease_number_find_overlap(
+		&t->numbers, &l->public_addr, l->public_port, lease_ports_of(l->n_ports));
 	n = &t->numbers.numbers[i];
 	if (i != 0 && i == live && lease_of_number(n, l->protos) == 0) {
 		*out = i;
 		return 0;
 	}
-	if (live != 0)
+	if (live != 0 || lease_is_led_to(t, holder, &l->inner_addr, l->inner_port,
+				 lease_ports_of(l->n_ports)))
 		return -EEXIST;
 	if (i != 0)
 		return -EADDRINUSE;
@@ -72,6 +79,8 @@ int lease_restore(struct lease_table *t, const struct lease *l)
 		.protos = l->protos,
 		.inner_addr = l->inner_addr,
 		.inner_port = l->inner_port,
+		.public_port = l->public_port,
+		.n_ports = l->n_ports,
 		.n_sources = l->n_sources,
 	};
 	uint32_t number = 0, i;
@@ -81,12 +90,12 @@ int lease_restore(struct lease_table *t, const struct lease *l)
 		return -EINVAL;
 	if (lease_id_find(t, l->id) != 0)
 		return -EEXIST;
-	if (t->n_leases == t->conf.max_leases)
+	if (t->conf.max_leases - t->n_ports < lease_ports_of(l->n_ports))
 		return -ENOSPC;
 	if (lease_is_pinhole(&l->inner_addr))
 		r = check_pinhole(t, l);
 	else
-		r = check_number(t, &l->public_addr, l->public_port);
+		r = check_number(t, &l->public_addr, l->public_port, l->n_ports);
 	if (r == 0)
 		r = restore_number(t, l, &req, &number);
 	if (r < 0)
@@ -107,15 +116,24 @@ int lease_held_restore(struct lease_table *t, const struct lease_held *held, uin
 		.peer_idx = held->peer_idx,
 		.inner_addr = held->inner_addr,
 		.inner_port = held->inner_port,
+		.n_ports = held->n_ports,
+	};
+	const struct lease_number nobodys = {
+		.public_addr = held->public_addr,
+		.public_port = held->public_port,
+		.inner_addr = held->inner_addr,
+		.inner_port = held->inner_port,
+		.n_ports = lease_ports_of(held->n_ports),
 	};
 	uint32_t holder = 0, i;
-	int r = check_number(t, &held->public_addr, held->public_port);
+	int r = check_number(t, &held->public_addr, held->public_port, held->n_ports);
 
 	if (lease_is_pinhole(&held->inner_addr))
 		r = -EADDRNOTAVAIL;
 	if (r < 0)
 		return r;
-	if (lease_number_find(&t->numbers, &held->public_addr, held->public_port) != 0)
+	if (lease_number_find_overlap(
+		    &t->numbers, &held->public_addr, held->public_port, nobodys.n_ports) != 0)
 		return -EADDRINUSE;
 	if (until_ns <= now_ns && !is_reserved)
 		return 0;
@@ -123,11 +141,9 @@ int lease_held_restore(struct lease_table *t, const struct lease_held *held, uin
 		return -ENOSPC;
 	if (held->peer_idx != UINT32_MAX)
 		holder = lease_holder_find(t, held->peer_idx);
-	i = held->peer_idx == UINT32_MAX
-		    ? lease_number_add(&t->numbers, &held->public_addr, held->public_port, 0,
-			      &held->inner_addr, held->inner_port)
-		    : lease_holder_number_add(
-			      t, &req, &holder, &held->public_addr, held->public_port);
+	i = held->peer_idx == UINT32_MAX ? lease_number_add(&t->numbers, &nobodys)
+					 : lease_holder_number_add(t, &req, &holder,
+						   &held->public_addr, held->public_port);
 	if (holder != 0) {
 		lease_list_append(&t->holders[holder].kept, t->number_links, i);
 		if (t->holders[holder].n_live == 0)
