@@ -82,6 +82,18 @@ static void print_list(const json_t *result, const json_t *flags)
 	cli_table_print(t, "no peers");
 }
 
+/* Ranges count as many as they have ports. */
+static const char *leases(const json_t *peer, char buf[static CLI_TEXT_CHARS])
+{
+	int n = (int)cli_number(peer, "leases"), n_ports = (int)cli_number(peer, "lease_ports");
+
+	if (n_ports > n)
+		snprintf(buf, CLI_TEXT_CHARS, "%d, with %d ports", n, n_ports);
+	else
+		snprintf(buf, CLI_TEXT_CHARS, "%d", n);
+	return buf;
+}
+
 static void print_one(const json_t *peer, const json_t *flags)
 {
 	const json_t *counters = json_object_get(peer, "counters");
@@ -112,8 +124,7 @@ static void print_one(const json_t *peer, const json_t *flags)
 	cli_field("heartbeat", "%g s", json_number_value(json_object_get(peer, "heartbeat_s")));
 	cli_field("forwarding", "%s", forwarding_word(peer));
 	cli_field("portmap", "%s", switch_word(peer, "portmap"));
-	cli_field("leases", "%d of %d", (int)cli_number(peer, "leases"),
-		(int)cli_number(peer, "max_leases"));
+	cli_field("leases", "%s of %d", leases(peer, text), (int)cli_number(peer, "max_leases"));
 	cli_field("home", "%s", home(peer, text));
 	if (json_is_integer(json_object_get(peer, "leases_closed")))
 		cli_field("leases closed", "%d", (int)cli_number(peer, "leases_closed"));

@@ -181,8 +181,14 @@ static char *endpoint_format(
 	const char *text = cli_text(lease, address);
 	bool is_v6 = strchr(text, ':') != NULL;
 
-	snprintf(buf, CLI_TEXT_CHARS, "%s%.46s%s:%u", is_v6 ? "[" : "", text, is_v6 ? "]" : "",
-		(unsigned)cli_number(lease, port));
+	unsigned first = (unsigned)cli_number(lease, port);
+	unsigned n = (unsigned)cli_number(lease, "ports");
+	char last[16] = "";
+
+	if (n > 1)
+		snprintf(last, sizeof(last), "-%u", first + n - 1);
+	snprintf(buf, CLI_TEXT_CHARS, "%s%.46s%s:%u%s", is_v6 ? "[" : "", text, is_v6 ? "]" : "",
+		first, last);
 	return buf;
 }
 

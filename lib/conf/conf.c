@@ -93,6 +93,7 @@ out_free:
 	free(text);
 	free(ctx.faults);
 	free(ctx.lease_settings);
+	free(ctx.lease_ports);
 	return rc;
 }
 

@@ -77,6 +77,7 @@ struct conf_lease {
 	uint16_t public_port;
 	struct ip_addr inner_addr; /* none: the peer's address4, or else its address6 */
 	uint16_t inner_port;
+	uint16_t n_ports; /* of a range, of which both ports are the first; default 1 */
 	struct ip_prefix sources[CONF_SOURCES_MAX];
 	unsigned n_sources;
 	uint32_t max_pps, max_new_flows; /* 0: no limit */

@@ -37,7 +37,7 @@ void conf_find_twins(
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		twins[used].idx = i;
-		if (key_of(ctx->conf, i, twins[used].key))
+		if (key_of(ctx, i, twins[used].key))
 			used++;
 	}
 	qsort(twins, used, sizeof(*twins), twin_compare);
@@ -52,8 +52,10 @@ void conf_find_twins(
 
 /* --- peers ----------------------------------------------------------------------------------- */
 
-static bool name_key(const struct conf *c, uint32_t idx, uint8_t key[static CRYPTO_KEY_BYTES])
+static bool name_key(const struct conf_ctx *ctx, uint32_t idx, uint8_t key[static CRYPTO_KEY_BYTES])
 {
+	const struct conf *c = ctx->conf;
+
 	memcpy(key, c->peers[idx].name, CONF_NAME_CHARS);
 	return c->peers[idx].name[0] != '\0';
 }
@@ -73,8 +75,11 @@ static bool is_zero(const uint8_t key[static CRYPTO_KEY_BYTES])
 	return memcmp(key, zero, sizeof(zero)) == 0;
 }
 
-static bool public_key_key(const struct conf *c, uint32_t idx, uint8_t key[static CRYPTO_KEY_BYTES])
+static bool public_key_key(
+	const struct conf_ctx *ctx, uint32_t idx, uint8_t key[static CRYPTO_KEY_BYTES])
 {
+	const struct conf *c = ctx->conf;
+
 	memcpy(key, c->peers[idx].public_key, CRYPTO_KEY_BYTES);
 	return !is_zero(key);
 }
@@ -88,8 +93,10 @@ static void public_key_fault(struct conf_ctx *ctx, uint32_t idx, uint32_t first_
 }
 
 /* Two keys a peer: the even one is its IPv4 address, the odd one its IPv6. */
-static bool address_key(const struct conf *c, uint32_t idx, uint8_t key[static CRYPTO_KEY_BYTES])
+static bool address_key(
+	const struct conf_ctx *ctx, uint32_t idx, uint8_t key[static CRYPTO_KEY_BYTES])
 {
+	const struct conf *c = ctx->conf;
 	const struct conf_peer *p = &c->peers[idx / 2];
 	const struct ip_addr *a = idx % 2 ? &p->address6 : &p->address4;
 

@@ -25,12 +25,20 @@ struct conf_fault {
 	char text[CONF_FAULT_CHARS];
 };
 
+/* A port of a lease: of a range each has one. */
+struct conf_lease_port {
+	uint32_t lease_idx;
+	uint16_t at; /* 0: its first */
+};
+
 struct conf_ctx {
 	const char *path;
 	struct conf *conf;
 	const config_setting_t *root;
 	/* [n_leases]: where conf.leases[i] stands in the file */
 	const config_setting_t **lease_settings;
+	struct conf_lease_port *lease_ports; /* of all leases, in their order */
+	uint32_t n_lease_ports;
 	struct conf_fault *faults; /* [CONF_FAULTS_MAX], by line */
 	unsigned n_faults;
 	unsigned n_unlisted;
@@ -174,7 +182,7 @@ void conf_check_leases(struct conf_ctx *ctx);
 
 /* Fills a zeroed key; false: this one takes no part. */
 typedef bool (*conf_twin_key_fn)(
-	const struct conf *c, uint32_t idx, uint8_t key[static CRYPTO_KEY_BYTES]);
+	const struct conf_ctx *ctx, uint32_t idx, uint8_t key[static CRYPTO_KEY_BYTES]);
 typedef void (*conf_twin_fault_fn)(struct conf_ctx *ctx, uint32_t idx, uint32_t first_idx);
 /* Calls fault for each of n things whose key an earlier one has. O(n log n). */
 void conf_find_twins(

@@ -284,6 +284,7 @@ const struct conf_key conf_lease_keys[] = {
 		.parse = conf_parse_to_addr},
 	{"to_port", CONF_INT, .required = true, FIELD(struct conf_lease, inner_port), .min = 1,
 		.max = 65535},
+	{"ports", CONF_INT, FIELD(struct conf_lease, n_ports), .min = 1, .max = 1024, .def = "1"},
 	{"from", CONF_TEXTS, .min = 0, .max = CONF_SOURCES_MAX,
 		.takes = "an address or a prefix without host bits, as 203.0.113.0/24",
 		.parse = conf_parse_source},

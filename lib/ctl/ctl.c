@@ -161,6 +161,7 @@ void ctl_conf_lease_fill(const struct conf_lease *from, struct lease_request *ou
 	out->public_port = from->public_port;
 	out->inner_addr = from->inner_addr;
 	out->inner_port = from->inner_port;
+	out->n_ports = from->n_ports;
 	out->ttl_ns = TIME_NEVER;
 	out->opener = LEASE_BY_CONF;
 	out->n_sources = (uint8_t)from->n_sources;

@@ -82,6 +82,7 @@ void ctl_store_lease(struct ctl *c, const struct lease *lease)
 		.inner_addr = lease->inner_addr,
 		.public_port = lease->public_port,
 		.inner_port = lease->inner_port,
+		.n_ports = lease->n_ports,
 		.ttl_ns = lease->ttl_ns,
 		.idle_ns = lease->idle_ns,
 		.max_pps = lease->max_pps,
@@ -128,6 +129,7 @@ static void put_held(struct ctl *c, const struct lease *gone, const struct peer_
 		.inner_addr = held.inner_addr,
 		.public_port = held.public_port,
 		.inner_port = held.inner_port,
+		.n_ports = held.n_ports,
 		.has_peer = true,
 		.reserved_until_ns = ctl_wall_of(
 			c, held.state == LEASE_RESERVED ? held.until_ns : c->p.now_ns()),

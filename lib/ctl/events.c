@@ -170,8 +170,9 @@ void ctl_event_denied(struct ctl *c, const struct lease_request *req, const stru
 	if (c->n_subscribers == 0)
 		return;
 	tell(c, "lease.denied",
-		json_pack("{s:s, s:i, s:s}", "peer", ctl_peer_word(c, req->peer_idx, peer),
-			"to_port", (int)req->inner_port, "reason", fault->sentence));
+		json_pack("{s:s, s:i, s:i, s:s}", "peer", ctl_peer_word(c, req->peer_idx, peer),
+			"to_port", (int)req->inner_port, "ports", (int)lease_ports_of(req->n_ports),
+			"reason", fault->sentence));
 }
 
 /* A lease is told of when the moment EXPIRING_NS before its end lies between two looks. All are
@@ -195,7 +196,7 @@ static void look_at_leases(struct ctl *c, uint64_t now_ns)
 static void look_at_pool(struct ctl *c)
 {
 	uint64_t n_ports = ctl_pool_ports_count(c->p.conf);
-	uint32_t n_leases = lease_count(c->p.leases, UINT32_MAX);
+	uint32_t n_leases = lease_port_count(c->p.leases, UINT32_MAX);
 	uint64_t n_max = c->p.conf->max_leases;
 	bool was_low = c->is_pool_low;
 

@@ -1,12 +1,14 @@
 /* lease.open, lease.renew, lease.close, lease.show, lease.list, lease.reserved */
 #include "ctl/server.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #define PROTO_WORDS "tcp, udp or both"
 #define PORT_WORDS  "1 to 65535"
+#define RANGE_WORDS "1, 2, 4 and so on to 1024"
 #define RATE_WORDS  "0 (no limit) to 10000000"
 
 static const struct rpc_param open_params[] = {
@@ -15,7 +17,8 @@ static const struct rpc_param open_params[] = {
 	{"public_address", RPC_TEXT, false,
 		"an address of the public pool; of an IPv6 lease to_address"},
 	{"public_port", RPC_INTEGER, false, PORT_WORDS},
-	{"to_port", RPC_INTEGER, true, PORT_WORDS},
+	{"to_port", RPC_INTEGER, false, PORT_WORDS},
+	{"ports", RPC_INTEGER, false, RANGE_WORDS},
 	{"to_address", RPC_TEXT, false,
 		"an inner address of the peer, or one that its routes contain"},
 	{"ttl_s", RPC_SECONDS, false, NULL},
@@ -87,6 +90,26 @@ static int get_port(const json_t *params, const char *name, uint16_t *out, struc
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, name, PORT_WORDS,
 			"%s %lld is no port; accepted: %s", name, (long long)port, PORT_WORDS);
 	*out = (uint16_t)port;
+	return 0;
+}
+
+/* How many, and where they lead: a range that does not say leads to the ports that it has. */
+static int get_ports(const json_t *params, struct lease_request *req, struct rpc_fault *fault)
+{
+	const json_t *value = json_object_get(params, "ports");
+	json_int_t n = value != NULL ? json_integer_value(value) : 1;
+
+	static_assert(LEASE_RANGE_MAX == 1024, "as the words say");
+	if (n < 1 || n > LEASE_RANGE_MAX || (n & (n - 1)) != 0)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "ports", RANGE_WORDS,
+			"ports %lld is not accepted; accepted: %s", (long long)n, RANGE_WORDS);
+	req->n_ports = (uint16_t)n;
+	if (json_object_get(params, "to_port") != NULL)
+		return get_port(params, "to_port", &req->inner_port, fault);
+	if (n == 1)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "to_port", PORT_WORDS,
+			"lease.open needs to_port: %s", PORT_WORDS);
+	req->is_symmetric = true;
 	return 0;
 }
 
@@ -196,8 +219,7 @@ static int run_open(
 		get_address(params, "public_address", &req.public_addr, fault) != 0 ||
 		get_port(params, "public_port", &req.public_port, fault) != 0 ||
 		get_address(params, "to_address", &req.inner_addr, fault) != 0 ||
-		get_port(params, "to_port", &req.inner_port, fault) != 0 ||
-		get_ttl(params, &req.ttl_ns, fault) != 0 ||
+		get_ports(params, &req, fault) != 0 || get_ttl(params, &req.ttl_ns, fault) != 0 ||
 		ctl_moment_get(c, params, "until", &req.until_ns, fault) != 0 ||
 		ctl_seconds_get(params, "idle_s", &req.idle_ns, fault) != 0 ||
 		get_sources(params, &req, fault) != 0 ||

@@ -66,6 +66,31 @@ static int check_peer(struct ctl *c, struct lease_request *req, struct rpc_fault
 	return 0;
 }
 
+/* Its number of ports is checked where it is read. */
+static int check_range(const struct lease_request *req, struct rpc_fault *fault)
+{
+	unsigned n = req->n_ports, last = UINT16_MAX + 1 - n;
+	char text[64];
+
+	if (lease_is_pinhole(&req->inner_addr))
+		return rpc_fault_set(fault, RPC_REFUSED, "ports", "1, or an IPv4 to_address",
+			"ports %u is not for IPv6, which is not translated; accepted: 1, or an "
+			"IPv4 to_address",
+			n);
+	if (req->public_port % n != 0) {
+		snprintf(text, sizeof(text), "one that is, as %u, or none for any",
+			req->public_port / n * n);
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "public_port", text,
+			"public_port %u is no multiple of the %u ports; accepted: %s",
+			req->public_port, n, text);
+	}
+	if (req->is_symmetric || req->inner_port <= last)
+		return 0;
+	snprintf(text, sizeof(text), "1 to %u", last);
+	return rpc_fault_set(fault, RPC_INVALID_PARAMS, "to_port", text,
+		"to_port %u leaves no room for %u ports; accepted: %s", req->inner_port, n, text);
+}
+
 static int check_request(const struct lease_request *req, struct rpc_fault *fault)
 {
 	if (req->inner_port == 0 && !req->is_symmetric)
@@ -74,7 +99,7 @@ static int check_request(const struct lease_request *req, struct rpc_fault *faul
 	if ((req->protos & LEASE_PROTO_BOTH) == 0)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "proto", "tcp, udp or both",
 			"no protocol; accepted: tcp, udp or both");
-	return 0;
+	return lease_is_range(req->n_ports) ? check_range(req, fault) : 0;
 }
 
 static void pool_words(const struct conf *conf, char buf[static RPC_ACCEPTS_CHARS])
@@ -88,6 +113,22 @@ static void pool_words(const struct conf *conf, char buf[static RPC_ACCEPTS_CHAR
 			i > 0 ? ", " : "", ip_prefix_format(&conf->pool[i], prefix));
 }
 
+/* Of a range the first port that is not free. */
+static uint16_t taken_port(
+	const struct ctl *c, const struct lease_request *req, const struct ip_addr *at)
+{
+	struct lease_held held;
+
+	for (uint32_t i = 0; i < lease_ports_of(req->n_ports); i++) {
+		uint16_t port = (uint16_t)(req->public_port + i);
+
+		if (lease_find_public(c->p.leases, at, LEASE_PROTO_BOTH, port) != NULL ||
+			lease_held_get(c->p.leases, at, port, &held))
+			return port;
+	}
+	return req->public_port;
+}
+
 static int refuse_port_in_use(
 	struct ctl *c, const struct lease_request *req, const char *peer, struct rpc_fault *fault)
 {
@@ -99,10 +140,10 @@ static int refuse_port_in_use(
 	struct ip_addr at = ip_is_none(&req->public_addr)
 				    ? lease_peer_address(c->p.leases, req->peer_idx)
 				    : req->public_addr;
-	const struct lease *l =
-		lease_find_public(c->p.leases, &at, LEASE_PROTO_BOTH, req->public_port);
+	uint16_t port = taken_port(c, req, &at);
+	const struct lease *l = lease_find_public(c->p.leases, &at, LEASE_PROTO_BOTH, port);
 
-	snprintf(culprit, sizeof(culprit), "public port %u", req->public_port);
+	snprintf(culprit, sizeof(culprit), "public port %u", port);
 	if (l == NULL)
 		return rpc_fault_set(fault, RPC_IN_USE, culprit, accepts,
 			"%s was another's and rests for up to %s after its end; accepted: %s",
@@ -111,7 +152,8 @@ static int refuse_port_in_use(
 	if (l->peer_idx == req->peer_idx)
 		return rpc_fault_set(fault, RPC_IN_USE, culprit, accepts,
 			"%s of %s already leads to port %u of peer %s (lease %llu); accepted: %s",
-			culprit, addr, l->inner_port, peer, (unsigned long long)l->id, accepts);
+			culprit, addr, lease_inner_port_of(l, port), peer,
+			(unsigned long long)l->id, accepts);
 	return rpc_fault_set(fault, RPC_IN_USE, culprit, accepts,
 		"%s of %s is held by peer %s (lease %llu); accepted: %s", culprit, addr,
 		ctl_peer_word(c, l->peer_idx, owner), (unsigned long long)l->id, accepts);
@@ -158,6 +200,60 @@ static int refuse_pinhole(const struct lease_request *req, int err, struct rpc_f
 	}
 }
 
+static const char *of_a_range(const struct lease_request *req)
+{
+	return lease_is_range(req->n_ports) ? ", or a port of its range," : "";
+}
+
+/* A lease of the peer leads where the new one would. */
+static int refuse_crossing(
+	struct ctl *c, const struct lease_request *req, const char *peer, struct rpc_fault *fault)
+{
+	uint16_t n = lease_ports_of(req->n_ports);
+	const struct lease *l = NULL;
+	char range[32];
+
+	for (uint32_t i = 0; l == NULL && i < n; i++)
+		l = lease_find_inner(c->p.leases, req->peer_idx, &req->inner_addr, LEASE_PROTO_BOTH,
+			(uint16_t)(req->inner_port + i));
+	if (l == NULL || (l->n_ports == n && l->inner_port == req->inner_port))
+		return rpc_fault_set(fault, RPC_IN_USE, "proto",
+			"the protocols of the lease there is",
+			"peer %s has a lease to port %u for one of these protocols; close it "
+			"first, or ask "
+			"for the other protocol alone",
+			peer, req->inner_port);
+	snprintf(range, sizeof(range), lease_is_range(l->n_ports) ? "ports %u-%u" : "port %u",
+		l->inner_port, l->inner_port + l->n_ports - 1u);
+	return rpc_fault_set(fault, RPC_IN_USE, "to_port", "ports that no lease leads to",
+		"to_port %u: lease %llu of peer %s leads to %s already; close it first, or choose "
+		"ports that no lease leads to",
+		req->inner_port, (unsigned long long)l->id, peer, range);
+}
+
+static int refuse_quota(
+	struct ctl *c, const struct lease_request *req, const char *peer, struct rpc_fault *fault)
+{
+	uint32_t n_ports = lease_port_count(c->p.leases, req->peer_idx);
+
+	if (n_ports + lease_ports_of(req->n_ports) <= req->peer_max_leases)
+		return rpc_fault_set(fault, RPC_EXHAUSTED, peer, NULL,
+			"peer %s may have %u leases, and twice as many ports are its own or still "
+			"kept for it; wait, or raise it with: portierctl peer set %s --max-leases "
+			"N",
+			peer, req->peer_max_leases, peer);
+	if (lease_is_range(req->n_ports))
+		return rpc_fault_set(fault, RPC_EXHAUSTED, peer, NULL,
+			"peer %s may have leases of %u ports and has %u, and a range counts as "
+			"its %u ports; close one, or raise it with: portierctl peer set %s "
+			"--max-leases N",
+			peer, req->peer_max_leases, n_ports, req->n_ports, peer);
+	return rpc_fault_set(fault, RPC_EXHAUSTED, peer, NULL,
+		"peer %s may have %u leases and has %u; close one, or raise it with: "
+		"portierctl peer set %s --max-leases N",
+		peer, req->peer_max_leases, n_ports, peer);
+}
+
 static int refuse_grant(
 	struct ctl *c, const struct lease_request *req, int err, struct rpc_fault *fault)
 {
@@ -172,15 +268,15 @@ static int refuse_grant(
 		snprintf(text, sizeof(text), "%u to %u", conf->lease_port_first,
 			conf->lease_port_last);
 		return rpc_fault_set(fault, RPC_REFUSED, "public_port", text,
-			"public port %u is outside the range for leases; accepted: %s, or none for "
-			"any",
-			req->public_port, text);
+			"public port %u%s is outside the range for leases; accepted: %s, or none "
+			"for any",
+			req->public_port, of_a_range(req), text);
 	case -EACCES:
 		return rpc_fault_set(fault, RPC_REFUSED, "public_port",
 			"a port that is not in leases.deny, or none for any",
-			"public port %u is denied by leases.deny; accepted: another, or none for "
+			"public port %u%s is denied by leases.deny; accepted: another, or none for "
 			"any",
-			req->public_port);
+			req->public_port, of_a_range(req));
 	case -ETIME:
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "until", "a moment to come",
 			"until has passed; accepted: a moment to come");
@@ -196,23 +292,18 @@ static int refuse_grant(
 	case -EXDEV:
 		return refuse_other_address(c, req, peer, fault);
 	case -EEXIST:
-		return rpc_fault_set(fault, RPC_IN_USE, "proto",
-			"the protocols of the lease there is",
-			"peer %s has a lease to port %u for one of these protocols; close it "
-			"first, or ask "
-			"for the other protocol alone",
-			peer, req->inner_port);
+		return refuse_crossing(c, req, peer, fault);
 	case -EDQUOT:
-		return rpc_fault_set(fault, RPC_EXHAUSTED, peer, NULL,
-			"peer %s may have %u leases and has %u; close one, or raise it with: "
-			"portierctl "
-			"peer set %s --max-leases N",
-			peer, req->peer_max_leases, lease_count(c->p.leases, req->peer_idx), peer);
+		return refuse_quota(c, req, peer, fault);
 	case -ENOSPC:
+		if (lease_is_range(req->n_ports))
+			snprintf(text, sizeof(text), "range of %u public ports", req->n_ports);
+		else
+			snprintf(text, sizeof(text), "public port");
 		return rpc_fault_set(fault, RPC_EXHAUSTED, "public ports", NULL,
-			"no public port is free (%u are kept for former owners), or all %u leases "
+			"no %s is free (%u are kept for former owners), or all %u leases "
 			"of leases.max are open",
-			lease_held_count(c->p.leases), conf->max_leases);
+			text, lease_held_count(c->p.leases), conf->max_leases);
 	default:
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, NULL, NULL,
 			"the lease is unsound: %s", strerror(-err));
@@ -248,8 +339,7 @@ static uint64_t clamp_ttl(const struct ctl *c, uint64_t ttl_ns)
 /* A renewal gives no end to what has none. */
 static bool is_endless(struct ctl *c, const struct lease_request *req)
 {
-	const struct lease *own = lease_find_inner(
-		c->p.leases, req->peer_idx, &req->inner_addr, req->protos, req->inner_port);
+	const struct lease *own = lease_find_own(c->p.leases, req);
 
 	return own != NULL && own->ttl_ns == TIME_NEVER;
 }

@@ -133,6 +133,8 @@ static void write_tables(const struct metrics *m)
 	gauge(m, "peers", "peers that are known", peers_count(c->p.peers));
 	gauge(m, "peers_max", "tunnel.max_peers", c->p.conf->max_peers);
 	gauge(m, "leases", "leases that are open", lease_count(c->p.leases, UINT32_MAX));
+	gauge(m, "lease_ports", "public ports of open leases: of a range all",
+		lease_port_count(c->p.leases, UINT32_MAX) - lease_pinhole_count(c->p.leases));
 	gauge(m, "pinholes", "of these, pinholes to IPv6 addresses",
 		lease_pinhole_count(c->p.leases));
 	gauge(m, "leases_max", "leases.max", c->p.conf->max_leases);

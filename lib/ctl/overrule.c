@@ -34,14 +34,17 @@ char *ctl_overrule_peer_word(const struct peer_conf *conf, char buf[static STORE
 	return buf;
 }
 
-static char *lease_word(const struct peer_conf *peer, uint8_t protos,
-	const struct ip_addr *inner_addr, uint16_t inner_port, char *buf)
+/* n_ports: told of a range only. */
+static char *lease_word(const struct peer_conf *peer, uint8_t protos, const struct ip_endpoint *to,
+	uint16_t n_ports, char *buf)
 {
-	char key[CRYPTO_KEY_TEXT_CHARS], addr[IP_TEXT_CHARS];
+	char key[CRYPTO_KEY_TEXT_CHARS], addr[IP_TEXT_CHARS], range[16] = "";
 
-	snprintf(buf, STORE_ENTRY_CHARS, "lease %s %u %s %u",
-		crypto_key_format(peer->public_key, key), protos, ip_addr_format(inner_addr, addr),
-		inner_port);
+	if (lease_is_range(n_ports))
+		snprintf(range, sizeof(range), "+%u", n_ports - 1u);
+	snprintf(buf, STORE_ENTRY_CHARS, "lease %s %u %s %u%s",
+		crypto_key_format(peer->public_key, key), protos, ip_addr_format(&to->addr, addr),
+		to->port, range);
 	return buf;
 }
 
@@ -49,9 +52,10 @@ bool ctl_overrule_lease_word(
 	const struct ctl *c, const struct lease *lease, char buf[static STORE_ENTRY_CHARS])
 {
 	const struct peer_conf *peer = peer_conf_get(c->p.peers, lease->peer_idx);
+	const struct ip_endpoint to = {lease->inner_addr, lease->inner_port};
 
 	if (peer != NULL)
-		lease_word(peer, lease->protos, &lease->inner_addr, lease->inner_port, buf);
+		lease_word(peer, lease->protos, &to, lease->n_ports, buf);
 	return peer != NULL;
 }
 
@@ -133,13 +137,12 @@ bool ctl_overrules_lease(const struct ctl *c, struct ctl_overrules *o, uint32_t 
 	const struct conf_lease *entry)
 {
 	const struct peer_conf *peer = peer_conf_get(c->p.peers, peer_idx);
-	struct ip_addr inner_addr = entry->inner_addr;
+	struct ip_endpoint to = {entry->inner_addr, entry->inner_port};
 	char word[STORE_ENTRY_CHARS];
 
-	if (ip_is_none(&inner_addr))
-		inner_addr = ctl_peer_inner(peer);
-	return o != NULL &&
-	       has_word(o, lease_word(peer, entry->protos, &inner_addr, entry->inner_port, word));
+	if (ip_is_none(&to.addr))
+		to.addr = ctl_peer_inner(peer);
+	return o != NULL && has_word(o, lease_word(peer, entry->protos, &to, entry->n_ports, word));
 }
 
 void ctl_overrules_forget_unused(struct ctl *c, const struct ctl_overrules *o)

@@ -60,11 +60,18 @@ static uint32_t left_s(const struct ctl *c, const struct lease *lease, uint64_t 
 	return (uint32_t)((left_ns + NS_IN_S - 1) / NS_IN_S);
 }
 
-static void fill_grant(const struct ctl *c, const struct lease *lease, uint64_t most_ns,
-	struct ctl_portmap_grant *out)
+/* The operator may have opened a range, of which the client asks for one port. */
+static uint16_t public_port_of(const struct lease *lease, const struct ctl_portmap_wish *wish)
+{
+	return wish->inner_port != 0 ? lease_public_port_of(lease, wish->inner_port)
+				     : lease->public_port;
+}
+
+static void fill_grant(const struct ctl *c, const struct ctl_portmap_wish *wish,
+	const struct lease *lease, uint64_t most_ns, struct ctl_portmap_grant *out)
 {
 	out->public_addr = lease->public_addr;
-	out->public_port = lease->public_port;
+	out->public_port = public_port_of(lease, wish);
 	out->lifetime_s = left_s(c, lease, most_ns);
 	out->lease_id = lease->id;
 	/* Opened a moment ago, and this is the same request again. */
@@ -206,11 +213,12 @@ static enum ctl_portmap_outcome renew(struct ctl *c, const struct ctl_portmap_wi
 
 	if (!is_nonce_accepted(c, wish, lease))
 		return CTL_PORTMAP_NOT_AUTHORIZED;
-	if (wish->takes_no_other && !is_as_wished(wish, &lease->public_addr, lease->public_port))
+	if (wish->takes_no_other &&
+		!is_as_wished(wish, &lease->public_addr, public_port_of(lease, wish)))
 		return CTL_PORTMAP_NOT_AS_WISHED;
 	/* The operator's own stays as it is. */
 	if (!is_asked_for(lease)) {
-		fill_grant(c, lease, lifetime_ns(c, wish), out);
+		fill_grant(c, wish, lease, lifetime_ns(c, wish), out);
 		return wish->n_filters > 0 ? CTL_PORTMAP_NOT_AUTHORIZED : CTL_PORTMAP_DONE;
 	}
 	outcome = amend(c, wish, lease, out);
@@ -218,7 +226,7 @@ static enum ctl_portmap_outcome renew(struct ctl *c, const struct ctl_portmap_wi
 		return outcome;
 	if (ctl_lease_renew(c, lease->id, lifetime_ns(c, wish), &lease, &ignored) != 0)
 		return CTL_PORTMAP_NO_RESOURCES;
-	fill_grant(c, lease, TIME_NEVER, out);
+	fill_grant(c, wish, lease, TIME_NEVER, out);
 	c->portmap.counters.renewed++;
 	return CTL_PORTMAP_DONE;
 }
@@ -297,7 +305,7 @@ static enum ctl_portmap_outcome open_new(
 	if (err != 0)
 		return outcome_of(err);
 	out->waits = true;
-	fill_grant(c, lease, TIME_NEVER, out);
+	fill_grant(c, wish, lease, TIME_NEVER, out);
 	c->portmap.counters.opened++;
 	return CTL_PORTMAP_DONE;
 }

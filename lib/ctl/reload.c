@@ -117,6 +117,7 @@ static void close_lease(struct reload *r, const struct entry *gone)
 		if (ip_equal(&lease->inner_addr, &inner_addr) &&
 			(said->public_port == 0 || lease->public_port == said->public_port) &&
 			lease->inner_port == said->inner_port && lease->protos == said->protos &&
+			lease->n_ports == lease_ports_of(said->n_ports) &&
 			ctl_lease_close(r->ctl, lease->id, NULL, NULL, &fault) == 0)
 			r->leases_closed++;
 	}

@@ -15,17 +15,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NO_LEASE UINT32_MAX
+#define NO_CLAIM UINT32_MAX
 /* Lines of the log about what is dropped; the rest is counted. */
 #define DROPS_LOGGED_MAX 100
 /* Renewals that do not wait for the disk may be behind it by so much. */
 #define RENEWAL_LAG_NS (5 * NS_IN_S)
 
-/* Leases of the configuration by public port, and by port inside: chains of indices into
- * conf->leases; and where those of a peer have to be, by peer_idx. */
+/* A port of a configured lease: of a range each is one. */
+struct claim {
+	uint32_t lease_idx; /* into conf->leases */
+	uint32_t next;	    /* with the same port */
+};
+
+/* Leases of the configuration by public port, and by port inside: chains of indices into the claims
+ * of that side; and where those of a peer have to be, by peer_idx. */
 struct claims {
 	uint32_t by_public[UINT16_MAX + 1], by_inner[UINT16_MAX + 1];
-	uint32_t *next_public, *next_inner;
+	struct claim *public, *inner;
+	uint32_t n;
 	struct ip_addr *addr_of_peer;
 };
 
@@ -40,8 +47,8 @@ static void claims_destroy(struct claims *cl)
 {
 	if (cl == NULL)
 		return;
-	free(cl->next_public);
-	free(cl->next_inner);
+	free(cl->public);
+	free(cl->inner);
 	free(cl->addr_of_peer);
 	free(cl);
 }
@@ -56,20 +63,37 @@ static bool is_claimed(
 	       !ctl_overrules_lease(c, o, peer_idx[l->peer_idx], l);
 }
 
+/* Of a pinhole the public port is 0, which nothing that is stored has. */
+static void claim(struct claims *cl, uint32_t lease_idx, const struct conf_lease *l)
+{
+	for (uint32_t at = 0; at < lease_ports_of(l->n_ports); at++, cl->n++) {
+		uint16_t public = (uint16_t)(l->public_port + at);
+		uint16_t inner = (uint16_t)(l->inner_port + at);
+
+		cl->public[cl->n] = (struct claim){lease_idx, cl->by_public[public]};
+		cl->by_public[public] = cl->n;
+		cl->inner[cl->n] = (struct claim){lease_idx, cl->by_inner[inner]};
+		cl->by_inner[inner] = cl->n;
+	}
+}
+
 static struct claims *claims_create(
 	const struct ctl *c, const uint32_t *peer_idx, struct ctl_overrules *o)
 {
 	const struct conf *conf = c->p.conf;
-	struct claims *cl = malloc(sizeof(*cl));
+	struct claims *cl = calloc(1, sizeof(*cl));
+	size_t n = 1;
 
 	if (cl == NULL)
 		return NULL;
 	memset(cl->by_public, 0xff, sizeof(cl->by_public));
 	memset(cl->by_inner, 0xff, sizeof(cl->by_inner));
-	cl->next_public = calloc(conf->n_leases + 1, sizeof(uint32_t));
-	cl->next_inner = calloc(conf->n_leases + 1, sizeof(uint32_t));
+	for (uint32_t i = 0; i < conf->n_leases; i++)
+		n += lease_ports_of(conf->leases[i].n_ports);
+	cl->public = calloc(n, sizeof(cl->public[0]));
+	cl->inner = calloc(n, sizeof(cl->inner[0]));
 	cl->addr_of_peer = calloc(conf->max_peers, sizeof(cl->addr_of_peer[0]));
-	if (cl->next_public == NULL || cl->next_inner == NULL || cl->addr_of_peer == NULL) {
+	if (cl->public == NULL || cl->inner == NULL || cl->addr_of_peer == NULL) {
 		claims_destroy(cl);
 		return NULL;
 	}
@@ -78,31 +102,52 @@ static struct claims *claims_create(
 
 		if (!is_claimed(c, peer_idx, i, o))
 			continue;
-		/* Of a pinhole it is 0, which nothing that is stored has. */
-		cl->next_public[i] = cl->by_public[l->public_port];
-		cl->by_public[l->public_port] = i;
-		cl->next_inner[i] = cl->by_inner[l->inner_port];
-		cl->by_inner[l->inner_port] = i;
+		claim(cl, i, l);
 		if (!ip_is_none(&l->public_addr))
 			cl->addr_of_peer[peer_idx[l->peer_idx]] = l->public_addr;
 	}
 	return cl;
 }
 
+static bool is_port_claimed(const struct restore *r, const struct ip_addr *addr, uint16_t port)
+{
+	const struct claims *cl = r->claims;
+
+	for (uint32_t i = cl->by_public[port]; i != NO_CLAIM; i = cl->public[i].next) {
+		const struct conf_lease *k = &r->c->p.conf->leases[cl->public[i].lease_idx];
+
+		if (ip_is_none(&k->public_addr) || ip_equal(&k->public_addr, addr))
+			return true;
+	}
+	return false;
+}
+
 /* The configuration wants this number for another, or the peer's leases on another address. A
  * configured lease without an address may be on any. */
 static bool is_number_claimed(const struct restore *r, const struct lease *l)
 {
-	const struct conf *conf = r->c->p.conf;
 	const struct ip_addr *addr = &r->claims->addr_of_peer[l->peer_idx];
-	uint32_t i = r->claims->by_public[l->public_port];
 
 	if (!ip_is_none(addr) && !ip_equal(addr, &l->public_addr))
 		return true;
-	for (; i != NO_LEASE; i = r->claims->next_public[i]) {
-		const struct conf_lease *k = &conf->leases[i];
+	for (uint32_t at = 0; at < lease_ports_of(l->n_ports); at++)
+		if (is_port_claimed(r, &l->public_addr, (uint16_t)(l->public_port + at)))
+			return true;
+	return false;
+}
 
-		if (ip_is_none(&k->public_addr) || ip_equal(&k->public_addr, &l->public_addr))
+static bool is_inner_claimed(
+	const struct restore *r, const struct lease *l, const struct peer_conf *peer, uint16_t port)
+{
+	const struct claims *cl = r->claims;
+
+	for (uint32_t i = cl->by_inner[port]; i != NO_CLAIM; i = cl->inner[i].next) {
+		const struct conf_lease *k = &r->c->p.conf->leases[cl->inner[i].lease_idx];
+		struct ip_addr inner_addr =
+			ip_is_none(&k->inner_addr) ? ctl_peer_inner(peer) : k->inner_addr;
+
+		if (r->peer_idx[k->peer_idx] == l->peer_idx &&
+			ip_equal(&inner_addr, &l->inner_addr))
 			return true;
 	}
 	return false;
@@ -112,18 +157,9 @@ static bool is_number_claimed(const struct restore *r, const struct lease *l)
 static bool is_target_claimed(
 	const struct restore *r, const struct lease *l, const struct peer_conf *peer)
 {
-	const struct conf *conf = r->c->p.conf;
-	uint32_t i = r->claims->by_inner[l->inner_port];
-
-	for (; i != NO_LEASE; i = r->claims->next_inner[i]) {
-		const struct conf_lease *k = &conf->leases[i];
-		struct ip_addr inner_addr =
-			ip_is_none(&k->inner_addr) ? ctl_peer_inner(peer) : k->inner_addr;
-
-		if (r->peer_idx[k->peer_idx] == l->peer_idx &&
-			ip_equal(&inner_addr, &l->inner_addr))
+	for (uint32_t at = 0; at < lease_ports_of(l->n_ports); at++)
+		if (is_inner_claimed(r, l, peer, (uint16_t)(l->inner_port + at)))
 			return true;
-	}
 	return false;
 }
 
@@ -288,6 +324,7 @@ static void restore_lease(void *arg, const struct store_lease *row)
 		.inner_addr = row->inner_addr,
 		.public_port = row->public_port,
 		.inner_port = row->inner_port,
+		.n_ports = row->n_ports,
 		.opened_ns = ctl_moment_of(c, row->opened_ns),
 		.expires_ns = ctl_moment_of(c, row->expires_ns),
 		.until_ns = ctl_moment_of(c, row->until_ns),
@@ -329,6 +366,7 @@ static void restore_held(void *arg, const struct store_held *row)
 		.inner_addr = row->inner_addr,
 		.public_port = row->public_port,
 		.inner_port = row->inner_port,
+		.n_ports = row->n_ports,
 		.until_ns = ctl_moment_of(c, is_reserved ? row->reserved_until_ns : row->free_ns),
 	};
 

@@ -182,6 +182,8 @@ json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx)
 		"tx_pkts", (json_int_t)status.tx_pkts, "tx_bytes", (json_int_t)status.tx_bytes);
 	traffic_add(c, peer_idx, conf, peer);
 	json_object_set_new(peer, "is_barred", json_boolean(ctl_peer_is_barred(c, conf)));
+	json_object_set_new(
+		peer, "lease_ports", json_integer(lease_port_count(c->p.leases, peer_idx)));
 	json_object_set_new(peer, "heartbeat_s",
 		json_real((double)(peer_heartbeat(c->p.peers, peer_idx) / NS_IN_MS) / 1e3));
 	return peer;
@@ -299,6 +301,7 @@ void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door
 	rpc_write_integer(t, "public_port", lease->public_port);
 	ctl_address_write(t, "to_address", &lease->inner_addr);
 	rpc_write_integer(t, "to_port", lease->inner_port);
+	rpc_write_integer(t, "ports", lease->n_ports);
 	write_age(t, "age_s", now_ns, lease->opened_ns);
 	rpc_write_seconds(t, "ttl_s", lease->ttl_ns);
 	rpc_write_seconds(t, "expires_in_s", left_ns);
@@ -329,6 +332,7 @@ void ctl_held_write(struct ctl *c, const struct lease_held *held, struct rpc_tex
 	rpc_write_integer(t, "public_port", held->public_port);
 	ctl_address_write(t, "to_address", &held->inner_addr);
 	rpc_write_integer(t, "to_port", held->inner_port);
+	rpc_write_integer(t, "ports", held->n_ports);
 	rpc_write_seconds(t, "ends_in_s", held->until_ns > now_ns ? held->until_ns - now_ns : 0);
 	rpc_write_end(t, '}');
 }

@@ -18,6 +18,7 @@ struct note {
 	struct doors *doors;
 	uint64_t lease_id;
 	uint8_t protos; /* LEASE_PROTO_* bits whose keys are in the tables */
+	uint16_t n_ports;
 	bool is_v6;
 	struct ip_addr inner_v6;
 	uint32_t next; /* in the free list */
@@ -35,6 +36,7 @@ struct doors {
 	_Atomic uint32_t *n_of_peer; /* open doors; max_peers. W: control, R: all */
 	uint32_t n_records, max_peers;
 	uint32_t max_open, n_open;
+	uint32_t n_ports; /* of open doors: at most max_open */
 	uint32_t n_fresh; /* records from here on were never used */
 	uint32_t free_head;
 	uint8_t hash_key[CRYPTO_SIPHASH_KEY_BYTES]; /* of far endpoints, which others choose */
@@ -54,18 +56,19 @@ static struct note *note_of(const struct doors *d, const struct door *door)
 	return &d->notes[door - d->records];
 }
 
-static void keys_build(const struct door *door, uint8_t proto, struct door_public_key *public,
-	struct door_inner_key *inner)
+/* Of the at-th port of the door. */
+static void keys_build(const struct door *door, uint16_t at, uint8_t proto,
+	struct door_public_key *public, struct door_inner_key *inner)
 {
 	memset(public, 0, sizeof(*public));
 	memcpy(public->addr_v4, door->public_v4, 4);
-	store_be16((uint8_t *)&public->port_be16, door->public_port);
+	store_be16((uint8_t *)&public->port_be16, (uint16_t)(door->public_port + at));
 	public->proto = proto;
 
 	memset(inner, 0, sizeof(*inner));
 	inner->peer_idx = door->peer_idx;
 	memcpy(inner->addr_v4, door->inner_v4, 4);
-	store_be16((uint8_t *)&inner->port_be16, door->inner_port);
+	store_be16((uint8_t *)&inner->port_be16, (uint16_t)(door->inner_port + at));
 	inner->proto = proto;
 }
 
@@ -192,13 +195,13 @@ static void record_retire(struct doors *d, struct door *door)
 
 /* --- keys --- */
 
-static int key_add_v4(struct doors *d, struct door *door, uint8_t proto)
+static int port_add_v4(struct doors *d, struct door *door, uint16_t at, uint8_t proto)
 {
 	struct door_public_key public;
 	struct door_inner_key inner;
 	int rc;
 
-	keys_build(door, proto, &public, &inner);
+	keys_build(door, at, proto, &public, &inner);
 	rc = table_add(d->by_public, &public, door);
 	if (rc != 0)
 		return rc;
@@ -208,14 +211,30 @@ static int key_add_v4(struct doors *d, struct door *door, uint8_t proto)
 	return rc;
 }
 
-static void key_del_v4(struct doors *d, const struct door *door, uint8_t proto)
+static void ports_del_v4(struct doors *d, const struct door *door, uint16_t n_ports, uint8_t proto)
 {
 	struct door_public_key public;
 	struct door_inner_key inner;
 
-	keys_build(door, proto, &public, &inner);
-	table_del(d->by_public, &public);
-	table_del(d->by_inner, &inner);
+	for (uint16_t at = 0; at < n_ports; at++) {
+		keys_build(door, at, proto, &public, &inner);
+		table_del(d->by_public, &public);
+		table_del(d->by_inner, &inner);
+	}
+}
+
+/* One key for each port of a range, so that a packet's look-up is the same for all leases. */
+static int ports_add_v4(struct doors *d, struct door *door, uint8_t proto)
+{
+	for (uint16_t at = 0; at < note_of(d, door)->n_ports; at++) {
+		int rc = port_add_v4(d, door, at, proto);
+
+		if (rc != 0) {
+			ports_del_v4(d, door, at, proto);
+			return rc;
+		}
+	}
+	return 0;
 }
 
 static struct door_v6_key key_build_v6(
@@ -233,7 +252,7 @@ static int key_add(struct doors *d, struct door *door, uint8_t proto)
 	struct door_v6_key key;
 
 	if (!note_of(d, door)->is_v6)
-		return key_add_v4(d, door, proto);
+		return ports_add_v4(d, door, proto);
 	key = key_build_v6(d, door, proto);
 	return table_add(d->by_v6, &key, door);
 }
@@ -243,7 +262,7 @@ static void key_del(struct doors *d, const struct door *door, uint8_t proto)
 	struct door_v6_key key;
 
 	if (!note_of(d, door)->is_v6) {
-		key_del_v4(d, door, proto);
+		ports_del_v4(d, door, note_of(d, door)->n_ports, proto);
 		return;
 	}
 	key = key_build_v6(d, door, proto);
@@ -318,7 +337,7 @@ static int open_new(struct doors *d, const struct lease *lease)
 	struct door *door;
 	int rc;
 
-	if (d->n_open >= d->max_open)
+	if (d->max_open - d->n_ports < lease_ports_of(lease->n_ports))
 		return -ENOSPC;
 	rc = door_terms_create(lease, &terms);
 	if (rc != 0)
@@ -330,6 +349,7 @@ static int open_new(struct doors *d, const struct lease *lease)
 	}
 	door->peer_idx = lease->peer_idx;
 	note_of(d, door)->lease_id = lease->id;
+	note_of(d, door)->n_ports = lease_ports_of(lease->n_ports);
 	note_of(d, door)->is_v6 = !ip_is_v4(&lease->inner_addr);
 	note_of(d, door)->inner_v6 = lease->inner_addr;
 	memset(door->public_v4, 0, 4);
@@ -355,6 +375,7 @@ static int open_new(struct doors *d, const struct lease *lease)
 		return rc;
 	}
 	d->n_open++;
+	d->n_ports += note_of(d, door)->n_ports;
 	/* Before it opens: who sees it open can see that there is one. */
 	atomic_fetch_add_explicit(&d->n_of_peer[door->peer_idx], 1, memory_order_relaxed);
 	/* The keys lead to a record that is shut until now: all of them open at one moment. */
@@ -367,7 +388,8 @@ static bool is_supported(const struct lease *l)
 {
 	if (ip_is_v4(&l->inner_addr))
 		return ip_is_v4(&l->public_addr);
-	return ip_equal(&l->inner_addr, &l->public_addr) && l->inner_port == l->public_port;
+	return !lease_is_range(l->n_ports) && ip_equal(&l->inner_addr, &l->public_addr) &&
+	       l->inner_port == l->public_port;
 }
 
 int doors_open(struct doors *d, const struct lease *lease)
@@ -389,6 +411,7 @@ int doors_close(struct doors *d, uint64_t lease_id)
 	keys_del(d, door, note_of(d, door)->protos);
 	table_del(d->by_lease, &lease_id);
 	d->n_open--;
+	d->n_ports -= note_of(d, door)->n_ports;
 	atomic_fetch_sub_explicit(&d->n_of_peer[door->peer_idx], 1, memory_order_relaxed);
 	record_retire(d, door);
 	return 0;

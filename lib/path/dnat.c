@@ -63,6 +63,7 @@ static bool by_door(struct path_worker *w, struct rte_mbuf *m, const struct nat_
 {
 	struct path_meta *meta = path_meta(m);
 	struct door *door = meta->door;
+	uint16_t port = quote ? quote->inner_src_port : meta->view.dst_port;
 	struct door_terms *terms;
 
 	if (!door_is(door, meta->generation)) {
@@ -78,7 +79,7 @@ static bool by_door(struct path_worker *w, struct rte_mbuf *m, const struct nat_
 	}
 	if (!path_may_enter(w, m))
 		return false;
-	rewrite(w, m, quote, door->inner_v4, door->inner_port, door);
+	rewrite(w, m, quote, door->inner_v4, door_inner_port_of(door, port), door);
 	door->counters.in_pkts++;
 	door->counters.in_bytes += meta->view.total_len;
 	if (likely(!quote) && path_door_used(w, door))

@@ -193,7 +193,8 @@ static bool translate(
 	if (!v->dont_fragment && !path_meta(m)->is_fragment)
 		nat_set_ip_id(rte_pktmbuf_mtod(m, uint8_t *), v, path_datagram_id(w));
 	if (door) {
-		rewrite(w, m, quote, door->public_v4, door->public_port);
+		rewrite(w, m, quote, door->public_v4,
+			door_public_port_of(door, quote ? quote->inner_dst_port : v->src_port));
 		door->counters.out_pkts++;
 		door->counters.out_bytes += v->total_len;
 		path_door_used(w, door);

@@ -139,7 +139,7 @@ static void by_door(struct why_ask *k, const struct door *door)
 		return;
 	if (!why_may_pass(k, "dnat", k->p->inner_mtu_bytes, !k->is_hairpin))
 		return;
-	rewrite_dst(k, load_be32(door->inner_v4), door->inner_port);
+	rewrite_dst(k, load_be32(door->inner_v4), door_inner_port_of(door, why_lead(k).dst.port));
 	why_say(k->a, "dnat", "the lease admits it; it is rewritten to the peer's own address%s",
 		k->is_error ? ", and so is what it quotes" : "");
 	why_seal(k, door->peer_idx);

@@ -133,7 +133,7 @@ static void snat(struct why_ask *k, uint32_t peer_idx)
 		why_say(k->a, "snat", "by lease %" PRIu64 " of the peer",
 			doors_lease_id(k->p->params.doors, door));
 		public_v4 = load_be32(door->public_v4);
-		public_port = door->public_port;
+		public_port = door_public_port_of(door, key.inner_port);
 	} else if (!begin(k, &key, &public_v4, &public_port)) {
 		return;
 	}

@@ -37,6 +37,8 @@ static const char *const steps[STORE_SCHEMA] = {
 	"ALTER TABLE leases ADD COLUMN max_pps INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE leases ADD COLUMN max_new_flows INTEGER NOT NULL DEFAULT 0;",
 	"CREATE TABLE barred (public_key TEXT PRIMARY KEY, at_ns INTEGER NOT NULL) WITHOUT ROWID;",
+	"ALTER TABLE leases ADD COLUMN ports INTEGER NOT NULL DEFAULT 1;"
+	"ALTER TABLE reserved ADD COLUMN ports INTEGER NOT NULL DEFAULT 1;",
 };
 
 int store_sql(struct store *s, const char *sql)
@@ -293,7 +295,7 @@ static bool read_lease(sqlite3_stmt *st, struct store_lease *l)
 	       snprintf(l->label, sizeof(l->label), "%s", text_at(st, 13)) < STORE_LABEL_CHARS &&
 	       snprintf(l->opened_by, sizeof(l->opened_by), "%s", text_at(st, 14)) <
 		       STORE_WORD_CHARS &&
-	       nonce_at(st, 15, l->nonce);
+	       nonce_at(st, 15, l->nonce) && port_at(st, 18, &l->n_ports);
 }
 
 static bool read_held(sqlite3_stmt *st, struct store_held *h)
@@ -303,7 +305,7 @@ static bool read_held(sqlite3_stmt *st, struct store_held *h)
 	       port_at(st, 1, &h->public_port) && (!h->has_peer || key_at(st, 2, h->peer_key)) &&
 	       ip_addr_parse(text_at(st, 3), &h->inner_addr) == 0 &&
 	       port_at(st, 4, &h->inner_port) && time_at(st, 5, &h->reserved_until_ns) &&
-	       time_at(st, 6, &h->free_ns);
+	       time_at(st, 6, &h->free_ns) && port_at(st, 7, &h->n_ports);
 }
 
 static bool read_heard(sqlite3_stmt *st, struct store_heard *h)

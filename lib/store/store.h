@@ -22,7 +22,7 @@
 #include "base/ip.h"
 #include "crypto/crypto.h"
 
-#define STORE_SCHEMA	     3
+#define STORE_SCHEMA	     4
 #define STORE_FAULT_CHARS    512
 #define STORE_SETTINGS_CHARS 2048
 #define STORE_LABEL_CHARS    64
@@ -43,7 +43,7 @@ struct store_lease {
 	uint8_t peer_key[CRYPTO_KEY_BYTES];
 	uint8_t protos; /* as LEASE_PROTO_* */
 	struct ip_addr public_addr, inner_addr;
-	uint16_t public_port, inner_port;
+	uint16_t public_port, inner_port, n_ports; /* of a range the first, and how many; else 1 */
 	uint64_t opened_ns;
 	uint64_t expires_ns, until_ns; /* TIME_NEVER: NULL */
 	uint64_t ttl_ns, idle_ns;
@@ -58,7 +58,7 @@ struct store_lease {
 /* A number without a lease: its owner's, then in quarantine. */
 struct store_held {
 	struct ip_addr public_addr, inner_addr;
-	uint16_t public_port, inner_port;
+	uint16_t public_port, inner_port, n_ports;
 	bool has_peer;
 	uint8_t peer_key[CRYPTO_KEY_BYTES];
 	uint64_t reserved_until_ns, free_ns;

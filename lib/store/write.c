@@ -204,10 +204,11 @@ static const char *const op_sql[STORE_OP_KINDS] = {
 	[STORE_HEARD_DEL] = "DELETE FROM heard WHERE peer = ?1",
 	[STORE_LEASE_PUT] = ("INSERT OR REPLACE INTO leases"
 			     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
-			     " ?15, ?16, ?17, ?18)"),
+			     " ?15, ?16, ?17, ?18, ?19)"),
 	[STORE_HELD_DEL] = "DELETE FROM reserved WHERE public_address = ?1 AND public_port = ?2",
 	[STORE_LEASE_DEL] = "DELETE FROM leases WHERE id = ?1",
-	[STORE_HELD_PUT] = "INSERT OR REPLACE INTO reserved VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[STORE_HELD_PUT] =
+		"INSERT OR REPLACE INTO reserved VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
 	[STORE_HEARD_PUT] = "INSERT OR REPLACE INTO heard VALUES (?1, ?2, ?3)",
 	[STORE_OVERRULE_PUT] = "INSERT OR IGNORE INTO overruled VALUES (?1)",
 	[STORE_OVERRULE_DEL] = "DELETE FROM overruled WHERE entry = ?1",
@@ -246,6 +247,11 @@ static void bind_addr(sqlite3_stmt *st, int i, const struct ip_addr *a)
 	char text[IP_TEXT_CHARS];
 
 	bind_text(st, i, ip_addr_format(a, text));
+}
+
+static uint64_t ports_of(uint16_t n_ports)
+{
+	return n_ports > 1 ? n_ports : 1;
 }
 
 static int run(sqlite3_stmt *st)
@@ -320,6 +326,7 @@ static int write_lease(struct store *s, const struct store_lease *l)
 		sqlite3_bind_blob(st, 16, l->nonce, sizeof(l->nonce), SQLITE_TRANSIENT);
 	bind_number(st, 17, l->max_pps);
 	bind_number(st, 18, l->max_new_flows);
+	bind_number(st, 19, ports_of(l->n_ports));
 	bind_addr(held, 1, &l->public_addr);
 	bind_number(held, 2, l->public_port);
 	if (l->id > s->written_last_id)
@@ -339,6 +346,7 @@ static int write_held(struct store *s, const struct store_held *h)
 	bind_number(st, 5, h->inner_port);
 	bind_number(st, 6, h->reserved_until_ns);
 	bind_number(st, 7, h->free_ns);
+	bind_number(st, 8, ports_of(h->n_ports));
 	return run(st);
 }
 

@@ -332,6 +332,18 @@ static void lease_refusals(void **state)
 			RPC_INVALID_PARAMS, "64 bytes"},
 		{"'peer':'alice','to_port':80,'proto':'both'", RPC_IN_USE, "close it first"},
 		{"'peer':'few','to_port':81", RPC_EXHAUSTED, "may have 1 leases and has 1"},
+		{"'peer':'few','to_port':90,'ports':4", RPC_EXHAUSTED, "counts as its 4 ports"},
+		{"'peer':'alice','to_port':90,'ports':3", RPC_INVALID_PARAMS, "1, 2, 4 and so on"},
+		{"'peer':'alice','to_port':90,'ports':0", RPC_INVALID_PARAMS, "1, 2, 4 and so on"},
+		{"'peer':'alice','to_port':90,'ports':2048", RPC_INVALID_PARAMS, "to 1024"},
+		{"'peer':'alice','to_port':90,'ports':4,'public_port':40002", RPC_INVALID_PARAMS,
+			"as 40000"},
+		{"'peer':'alice','to_port':65533,'ports':4", RPC_INVALID_PARAMS, "1 to 65532"},
+		{"'peer':'alice','to_port':90,'ports':4,'public_port':40000", RPC_IN_USE,
+			"public port 40000 of 198.51.100.1 already leads to port 80"},
+		{"'peer':'alice','to_port':77,'ports':4", RPC_IN_USE, "leads to port 80 already"},
+		{"'peer':'alice','to_port':90,'ports':4,'public_port':40100", RPC_REFUSED,
+			"or a port of its range, is outside"},
 	};
 	struct server *s = *state;
 	struct client c;
@@ -357,6 +369,48 @@ static void lease_refusals(void **state)
 		NULL);
 	assert_int_equal(lease_count(s->leases, UINT32_MAX), 3);
 	assert_int_equal(doors_count(s->doors), 3);
+	client_close(&c);
+}
+
+static void a_range_of_ports(void **state)
+{
+	struct server *s = *state;
+	struct client c;
+	json_t *lease, *list;
+
+	client_open(&c, s);
+	add_peer(&c, "alice", 2);
+	json_decref(call(&c, "peer.set", "{'peer':'alice','max_leases':20}"));
+	lease = call(&c, "lease.open", "{'peer':'alice','to_port':7001,'ports':8}");
+	assert_int_equal(number(lease, "ports"), 8);
+	assert_int_equal(number(lease, "to_port"), 7001);
+	assert_int_equal(number(lease, "public_port") % 8, 0);
+	json_decref(lease);
+	/* The same again; and one that says no port leads to those it has. */
+	lease = call(&c, "lease.open", "{'peer':'alice','to_port':7001,'ports':8}");
+	assert_true(json_is_true(json_object_get(lease, "is_renewal")));
+	json_decref(lease);
+	lease = call(&c, "lease.open", "{'peer':'alice','ports':4,'public_port':40096}");
+	assert_int_equal(number(lease, "to_port"), 40096);
+	json_decref(lease);
+	list = call(&c, "peer.show", "{'peer':'alice'}");
+	assert_int_equal(number(list, "leases"), 2);
+	assert_int_equal(number(list, "lease_ports"), 12);
+	json_decref(list);
+	refuse(&c, "lease.open", "{'peer':'alice','to_port':7008}", RPC_IN_USE,
+		"leads to ports 7001-7008 already", NULL);
+	refuse(&c, "lease.open", "{'peer':'alice','to_port':9,'public_port':40099}", RPC_IN_USE,
+		"already leads to port 40099 of peer alice", NULL);
+	/* What is kept of it is all of it. */
+	json_decref(call(&c, "lease.close", "{'id':2}"));
+	list = call(&c, "lease.reserved", "{}");
+	assert_int_equal(number(json_array_get(json_object_get(list, "reserved"), 0), "ports"), 4);
+	json_decref(list);
+	add_peer(&c, "bob", 3);
+	refuse(&c, "lease.open",
+		"{'peer':'bob','to_port':9,'public_address':'198.51.100.0','public_port':1}",
+		RPC_REFUSED, "outside", NULL);
+	assert_int_equal(doors_count(s->doors), 1);
 	client_close(&c);
 }
 
@@ -748,6 +802,7 @@ int main(void)
 		served(lease_life),
 		served(lease_refusals),
 		served(limits_of_a_lease),
+		served(a_range_of_ports),
 		served(quarantine_is_explained),
 		served(changes_of_a_peer_close_its_leases),
 		served(a_peer_that_does_not_answer_suspends_its_leases),

@@ -134,6 +134,43 @@ static void test_both_sides_lead_to_one_record(void **state)
 	assert_false(door_is(door, 2));
 }
 
+static void test_each_port_of_a_range_is_a_key(void **state)
+{
+	struct world *w = *state;
+	struct lease l = lease_of(1, 40000, LEASE_PROTO_TCP), one, next = lease_of(2, 40008, 3);
+	struct door *door;
+
+	l.n_ports = next.n_ports = 8;
+	assert_int_equal(doors_open(w->doors, &l), 0);
+	assert_int_equal(doors_count(w->doors), 1);
+	door = lookup_public(w, &l, IPPROTO_TCP);
+	for (uint16_t i = 0; i < 8; i++) {
+		one = lease_of(1, (uint16_t)(40000 + i), LEASE_PROTO_TCP);
+		assert_ptr_equal(lookup_public(w, &one, IPPROTO_TCP), door);
+		assert_ptr_equal(lookup_inner(w, &one, IPPROTO_TCP), door);
+		assert_null(lookup_public(w, &one, IPPROTO_UDP));
+		assert_int_equal(door_inner_port_of(door, one.public_port), one.inner_port);
+		assert_int_equal(door_public_port_of(door, one.inner_port), one.public_port);
+	}
+	one = lease_of(1, 40008, LEASE_PROTO_TCP);
+	assert_null(lookup_public(w, &one, IPPROTO_TCP));
+	/* The other protocol joins, all of it. */
+	l.protos = LEASE_PROTO_BOTH;
+	assert_int_equal(doors_open(w->doors, &l), 0);
+	one = lease_of(1, 40007, LEASE_PROTO_BOTH);
+	assert_ptr_equal(lookup_public(w, &one, IPPROTO_UDP), door);
+	/* It has taken 8 of MAX_LEASES. */
+	assert_int_equal(doors_open(w->doors, &next), 0);
+	one = lease_of(3, 50000, LEASE_PROTO_TCP);
+	assert_int_equal(doors_open(w->doors, &one), -ENOSPC);
+	assert_int_equal(doors_close(w->doors, 1), 0);
+	for (uint16_t i = 0; i < 8; i++) {
+		one = lease_of(1, (uint16_t)(40000 + i), LEASE_PROTO_BOTH);
+		assert_null(lookup_public(w, &one, IPPROTO_UDP));
+		assert_null(lookup_inner(w, &one, IPPROTO_TCP));
+	}
+}
+
 /* What a worker meets between doors_close's first step and its last, or in doors_open. */
 static void test_a_key_of_a_shut_record_finds_nothing(void **state)
 {
@@ -446,6 +483,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			test_both_sides_lead_to_one_record, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_each_port_of_a_range_is_a_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_a_key_of_a_shut_record_finds_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(

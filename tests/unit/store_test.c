@@ -87,6 +87,7 @@ static struct store_lease make_lease(uint64_t id)
 		.inner_addr = ip_from_v4((const uint8_t[]){10, 0, 0, 2}),
 		.public_port = (uint16_t)(20000 + id % 32768),
 		.inner_port = 80,
+		.n_ports = (uint16_t)(1u << id % 3),
 		.opened_ns = WALL_NS + id,
 		.expires_ns = id % 2 ? TIME_NEVER : WALL_NS + 3600 * NS_IN_S,
 		.until_ns = id % 2 ? WALL_NS + 7200 * NS_IN_S : TIME_NEVER,
@@ -163,6 +164,7 @@ static void all_that_was_put_comes_back(void **state)
 		.public_key = {1, 2}, .preshared_key = {3}, .settings = "{\"name\":\"alice\"}"};
 	struct store_lease lease = make_lease(7);
 	struct store_held held = {
+		.n_ports = 4,
 		.public_addr = lease.public_addr,
 		.public_port = 20999,
 		.inner_addr = lease.inner_addr,
@@ -341,6 +343,8 @@ static void a_file_of_schema_1_is_brought_up_to_date(void **state)
 	assert_int_equal(r.lease.id, 44);
 	assert_string_equal(r.lease.label, "old");
 	assert_int_equal(r.lease.max_pps, 0);
+	assert_int_equal(r.lease.n_ports, 1);
+	assert_int_equal(r.held.n_ports, 1);
 	assert_int_equal(store_epoch_ns(s), 123);
 	assert_int_equal(store_last_lease_id(s), 45);
 	assert_int_equal(overrules_count(s), 0);
