@@ -96,12 +96,23 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 /* --- the loop
  * ------------------------------------------------------------------------------------*/
 
+static bool is_full(const struct ctl_metrics *m)
+{
+	return MHD_get_daemon_info(m->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)
+		       ->num_connections >= CONNECTIONS_MAX;
+}
+
 static void on_ready(evutil_socket_t fd, short what, void *arg)
 {
 	struct ctl_metrics *m = arg;
+	bool was_full = is_full(m);
 	MHD_UNSIGNED_LONG_LONG wait_ms;
 
 	MHD_run(m->daemon);
+	/* Full, it does not look at those who wait to connect, and takes that up only when it is
+	 * run again, for which there might be no other reason. */
+	if (was_full && !is_full(m))
+		MHD_run(m->daemon);
 	if (MHD_get_timeout(m->daemon, &wait_ms) == MHD_YES) {
 		struct timeval wait = {.tv_sec = (time_t)(wait_ms / 1000),
 			.tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
