@@ -27,13 +27,14 @@ struct note {
 
 struct doors {
 	struct grace *grace;
-	struct table *by_public;     /* struct door_public_key -> struct door */
-	struct table *by_inner;	     /* struct door_inner_key -> struct door */
-	struct table *by_v6;	     /* struct door_v6_key -> struct door */
-	struct table *by_lease;	     /* lease id -> struct door; control only */
-	struct door *records;	     /* n_records */
-	struct note *notes;	     /* n_records */
-	_Atomic uint32_t *n_of_peer; /* open doors; max_peers. W: control, R: all */
+	struct table *by_public;	/* struct door_public_key -> struct door */
+	struct table *by_inner;		/* struct door_inner_key -> struct door */
+	struct table *by_v6;		/* struct door_v6_key -> struct door */
+	struct table *by_lease;		/* lease id -> struct door; control only */
+	struct door *records;		/* n_records */
+	struct note *notes;		/* n_records */
+	struct door_failures *failures; /* n_records */
+	_Atomic uint32_t *n_of_peer;	/* open doors; max_peers. W: control, R: all */
 	uint32_t n_records, max_peers;
 	uint32_t max_open, n_open;
 	uint32_t n_ports; /* of open doors: at most max_open */
@@ -108,6 +109,7 @@ struct doors *doors_create(uint32_t max_leases, uint32_t max_peers, struct grace
 	d->notes = sparse_alloc(n, sizeof(*d->notes), -1);
 	d->n_of_peer = sparse_alloc(max_peers, sizeof(*d->n_of_peer), socket_id);
 	d->records = sparse_alloc(n, sizeof(*d->records), socket_id);
+	d->failures = sparse_alloc(n, sizeof(*d->failures), socket_id);
 	d->by_public = table_create("doors_public", max_leases * N_PROTOS,
 		sizeof(struct door_public_key), socket_id, g);
 	d->by_inner = table_create(
@@ -116,7 +118,8 @@ struct doors *doors_create(uint32_t max_leases, uint32_t max_peers, struct grace
 		"doors_v6", max_leases * N_PROTOS, sizeof(struct door_v6_key), socket_id, g);
 	d->by_lease = table_create("doors_lease", max_leases, sizeof(uint64_t), socket_id, g);
 	if (!shares_create(d, grace_readers(g), socket_id) || !d->notes || !d->n_of_peer ||
-		!d->records || !d->by_public || !d->by_inner || !d->by_v6 || !d->by_lease) {
+		!d->records || !d->failures || !d->by_public || !d->by_inner || !d->by_v6 ||
+		!d->by_lease) {
 		doors_destroy(d);
 		return NULL;
 	}
@@ -139,6 +142,7 @@ void doors_destroy(struct doors *d)
 	sparse_free(d->n_of_peer, d->max_peers, sizeof(*d->n_of_peer));
 	sparse_free(d->records, d->n_records, sizeof(*d->records));
 	sparse_free(d->notes, d->n_records, sizeof(*d->notes));
+	sparse_free(d->failures, d->n_records, sizeof(*d->failures));
 	sparse_free(d->knocks, (size_t)d->n_shares * d->share_size, sizeof(*d->knocks));
 	sparse_free(d->shares, d->n_shares, sizeof(*d->shares));
 	crypto_wipe(d->hash_key, sizeof(d->hash_key));
@@ -161,6 +165,14 @@ static struct door *record_get(struct doors *d)
 	return &d->records[i];
 }
 
+/* Those that were never touched stay so. */
+static void failures_clear(struct door_failures *f)
+{
+	for (unsigned i = 0; i < DOOR_N_FAILURES; i++)
+		if (f->of[i].n != 0)
+			memset(&f->of[i], 0, sizeof(f->of[i]));
+}
+
 static void record_put(struct doors *d, struct door *door)
 {
 	struct knocks *k = atomic_load_explicit(&door->knocks, memory_order_relaxed);
@@ -173,6 +185,7 @@ static void record_put(struct doors *d, struct door *door)
 	door_terms_destroy(door_terms_of(door));
 	atomic_store_explicit(&door->terms, NULL, memory_order_relaxed);
 	memset(&door->counters, 0, sizeof(door->counters));
+	failures_clear(&d->failures[door - d->records]);
 	note->next = d->free_head;
 	d->free_head = (uint32_t)(door - d->records);
 }
@@ -456,6 +469,21 @@ bool doors_seen_get(
 	return true;
 }
 
+void doors_failures_get(const struct doors *d, uint64_t lease_id, struct door_failures *out)
+{
+	const struct door *door = find(d, lease_id);
+	const struct door_failures *f;
+
+	memset(out, 0, sizeof(*out));
+	if (!door)
+		return;
+	f = &d->failures[door - d->records];
+	for (unsigned i = 0; i < DOOR_N_FAILURES; i++) {
+		out->of[i].n = __atomic_load_n(&f->of[i].n, __ATOMIC_RELAXED);
+		out->of[i].last_ns = __atomic_load_n(&f->of[i].last_ns, __ATOMIC_RELAXED);
+	}
+}
+
 uint32_t doors_count(const struct doors *d)
 {
 	return d->n_open;
@@ -580,4 +608,10 @@ enum door_note doors_note_refused(
 		return DOOR_NOTE_LOST;
 	knocks_note_refused(k, source_hash(d, knock));
 	return DOOR_NOTE_KNOWN;
+}
+
+void doors_note_failure(struct doors *d, const struct door *door, enum door_failure failure,
+	bool is_shared, uint64_t now_ns)
+{
+	door_failures_note(&d->failures[door - d->records], failure, is_shared, now_ns);
 }

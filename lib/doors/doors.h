@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "base/ip.h"
+#include "doors/failures.h"
 #include "doors/knocks.h"
 #include "doors/terms.h"
 #include "lease/lease.h"
@@ -124,6 +125,8 @@ uint64_t doors_lease_id(const struct doors *d, const struct door *door);
 /* False: nothing was seen at its door, or there is no room for what is (knocks.h). O(256). */
 bool doors_seen_get(
 	const struct doors *d, uint64_t lease_id, uint64_t now_ns, struct door_seen *out);
+/* What came to nothing there since it was opened; zeros when it is not open. */
+void doors_failures_get(const struct doors *d, uint64_t lease_id, struct door_failures *out);
 uint32_t doors_count(const struct doors *d);
 
 /* Workers, grace readers. NULL and a clear bit: no open door. keys and out are arrays of n <=
@@ -159,6 +162,11 @@ enum door_note doors_note(struct doors *d, uint32_t reader, struct door *door,
 	const struct door_knock *knock, uint64_t now_ns);
 enum door_note doors_note_refused(
 	struct doors *d, uint32_t reader, struct door *door, const struct door_knock *knock);
+
+/* Something failed at this door (failures.h). is_shared: its peer has no home; then any worker,
+ * else the home worker. */
+void doors_note_failure(struct doors *d, const struct door *door, enum door_failure failure,
+	bool is_shared, uint64_t now_ns);
 
 /* What the lease asks of those who come in; NULL: nothing. Good until quiescent. */
 static inline struct door_terms *door_terms_of(const struct door *door)

@@ -333,6 +333,7 @@ void path_classify_burst(
 
 		meta->is_originated = meta->is_hairpin = meta->is_error = false;
 		meta->is_exempt = meta->is_fragment = false;
+		meta->via = PATH_VIA_NONE;
 		classify(w, port_idx, pkts[i]);
 	}
 }

@@ -157,20 +157,33 @@ bool path_may_leave(struct path_worker *w, struct rte_mbuf *m)
 	return true;
 }
 
+/* What only the ends of a connection have. Not inlined: other packets are many more. */
+static __rte_noinline void take_end(
+	struct path_worker *w, struct rte_mbuf *m, const struct door *door)
+{
+	if (path_tcp_flags(m) & FLOW_TCP_SYN && w->path->mss4)
+		nat_mss_clamp(rte_pktmbuf_mtod(m, uint8_t *), &path_meta(m)->view, w->path->mss4);
+	if (path_tcp_flags(m) & FLOW_TCP_RST && door)
+		path_failure_look(w, m, door, NULL);
+}
+
+/* door: NULL for a session. */
 static void rewrite(struct path_worker *w, struct rte_mbuf *m, const struct nat_icmp_error *quote,
-	const uint8_t public_v4[static 4], uint16_t public_port)
+	const uint8_t public_v4[static 4], uint16_t public_port, const struct door *door)
 {
 	uint8_t *ip = rte_pktmbuf_mtod(m, uint8_t *);
 	struct nat_view *v = &path_meta(m)->view;
 
 	if (unlikely(quote)) {
+		if (door)
+			path_failure_look(w, m, door, quote);
 		nat_icmp_error_rewrite_inner_dst(ip, v, quote, public_v4, public_port);
 		nat_rewrite_src(ip, v, public_v4, 0);
 		w->stats.counter[STATS_errors_translated]++;
 		return;
 	}
-	if (unlikely(path_tcp_flags(m) & FLOW_TCP_SYN) && w->path->mss4)
-		nat_mss_clamp(ip, v, w->path->mss4);
+	if (unlikely(path_tcp_flags(m) & (FLOW_TCP_SYN | FLOW_TCP_RST)))
+		take_end(w, m, door);
 	nat_rewrite_src(ip, v, public_v4, public_port);
 	/* Should it turn round, it is looked up by these. */
 	v->src_port = public_port;
@@ -194,7 +207,8 @@ static bool translate(
 		nat_set_ip_id(rte_pktmbuf_mtod(m, uint8_t *), v, path_datagram_id(w));
 	if (door) {
 		rewrite(w, m, quote, door->public_v4,
-			door_public_port_of(door, quote ? quote->inner_dst_port : v->src_port));
+			door_public_port_of(door, quote ? quote->inner_dst_port : v->src_port),
+			door);
 		door->counters.out_pkts++;
 		door->counters.out_bytes += v->total_len;
 		path_door_used(w, door);
@@ -204,7 +218,7 @@ static bool translate(
 		flow_sent(w->flows, s, path_tcp_flags(m), w->now_ns);
 	store_be32(public_v4, s->public_v4);
 	if (likely(!s->is_exempt))
-		rewrite(w, m, quote, public_v4, s->public_port);
+		rewrite(w, m, quote, public_v4, s->public_port, NULL);
 	return true;
 }
 

@@ -81,8 +81,11 @@ static struct flow_session *begin(
 	return NULL;
 }
 
-static void count_out(struct path_worker *w, struct rte_mbuf *m, struct door *door)
+static void count_out(struct path_worker *w, struct rte_mbuf *m, struct door *door,
+	const struct nat_icmp_error *quote)
 {
+	if (unlikely(quote || path_tcp_flags(m) & FLOW_TCP_RST))
+		path_failure_look(w, m, door, quote);
 	door->counters.out_pkts++;
 	door->counters.out_bytes += path_meta(m)->view.total_len;
 	path_door_used(w, door);
@@ -109,7 +112,7 @@ void path_v6_out(struct path_worker *w, struct rte_mbuf *m)
 		return;
 	clamp(w, m);
 	if (door)
-		count_out(w, m, door);
+		count_out(w, m, door, quote);
 	else if (!quote)
 		flow_sent(w->flows, s, path_tcp_flags(m), w->now_ns);
 	w->stats.counter[STATS_routed_out]++;

@@ -243,6 +243,9 @@ static inline void path_free(struct path_worker *w, struct rte_mbuf *m)
 /* Among the recent drops (record.c). */
 void path_record(struct path_worker *w, struct rte_mbuf *m, enum stats_drop reason);
 
+/* A packet that a door leads is dropped: is that told of its lease? (failure.c) */
+void path_failure_note(struct path_worker *w, struct rte_mbuf *m, enum stats_drop reason);
+
 /* The end of a packet, counted once. What the gateway made itself is lost, not dropped. */
 static inline void path_drop(struct path_worker *w, struct rte_mbuf *m, enum stats_drop reason)
 {
@@ -250,6 +253,8 @@ static inline void path_drop(struct path_worker *w, struct rte_mbuf *m, enum sta
 		w->stats.counter[STATS_originated_lost]++;
 	} else {
 		w->stats.drop[reason]++;
+		if (path_meta(m)->via == PATH_VIA_DOOR)
+			path_failure_note(w, m, reason);
 		if (stats_recent_wants(&w->recent, reason, w->now_ns))
 			path_record(w, m, reason);
 	}
@@ -290,6 +295,11 @@ bool path_door_asks(struct path_worker *w, struct rte_mbuf *m, struct door *door
 /* The packet came in by the door, from this far end: of which flow, by whom? (door.c) */
 void path_door_note(
 	struct path_worker *w, struct rte_mbuf *m, struct door *door, const struct ip_addr *src);
+
+/* A packet of the peer leaves by its door, not yet rewritten, and it has an RST, or is an ICMP
+ * error (then quote is not NULL): does it say that nobody listens? (failure.c) */
+void path_failure_look(struct path_worker *w, struct rte_mbuf *m, const struct door *door,
+	const struct nat_icmp_error *quote);
 
 /* --- who owns what (dispatch.c) ------------------------------------------------------------------
  */
