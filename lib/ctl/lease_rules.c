@@ -367,8 +367,8 @@ static int grant(struct ctl *c, const struct lease_request *asked, const struct 
 		return err;
 	if (rc == 0)
 		ctl_pool_lease_opened(c, lease);
-	lease_peer_reach_set(
-		c->p.leases, req.peer_idx, peer_is_reachable(c->p.peers, req.peer_idx));
+	lease_peer_reach_set(c->p.leases, req.peer_idx, peer_is_reachable(c->p.peers, req.peer_idx),
+		c->p.now_ns());
 	ctl_peer_public_update(c, req.peer_idx);
 	ctl_heartbeat_begin(c, req.peer_idx);
 	ctl_store_lease(c, lease);
@@ -508,7 +508,7 @@ static bool is_idle(struct ctl *c, const struct lease *lease, uint64_t now_ns)
 void ctl_leases_reach(struct ctl *c, uint32_t peer_idx)
 {
 	bool is_reachable = peer_is_reachable(c->p.peers, peer_idx);
-	unsigned n = lease_peer_reach_set(c->p.leases, peer_idx, is_reachable);
+	unsigned n = lease_peer_reach_set(c->p.leases, peer_idx, is_reachable, c->p.now_ns());
 	char peer[CTL_PEER_WORD_CHARS];
 	const struct lease *lease;
 	uint64_t cursor = 0;

@@ -31,6 +31,7 @@ struct holder {
 	struct ip_addr public_addr; /* of its live numbers; of the last ones when there is none */
 	uint32_t symmetric; /* its first number that leads to a port of the same name; 0: none */
 	bool is_unreachable;
+	uint64_t reach_ns; /* when that last changed; 0: never */
 	struct lease_list leases;
 	struct lease_list kept; /* its numbers that are, oldest first */
 };

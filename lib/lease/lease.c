@@ -338,7 +338,8 @@ uint64_t lease_next_deadline_ns(const struct lease_table *t)
 	return quarantine_ns < first_ns ? quarantine_ns : first_ns;
 }
 
-unsigned lease_peer_reach_set(struct lease_table *t, uint32_t peer_idx, bool is_reachable)
+unsigned lease_peer_reach_set(
+	struct lease_table *t, uint32_t peer_idx, bool is_reachable, uint64_t now_ns)
 {
 	uint32_t holder = lease_holder_find(t, peer_idx), i;
 	unsigned n = 0;
@@ -346,6 +347,7 @@ unsigned lease_peer_reach_set(struct lease_table *t, uint32_t peer_idx, bool is_
 	if (holder == 0 || t->holders[holder].is_unreachable == !is_reachable)
 		return 0;
 	t->holders[holder].is_unreachable = !is_reachable;
+	t->holders[holder].reach_ns = now_ns;
 	for (i = t->holders[holder].leases.head; i != 0; i = t->lease_links[i].next, n++)
 		t->leases[i].state = is_reachable ? LEASE_ACTIVE : LEASE_SUSPENDED;
 	return n;

@@ -256,7 +256,10 @@ int lease_peer_forget(struct lease_table *t, uint32_t peer_idx, uint64_t now_ns)
 
 /* Whether the peer answers: its leases are ACTIVE, else SUSPENDED, those it opens later included.
  * Returns how many changed. O(its leases) when something changes. */
-unsigned lease_peer_reach_set(struct lease_table *t, uint32_t peer_idx, bool is_reachable);
+unsigned lease_peer_reach_set(
+	struct lease_table *t, uint32_t peer_idx, bool is_reachable, uint64_t now_ns);
+/* Since when a live lease is in its state: opened, or its peer was last said to answer or not. */
+uint64_t lease_state_since_ns(const struct lease_table *t, const struct lease *l);
 
 /* Is it, or will it be, a pinhole? */
 static inline bool lease_is_pinhole(const struct ip_addr *inner_addr)

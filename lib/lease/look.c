@@ -8,6 +8,13 @@ const struct lease *lease_get(const struct lease_table *t, uint64_t id)
 	return i != 0 ? &t->leases[i] : NULL;
 }
 
+uint64_t lease_state_since_ns(const struct lease_table *t, const struct lease *l)
+{
+	const struct holder *h = &t->holders[lease_holder_find(t, l->peer_idx)];
+
+	return h->reach_ns > l->opened_ns ? h->reach_ns : l->opened_ns;
+}
+
 struct ip_addr lease_peer_address(const struct lease_table *t, uint32_t peer_idx)
 {
 	uint32_t holder = lease_holder_find(t, peer_idx);

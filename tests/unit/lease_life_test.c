@@ -122,11 +122,14 @@ static void leases_of_a_silent_peer_are_suspended(void **state)
 	struct lease out;
 
 	(void)state;
-	assert_int_equal(lease_peer_reach_set(t, 3, false), 0);
-	assert_int_equal(lease_peer_reach_set(t, 1, true), 0);
-	assert_int_equal(lease_peer_reach_set(t, 1, false), 1);
-	assert_int_equal(lease_peer_reach_set(t, 1, false), 0);
+	assert_int_equal(lease_peer_reach_set(t, 3, false, 0), 0);
+	assert_int_equal(lease_peer_reach_set(t, 1, true, 0), 0);
+	assert_int_equal(lease_state_since_ns(t, a), 0);
+	assert_int_equal(lease_peer_reach_set(t, 1, false, 5), 1);
+	assert_int_equal(lease_peer_reach_set(t, 1, false, 6), 0);
 	assert_int_equal(a->state, LEASE_SUSPENDED);
+	assert_int_equal(lease_state_since_ns(t, a), 5);
+	assert_int_equal(lease_state_since_ns(t, other), 0);
 	assert_int_equal(other->state, LEASE_ACTIVE);
 	/* It is live in every other way. */
 	assert_ptr_equal(lease_find_public(t, &a->public_addr, LEASE_PROTO_TCP, a->public_port), a);
@@ -137,10 +140,12 @@ static void leases_of_a_silent_peer_are_suspended(void **state)
 	assert_int_equal(b->state, LEASE_SUSPENDED);
 	for (unsigned n = 0; n < 3; n++)
 		assert_non_null(lease_next(t, UINT32_MAX, &cursor));
-	assert_int_equal(lease_peer_reach_set(t, 1, true), 2);
+	assert_int_equal(lease_state_since_ns(t, b), 10);
+	assert_int_equal(lease_peer_reach_set(t, 1, true, 12), 2);
+	assert_int_equal(lease_state_since_ns(t, b), 12);
 	assert_int_equal(a->state, LEASE_ACTIVE);
 	assert_int_equal(b->state, LEASE_ACTIVE);
-	assert_int_equal(lease_peer_reach_set(t, 1, false), 2);
+	assert_int_equal(lease_peer_reach_set(t, 1, false, 0), 2);
 	assert_true(lease_expire_next(t, HOUR, &out));
 	lease_table_destroy(t);
 }

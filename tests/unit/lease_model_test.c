@@ -486,7 +486,7 @@ static void do_reach(void)
 		n_want = 0;
 	else
 		m.is_unreachable[peer] = !is_reachable;
-	assert_int_equal(lease_peer_reach_set(m.t, peer, is_reachable), n_want);
+	assert_int_equal(lease_peer_reach_set(m.t, peer, is_reachable, 0), n_want);
 }
 
 /* A new table that is told all that this one knows goes on as this one would have. */

@@ -192,11 +192,11 @@ static void it_is_suspended_with_its_peer(void **state)
 	const struct lease *l = must_grant(t, &req, 0);
 
 	(void)state;
-	assert_int_equal(lease_peer_reach_set(t, 7, false), 1);
+	assert_int_equal(lease_peer_reach_set(t, 7, false, 0), 1);
 	assert_int_equal(l->state, LEASE_SUSPENDED);
 	req.inner_port = 81;
 	assert_int_equal(must_grant(t, &req, 0)->state, LEASE_SUSPENDED);
-	assert_int_equal(lease_peer_reach_set(t, 7, true), 2);
+	assert_int_equal(lease_peer_reach_set(t, 7, true, 0), 2);
 	assert_int_equal(l->state, LEASE_ACTIVE);
 	lease_table_destroy(t);
 }
