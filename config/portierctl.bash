@@ -34,7 +34,7 @@ _portierctl()
 		;;
 	*)
 		offers=$(_portierctl_help "${named[0]}" |
-			awk -v noun="${named[0]}" '/^  [a-z]/ && $1 == noun { print $2 }')
+			awk -v noun="${named[0]}" '$1 == noun && $2 ~ /^[a-z]/ { print $2 }')
 		# A noun that is a verb of its own, or a verb: its options.
 		if [[ ${#named[@]} -eq 2 || -z $offers ]]; then
 			offers=$(_portierctl_help "${named[@]}" | awk '/^  -/ { print $1 }')

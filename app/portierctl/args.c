@@ -280,8 +280,8 @@ int cli_args_parse(const struct cli_verb *verb, int argc, char **argv, struct cl
 		!verb->args[n_positional].is_optional && !g->wants_help) {
 		const struct cli_arg *missing = &verb->args[n_positional];
 
-		cli_complain("%s %s needs %s: %s", verb->noun, verb->verb, missing->value,
-			missing->help);
+		cli_complain("%s%s%s needs %s: %s", verb->noun, verb->verb != NULL ? " " : "",
+			verb->verb != NULL ? verb->verb : "", missing->value, missing->help);
 		return -1;
 	}
 	return 0;

@@ -50,7 +50,7 @@ struct cli_link;
 
 struct cli_verb {
 	const char *noun;
-	const char *verb; /* NULL: the noun alone */
+	const char *verb; /* NULL: the noun alone, whatever stands behind it that is no verb */
 	const char *help;
 	const char *method;
 	/* Results come in pages: the name of the array; else NULL. Then a parameter "limit" is of
@@ -129,6 +129,9 @@ void cli_table_print(struct cli_table *t, const char *empty);
 
 /* Recent drops, as drops and why have them (stats.c). */
 void cli_recent_print(const json_t *recent, const char *empty);
+
+/* What came to nothing at a lease, as lease show and why have it (why.c). */
+void cli_failures_print(const json_t *failures);
 
 /* printf, of which no byte steers the terminal but newlines of fmt at its end. */
 void cli_print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

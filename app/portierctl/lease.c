@@ -117,6 +117,13 @@ static void print_one(const json_t *lease, const json_t *flags)
 		cli_number(counters, "refused_pkts"), cli_number(counters, "limited_pkts"));
 }
 
+static void print_shown(const json_t *lease, const json_t *flags)
+{
+	print_one(lease, flags);
+	if (json_array_size(json_object_get(lease, "failures")) > 0)
+		cli_failures_print(json_object_get(lease, "failures"));
+}
+
 static void print_reserved(const json_t *result, const json_t *flags)
 {
 	struct cli_table *t = cli_table_create("STATE|PEER|PUBLIC|TO|>ENDS IN");
@@ -201,7 +208,7 @@ const struct cli_verb cli_lease_verbs[] = {
 		print_one},
 	{"lease", "close", "close a lease, or all of a peer", "lease.close", NULL, close_args,
 		N(close_args), print_closed},
-	{"lease", "show", "show a lease", "lease.show", NULL, one_args, N(one_args), print_one},
+	{"lease", "show", "show a lease", "lease.show", NULL, one_args, N(one_args), print_shown},
 	{"lease", "list", "list open leases", "lease.list", "leases", list_args, N(list_args),
 		print_list},
 	{"lease", "reserved", "list ports kept after the end of a lease", "lease.reserved",

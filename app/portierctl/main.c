@@ -34,6 +34,17 @@ static const struct cli_verb *find_verb(const char *noun, const char *word)
 	return NULL;
 }
 
+static bool has_verbs(const char *noun)
+{
+	const struct cli_verb *v;
+
+	for (size_t i = 0; (v = cli_verb_at(i)) != NULL; i++) {
+		if (strcmp(v->noun, noun) == 0 && v->verb != NULL)
+			return true;
+	}
+	return false;
+}
+
 static void complain_noun(const char *word)
 {
 	const struct cli_verb *v;
@@ -58,8 +69,8 @@ static void complain_verb(const char *noun, const char *word)
 		if (strcmp(v->noun, noun) != 0)
 			continue;
 		snprintf(verbs + strlen(verbs), sizeof(verbs) - strlen(verbs), "%s%s",
-			verbs[0] != '\0' ? ", " : "", v->verb);
-		if (word != NULL)
+			verbs[0] != '\0' ? ", " : "", v->verb != NULL ? v->verb : v->args[0].value);
+		if (word != NULL && v->verb != NULL)
 			cli_nearest_offer(word, v->verb, &best);
 	}
 	if (word == NULL)
@@ -166,6 +177,7 @@ int main(int argc, char **argv)
 {
 	struct cli_globals g = {.socket_path = CLI_SOCKET};
 	const struct cli_verb *v;
+	bool is_help;
 	int i, taken;
 
 	rpc_init();
@@ -184,16 +196,23 @@ int main(int argc, char **argv)
 		complain_noun(argv[i]);
 		return CLI_USAGE;
 	}
-	v = find_verb(argv[i], i + 1 < argc ? argv[i + 1] : NULL);
+	is_help = i + 1 < argc
+			  ? strcmp(argv[i + 1], "--help") == 0 || strcmp(argv[i + 1], "-h") == 0
+			  : g.wants_help;
+	if (is_help && has_verbs(argv[i])) {
+		cli_help_noun(argv[i]);
+		return CLI_OK;
+	}
+	v = i + 1 == argc && has_verbs(argv[i])
+		    ? NULL
+		    : find_verb(argv[i], i + 1 < argc ? argv[i + 1] : NULL);
+	if (v == NULL && g.wants_help) {
+		cli_help_noun(argv[i]);
+		return CLI_OK;
+	}
 	if (v == NULL) {
-		bool is_help = i + 1 < argc && (strcmp(argv[i + 1], "--help") == 0 ||
-						       strcmp(argv[i + 1], "-h") == 0);
-
-		if (is_help || g.wants_help)
-			cli_help_noun(argv[i]);
-		else
-			complain_verb(argv[i], i + 1 < argc ? argv[i + 1] : NULL);
-		return is_help || g.wants_help ? CLI_OK : CLI_USAGE;
+		complain_verb(argv[i], i + 1 < argc ? argv[i + 1] : NULL);
+		return CLI_USAGE;
 	}
 	i += v->verb != NULL ? 2 : 1;
 	return finish(run_words(v, argc - i, argv + i, &g));

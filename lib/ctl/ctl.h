@@ -3,7 +3,7 @@
  * Interface: JSON-RPC 2.0 on a UNIX stream socket, one message a line (rpc/rpc.h). Methods:
  *              peer.add peer.set peer.del peer.bar peer.unbar peer.show peer.list
  *              lease.open lease.renew lease.close lease.show lease.list lease.reserved
- *              session.list pool.show why.packet
+ *              session.list pool.show why.packet why.lease
  *              stats drops workers ports health version reload subscribe
  *            lib/ctl/README.md lists their parameters and results.
  *            The WireGuard tools' own protocol on a second socket, conf->uapi_name (uapi/uapi.h).

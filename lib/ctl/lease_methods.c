@@ -296,7 +296,10 @@ static int run_show(
 
 	if (lease == NULL)
 		return -EINVAL;
-	write_lease(c, lease, NULL, result);
+	rpc_write_begin(result, NULL, '{');
+	ctl_lease_write(c, lease, NULL, result);
+	ctl_failures_write(c, lease, result);
+	rpc_write_end(result, '}');
 	return 0;
 }
 
@@ -386,7 +389,7 @@ static int run_reserved(
 		has_more = lease_held_next(c->p.leases, &cursor, &held);
 		if (!has_more)
 			break;
-		ctl_held_write(c, &held, result);
+		ctl_held_write(c, NULL, &held, result);
 	}
 	rpc_write_end(result, ']');
 	if (has_more)

@@ -10,6 +10,7 @@ static const struct ctl_method *const tables[] = {
 	ctl_session_methods,
 	ctl_pool_methods,
 	ctl_why_methods,
+	ctl_why_lease_methods,
 	ctl_report_methods,
 	ctl_reload_methods,
 	ctl_event_methods,

@@ -10,7 +10,7 @@
  *   method.c   a line to replies: the table of methods
  *   peer_methods.c, lease_methods.c, session_methods.c, report_methods.c   the methods
  *   pool.c     the public addresses and what each is used for
- *   why_methods.c   questions about packets
+ *   why_methods.c, why_lease.c   questions about packets, and about a lease
  *   recent.c   the last dropped packets
  *   peer_rules.c, route_rules.c, lease_rules.c   what may be changed, and the one way of it
  *   bars.c     who may have no leases
@@ -295,6 +295,7 @@ extern const struct ctl_method ctl_lease_methods[];
 extern const struct ctl_method ctl_session_methods[];
 extern const struct ctl_method ctl_pool_methods[];
 extern const struct ctl_method ctl_why_methods[];
+extern const struct ctl_method ctl_why_lease_methods[];
 extern const struct ctl_method ctl_report_methods[];
 extern const struct ctl_method ctl_reload_methods[];
 extern const struct ctl_method ctl_event_methods[];
@@ -472,6 +473,10 @@ void ctl_heartbeat_begin(struct ctl *c, uint32_t peer_idx);
 /* Once a second: the next slice of peers have one, or have none, as their leases want it. */
 void ctl_heartbeats_sweep(struct ctl *c);
 
+/* --- why_lease.c */
+/* What came to nothing at an open lease: a member "failures" of what is being written. */
+void ctl_failures_write(struct ctl *c, const struct lease *lease, struct rpc_text *t);
+
 /* --- recent.c */
 /* The last dropped packets of all workers, youngest first, at most n of them; those only that
  * wants(arg, ...) says, NULL: all. A member "recent" of what is being written. */
@@ -498,8 +503,9 @@ json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx);
 /* The members of a lease, without the braces. counters NULL: look them up. */
 void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door_counters *counters,
 	struct rpc_text *t);
-/* A kept number, whole. */
-void ctl_held_write(struct ctl *c, const struct lease_held *held, struct rpc_text *t);
+/* A kept number, whole; as a member of this name, or NULL. */
+void ctl_held_write(
+	struct ctl *c, const char *name, const struct lease_held *held, struct rpc_text *t);
 const char *ctl_opener_word(enum lease_opener opener);
 json_t *ctl_seconds_build(uint64_t ns);
 /* Seconds since then; null when then is 0. */

@@ -317,12 +317,13 @@ void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door
 	write_counters(t, counters);
 }
 
-void ctl_held_write(struct ctl *c, const struct lease_held *held, struct rpc_text *t)
+void ctl_held_write(
+	struct ctl *c, const char *name, const struct lease_held *held, struct rpc_text *t)
 {
 	uint64_t now_ns = c->p.now_ns();
 	char peer[CTL_PEER_WORD_CHARS];
 
-	rpc_write_begin(t, NULL, '{');
+	rpc_write_begin(t, name, '{');
 	rpc_write_text(t, "state", state_word(held->state));
 	if (held->peer_idx == UINT32_MAX)
 		rpc_write_null(t, "peer");

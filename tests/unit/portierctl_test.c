@@ -245,6 +245,23 @@ static void why_verbs(void **state)
 	expect_err("why out alice udp 10.0.0.2:1 198.51.100.1:2 --df maybe", 2, "on or off");
 	expect("why out --help", 0);
 	assert_out("PEER PROTO SRC DST [OPTION...]");
+	expect("why --help", 0);
+	assert_out("why LEASE");
+	assert_out("why in PROTO");
+	expect_err("why 1 2", 2, "\"2\" is one word too many");
+	expect_err("why 1", 1, "lease 1");
+	expect_err("why x", 1, "ADDRESS:PORT/PROTO");
+	expect("why 198.51.100.1:40000/tcp", 0);
+	assert_out("is free");
+	expect("lease open --peer alice --to-port 80 --public-port 40010 "
+	       "--public-address 198.51.100.2",
+		0);
+	expect("why 198.51.100.2:40010", 0);
+	assert_out("never connected");
+	assert_out("nothing failed since it was opened");
+	expect("lease close 1", 0);
+	expect("why 198.51.100.2:40010", 0);
+	assert_out("quarantine for another");
 }
 
 static void peer_verbs(void **state)
