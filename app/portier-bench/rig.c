@@ -243,8 +243,10 @@ static int mailboxes_up(struct rig *rig)
 		mail->requests = mbox_create(name, FRAME_SLOTS, true, SOCKET_ID_ANY);
 		snprintf(name, sizeof(name), "replies_%u", i);
 		mail->replies = mbox_create(name, FRAME_SLOTS, false, SOCKET_ID_ANY);
+		snprintf(name, sizeof(name), "probes_%u", i);
+		mail->probes = mbox_create(name, FRAME_SLOTS, false, SOCKET_ID_ANY);
 		ok = mail->msgs && mail->events && mail->orders && mail->to_control &&
-		     mail->from_control && mail->requests && mail->replies;
+		     mail->from_control && mail->requests && mail->replies && mail->probes;
 	}
 	return ok ? 0 : -1;
 }
@@ -310,8 +312,9 @@ static int tables_up(struct rig *rig)
 	rig->leases = leases_create(rig->conf);
 	rig->doors = doors_create(params->max_leases, params->max_peers, rig->grace, SOCKET_ID_ANY);
 	rig->neigh = neighbours_create(rig);
-	if (!rig->peers || !rig->keypairs || !rig->leases || !rig->doors || !rig->neigh ||
-		mailboxes_up(rig) < 0)
+	rig->probes = probes_create(rig->grace);
+	if (!rig->peers || !rig->keypairs || !rig->leases || !rig->doors || !rig->probes ||
+		!rig->neigh || mailboxes_up(rig) < 0)
 		return -1;
 	peers_connect(rig->peers, rig->peer_msgs_out, rig->peer_msgs_in);
 	return 0;
@@ -327,6 +330,7 @@ static int path_up(struct rig *rig)
 		.peers = rig->peers,
 		.keypairs = rig->keypairs,
 		.doors = rig->doors,
+		.probes = rig->probes,
 		.neigh = rig->neigh,
 		.grace = rig->grace,
 		.mempool = rig->mempool,
@@ -503,6 +507,7 @@ static void mailboxes_down(struct rig *rig)
 		drain_frames(mail->from_control);
 		drain_frames(mail->requests);
 		drain_frames(mail->replies);
+		drain_frames(mail->probes);
 		mbox_destroy(mail->msgs);
 		mbox_destroy(mail->events);
 		mbox_destroy(mail->orders);
@@ -510,6 +515,7 @@ static void mailboxes_down(struct rig *rig)
 		mbox_destroy(mail->from_control);
 		mbox_destroy(mail->requests);
 		mbox_destroy(mail->replies);
+		mbox_destroy(mail->probes);
 	}
 	mbox_destroy(rig->peer_msgs_out);
 	mbox_destroy(rig->peer_msgs_in);
@@ -533,6 +539,7 @@ void rig_down(struct rig *rig)
 	path_destroy(rig->path);
 	neigh_destroy(rig->neigh);
 	doors_destroy(rig->doors);
+	probes_destroy(rig->probes);
 	lease_table_destroy(rig->leases);
 	peers_destroy(rig->peers);
 	keypairs_destroy(rig->keypairs);

@@ -66,6 +66,7 @@ struct rig {
 	struct keypairs *keypairs;
 	struct lease_table *leases;
 	struct doors *doors;
+	struct probes *probes;
 	struct neigh *neigh;
 	struct path_mail mail[RIG_WORKERS_MAX];
 	struct mbox *peer_msgs_out, *peer_msgs_in;

@@ -13,6 +13,7 @@
 #include "doors/doors.h"
 #include "handshake/handshake.h"
 #include "neigh/neigh.h"
+#include "probe/probe.h"
 #include "path/path.h"
 #include "ctl/ctl.h"
 
@@ -33,6 +34,7 @@ struct boot {
 	struct keypairs *keypairs;
 	struct lease_table *leases;
 	struct doors *doors;
+	struct probes *probes;
 	struct neigh *neigh;
 	enum aead_backend aead;
 	struct path_mail mail[CONF_WORKERS_MAX];

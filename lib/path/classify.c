@@ -334,6 +334,7 @@ void path_classify_burst(
 		meta->is_originated = meta->is_hairpin = meta->is_error = false;
 		meta->is_exempt = meta->is_fragment = false;
 		meta->via = PATH_VIA_NONE;
+		meta->probe = 0;
 		classify(w, port_idx, pkts[i]);
 	}
 }

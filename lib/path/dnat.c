@@ -37,7 +37,7 @@ static __rte_noinline void take_syn(struct path_worker *w, struct rte_mbuf *m, s
 {
 	if (w->path->mss4)
 		nat_mss_clamp(rte_pktmbuf_mtod(m, uint8_t *), &path_meta(m)->view, w->path->mss4);
-	if (door)
+	if (door && !path_meta(m)->probe)
 		note(w, m, door);
 }
 
@@ -80,6 +80,8 @@ static bool by_door(struct path_worker *w, struct rte_mbuf *m, const struct nat_
 	if (!path_may_enter(w, m))
 		return false;
 	rewrite(w, m, quote, door->inner_v4, door_inner_port_of(door, port), door);
+	if (unlikely(meta->probe))
+		return true;
 	door->counters.in_pkts++;
 	door->counters.in_bytes += meta->view.total_len;
 	if (likely(!quote) && path_door_used(w, door))

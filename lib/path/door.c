@@ -144,8 +144,16 @@ bool path_door_asks(struct path_worker *w, struct rte_mbuf *m, struct door *door
 {
 	struct doors *doors = w->path->params.doors;
 	struct door_knock knock = knock_of(m, src);
-	enum door_verdict verdict = doors_ask(doors, terms, &knock, w->now_ns);
+	/* A probe leaves no trace in the buckets. */
+	enum door_verdict verdict = likely(!path_meta(m)->probe)
+					    ? doors_ask(doors, terms, &knock, w->now_ns)
+					    : doors_peek(doors, terms, &knock, w->now_ns);
 
+	if (unlikely(path_meta(m)->probe)) {
+		if (verdict != DOOR_ADMITS)
+			path_drop(w, m, path_door_reason(verdict));
+		return verdict == DOOR_ADMITS;
+	}
 	if (verdict == DOOR_ADMITS) {
 		if (door_terms_need_flow(terms, &knock))
 			count_note(w, doors_note(doors, w->idx, door, &knock, w->now_ns));

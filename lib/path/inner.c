@@ -83,6 +83,7 @@ static enum nat_verdict take_in(struct path_worker *w, struct rte_mbuf *m,
 	m->pkt_len = m->data_len;
 	meta->via = PATH_VIA_NONE;
 	meta->is_hairpin = meta->is_error = meta->is_exempt = meta->is_fragment = false;
+	meta->probe = 0;
 	if (meta->view.version == 4) {
 		ends[0] = ip_from_v4(ip + 12);
 		ends[1] = ip_from_v4(ip + 16);
@@ -155,6 +156,9 @@ static bool admit(struct path_worker *w, struct rte_mbuf *m)
 	unsigned way;
 
 	if (verdict == NAT_MALFORMED)
+		return false;
+	if (unlikely(probes_are_running(p->params.probes)) && peer_view_has(view, &ends[0]) &&
+		path_probe_answers(w, m, verdict))
 		return false;
 	way = path_way_inner(p, view, &path_meta(m)->view, verdict, ends, &neighbour);
 	switch (way) {

@@ -25,6 +25,7 @@
 #include "peer/keypairs.h"
 #include "peer/order.h"
 #include "peer/peer.h"
+#include "probe/probe.h"
 #include "why/why.h"
 
 #define PATH_BURST 64
@@ -43,6 +44,11 @@ struct path_service {
 	struct ip_endpoint peer, gateway;
 };
 
+/* A probe on its way to a worker: an IP packet, as it comes from outside. */
+struct path_probe {
+	uint8_t number; /* as probe_begin gave it */
+};
+
 /* A worker's mailboxes; the other end of each is handshake's or control's. */
 struct path_mail {
 	struct mbox *msgs, *events, *orders; /* to and from the handshake thread: peer/order.h */
@@ -50,6 +56,7 @@ struct path_mail {
 	struct mbox *from_control; /* struct rte_mbuf * with struct path_punt: frames to be sent */
 	struct mbox *requests;	   /* to control: struct rte_mbuf * with struct path_service */
 	struct mbox *replies;	   /* from control, to the home of the peer: the same */
+	struct mbox *probes;	   /* from control: struct rte_mbuf * with struct path_probe */
 };
 
 struct path_params {
@@ -60,6 +67,7 @@ struct path_params {
 	struct peers *peers;
 	struct keypairs *keypairs;
 	struct doors *doors;
+	struct probes *probes;
 	struct neigh *neigh;
 	struct grace *grace; /* worker i is reader i */
 	struct rte_mempool *mempool;

@@ -156,6 +156,8 @@ static bool admit(struct path_worker *w, struct rte_mbuf *m, struct flow_session
 	if (!find_way(w, m, s, key) || !path_may_enter(w, m))
 		return false;
 	is_looked_at = clamp(w, m);
+	if (unlikely(meta->probe))
+		return true;
 	if (meta->via == PATH_VIA_DOOR) {
 		/* Its flows are led by the door alone: they end with it. */
 		meta->door->counters.in_pkts++;

@@ -167,6 +167,7 @@ unsigned path_worker_turn(struct path_worker *w)
 	w->now_ns = w->path->params.now_ns();
 	n = path_mail_turn(w);
 	n += path_service_turn(w);
+	n += path_probe_turn(w);
 	n += rx_turn(w);
 	n += handed_turn(w);
 	path_timers_turn(w);

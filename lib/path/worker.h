@@ -52,6 +52,7 @@ struct path_meta {
 	bool is_exempt;	       /* from an exempt source to an inner address */
 	bool is_fragment;      /* its ports are those of its first fragment */
 	uint8_t via;	       /* enum path_via */
+	uint8_t probe;	       /* the number of the gateway's own knock; 0: it is none */
 	uint32_t peer_idx;
 	struct nat_view view; /* of the IP packet that the data begins with */
 	uint32_t generation;  /* of door, or serial of session, when it was looked up */
@@ -64,6 +65,7 @@ struct path_meta {
 static_assert(sizeof(struct path_meta) <= PKT_PRIV_BYTES, "fits the private area");
 static_assert(sizeof(struct path_punt) <= PKT_PRIV_BYTES, "fits the private area");
 static_assert(sizeof(struct path_service) <= PKT_PRIV_BYTES, "fits the private area");
+static_assert(sizeof(struct path_probe) <= PKT_PRIV_BYTES, "fits the private area");
 
 static inline struct path_meta *path_meta(struct rte_mbuf *m)
 {
@@ -243,6 +245,9 @@ static inline void path_free(struct path_worker *w, struct rte_mbuf *m)
 /* Among the recent drops (record.c). */
 void path_record(struct path_worker *w, struct rte_mbuf *m, enum stats_drop reason);
 
+/* A probe is dropped (probe.c). */
+void path_probe_lost(struct path_worker *w, struct rte_mbuf *m, enum stats_drop reason);
+
 /* A packet that a door leads is dropped: is that told of its lease? (failure.c) */
 void path_failure_note(struct path_worker *w, struct rte_mbuf *m, enum stats_drop reason);
 
@@ -251,6 +256,8 @@ static inline void path_drop(struct path_worker *w, struct rte_mbuf *m, enum sta
 {
 	if (path_meta(m)->is_originated) {
 		w->stats.counter[STATS_originated_lost]++;
+		if (unlikely(path_meta(m)->probe))
+			path_probe_lost(w, m, reason);
 	} else {
 		w->stats.drop[reason]++;
 		if (path_meta(m)->via == PATH_VIA_DOOR)
@@ -518,6 +525,15 @@ static inline bool path_service_is_request(const struct nat_view *v)
 void path_service_take(struct path_worker *w, struct rte_mbuf *m);
 /* Up to a burst of control's answers; returns how many. */
 unsigned path_service_turn(struct path_worker *w);
+
+/* --- probes (probe.c) ----------------------------------------------------------------------------
+ */
+
+/* Up to a burst of control's probes; returns how many. */
+unsigned path_probe_turn(struct path_worker *w);
+/* A packet of a peer, from an address of its own, while probes run: the answer to one? Then it
+ * ended here. */
+bool path_probe_answers(struct path_worker *w, struct rte_mbuf *m, enum nat_verdict verdict);
 
 /* --- sessions (session.c) ------------------------------------------------------------------------
  */

@@ -195,6 +195,7 @@ static void mail_up(struct rig *r, unsigned i)
 		{&r->mail[i].from_control, "from_control", MBOX_SLOTS, false},
 		{&r->mail[i].requests, "requests", MBOX_SLOTS, true},
 		{&r->mail[i].replies, "replies", MBOX_SLOTS, false},
+		{&r->mail[i].probes, "probes", MBOX_SLOTS, false},
 	};
 
 	for (size_t k = 0; k < RTE_DIM(boxes); k++) {
@@ -221,6 +222,8 @@ static void tables_up(struct rig *r)
 	assert_non_null(r->keypairs);
 	r->doors = doors_create(RIG_MAX_PEERS, RIG_MAX_PEERS, r->grace, 0);
 	assert_non_null(r->doors);
+	r->probes = probes_create(r->grace);
+	assert_non_null(r->probes);
 	r->peer_msgs_out = mbox_create("peer_msgs_out", 64, true, 0);
 	r->peer_msgs_in = mbox_create("peer_msgs_in", 64, true, 0);
 	assert_true(r->peer_msgs_out && r->peer_msgs_in);
@@ -257,6 +260,7 @@ struct rig *rig_create(const struct rig_params *params)
 		.peers = r->peers,
 		.keypairs = r->keypairs,
 		.doors = r->doors,
+		.probes = r->probes,
 		.neigh = r->neigh,
 		.grace = r->grace,
 		.mempool = r->mempool,
@@ -313,6 +317,7 @@ void rig_destroy(struct rig *r)
 	path_destroy(r->path);
 	neigh_destroy(r->neigh);
 	doors_destroy(r->doors);
+	probes_destroy(r->probes);
 	peers_destroy(r->peers);
 	keypairs_destroy(r->keypairs);
 	for (unsigned i = 0; i < r->params.n_workers; i++) {
@@ -323,6 +328,7 @@ void rig_destroy(struct rig *r)
 		mbox_free(r->mail[i].from_control, true);
 		mbox_free(r->mail[i].requests, true);
 		mbox_free(r->mail[i].replies, true);
+		mbox_free(r->mail[i].probes, true);
 	}
 	mbox_destroy(r->peer_msgs_out);
 	mbox_destroy(r->peer_msgs_in);

@@ -72,6 +72,7 @@ struct rig {
 	struct peers *peers;
 	struct keypairs *keypairs;
 	struct doors *doors;
+	struct probes *probes;
 	struct neigh *neigh;
 	struct mbox *peer_msgs_out, *peer_msgs_in;
 	struct path_mail mail[RIG_WORKERS_MAX];
