@@ -438,6 +438,9 @@ static int ctl_up(struct boot *b, char *fault)
 			.recent = b->worker_recent,
 			.why = why,
 			.why_arg = b,
+			.probes = b->probes,
+			.probe_send = control_send_probe,
+			.probe_send_arg = b,
 		},
 		ctl_fault);
 	if (!b->ctl || ctl_load_conf(b->ctl, ctl_fault) < 0)

@@ -50,6 +50,7 @@ struct boot {
 	pthread_t handshake_thread;
 	bool is_eal_up, is_handshake_running;
 	unsigned n_running; /* workers launched */
+	unsigned n_probes_sent;
 };
 
 /* Everything up to running workers and an open control socket. 0, or -1 and one sentence in fault;

@@ -77,6 +77,24 @@ bool control_send_reply(
 	return false;
 }
 
+/* To one worker after the other: as from outside, it may be any. */
+bool control_send_probe(void *arg, uint8_t number)
+{
+	struct boot *b = arg;
+	struct rte_mbuf *m = pkt_alloc(b->mempool);
+	unsigned worker = b->n_probes_sent++ % b->n_workers;
+
+	if (!m)
+		return false;
+	m->data_len = probe_build(probe_ask_get(b->probes, number), rte_pktmbuf_mtod(m, uint8_t *));
+	m->pkt_len = m->data_len;
+	*(struct path_probe *)rte_mbuf_to_priv(m) = (struct path_probe){.number = number};
+	if (mbox_push(b->mail[worker].probes, m))
+		return true;
+	rte_pktmbuf_free(m);
+	return false;
+}
+
 /* One bounded burst; what is left wakes us again at once. */
 static void on_mail(evutil_socket_t fd, short what, void *arg)
 {

@@ -10,6 +10,9 @@ int control_run(struct boot *b);
 /* neigh_send_fn: arg is the struct boot. */
 void control_send_frame(void *arg, uint16_t port_idx, struct rte_mbuf *frame);
 
+/* probe_send of ctl_params: arg is the struct boot. */
+bool control_send_probe(void *arg, uint8_t number);
+
 /* portmap_reply of ctl_params: arg is the struct boot. */
 bool control_send_reply(
 	void *arg, const struct ctl_portmap_route *to, const uint8_t *msg, size_t len);

@@ -124,6 +124,22 @@ static void print_shown(const json_t *lease, const json_t *flags)
 		cli_failures_print(json_object_get(lease, "failures"));
 }
 
+static void print_checked(const json_t *check, const json_t *flags)
+{
+	const json_t *took = json_object_get(check, "answer_s");
+
+	cli_field("lease", "%" JSON_INTEGER_FORMAT " (%s)", cli_number(check, "id"),
+		cli_text(check, "proto"));
+	cli_field("from", "%s", cli_text(check, "from"));
+	cli_field("public", "%s", cli_text(check, "public"));
+	cli_field("to", "%s", cli_text(check, "to"));
+	cli_field("sent", "%" JSON_INTEGER_FORMAT " packets", cli_number(check, "sent"));
+	if (json_is_number(took))
+		cli_field("answer", "%s, in %.0f ms", cli_text(check, "answer"),
+			json_number_value(took) * 1e3);
+	cli_print("%s: %s\n", cli_text(check, "outcome"), cli_text(check, "verdict"));
+}
+
 static void print_reserved(const json_t *result, const json_t *flags)
 {
 	struct cli_table *t = cli_table_create("STATE|PEER|PUBLIC|TO|>ENDS IN");
@@ -194,6 +210,12 @@ static const struct cli_arg close_args[] = {
 	{"--peer", "P", "peer", CLI_TEXT, "instead of one: all that this peer has"},
 };
 
+static const struct cli_arg check_args[] = {
+	ID_ARG,
+	{"--proto", "tcp|udp", "proto", CLI_TEXT, "(tcp, if the lease is for that)"},
+	{"--timeout", "DURATION", "timeout_s", CLI_DURATION, "for the answer, up to 20s (5s)"},
+};
+
 static const struct cli_arg list_args[] = {
 	{"--peer", "P", "peer", CLI_TEXT, "only the leases of this one"},
 	{"--forgotten", "DAYS", "unused_s", CLI_DAYS, "only those that nobody used for so long"},
@@ -209,6 +231,8 @@ const struct cli_verb cli_lease_verbs[] = {
 	{"lease", "close", "close a lease, or all of a peer", "lease.close", NULL, close_args,
 		N(close_args), print_closed},
 	{"lease", "show", "show a lease", "lease.show", NULL, one_args, N(one_args), print_shown},
+	{"lease", "check", "knock at the door of a lease, from the gateway itself", "lease.check",
+		NULL, check_args, N(check_args), print_checked},
 	{"lease", "list", "list open leases", "lease.list", "leases", list_args, N(list_args),
 		print_list},
 	{"lease", "reserved", "list ports kept after the end of a lease", "lease.reserved",

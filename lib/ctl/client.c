@@ -169,7 +169,7 @@ void ctl_client_run(struct ctl_client *client)
 		event_add(client->ev_read, NULL);
 	else
 		event_del(client->ev_read);
-	if (left == 0 && client->is_ending && client->n_commits == 0 &&
+	if (left == 0 && client->is_ending && client->n_commits == 0 && client->n_checks == 0 &&
 		evbuffer_get_length(client->out) == 0)
 		ctl_client_destroy(client);
 }
@@ -228,6 +228,7 @@ void ctl_client_destroy(struct ctl_client *client)
 	struct ctl *c = client->ctl;
 
 	ctl_commits_disown(client);
+	ctl_checks_disown(client);
 	ctl_events_unsubscribe(client);
 	if (client->ev_read != NULL)
 		event_free(client->ev_read);

@@ -86,9 +86,9 @@ struct ctl *ctl_create(const struct ctl_params *p, char fault[static CTL_FAULT_C
 	ctl_portmap_init(c);
 	c->looks = calloc(p->n_workers, sizeof(c->looks[0]));
 	c->ev_tick = evtimer_new(p->base, on_tick, c);
-	if (ctl_commits_init(c) != 0 || ctl_durable_init(c) != 0 || ctl_pool_init(c) != 0 ||
-		ctl_block_records_init(c) != 0 || c->looks == NULL || c->ev_tick == NULL ||
-		ctl_listen(c, fault) != 0) {
+	if (ctl_commits_init(c) != 0 || ctl_checks_init(c) != 0 || ctl_durable_init(c) != 0 ||
+		ctl_pool_init(c) != 0 || ctl_block_records_init(c) != 0 || c->looks == NULL ||
+		c->ev_tick == NULL || ctl_listen(c, fault) != 0) {
 		ctl_destroy(c);
 		return NULL;
 	}
@@ -114,6 +114,7 @@ void ctl_destroy(struct ctl *c)
 	while (!TAILQ_EMPTY(&c->clients))
 		ctl_client_destroy(TAILQ_FIRST(&c->clients));
 	ctl_portmap_fini(c);
+	ctl_checks_fini(c);
 	ctl_commits_fini(c);
 	ctl_heard_fini(c);
 	ctl_durable_fini(c);

@@ -3,6 +3,7 @@
  * Interface: JSON-RPC 2.0 on a UNIX stream socket, one message a line (rpc/rpc.h). Methods:
  *              peer.add peer.set peer.del peer.bar peer.unbar peer.show peer.list
  *              lease.open lease.renew lease.close lease.show lease.list lease.reserved
+ *              lease.check
  *              session.list pool.show why.packet why.lease
  *              stats drops workers ports health version reload subscribe
  *            lib/ctl/README.md lists their parameters and results.
@@ -35,6 +36,7 @@
 #include "neigh/neigh.h"
 #include "flow/flow.h"
 #include "doors/doors.h"
+#include "probe/probe.h"
 #include "store/store.h"
 
 #define CTL_FAULT_CHARS	 512
@@ -90,6 +92,11 @@ struct ctl_params {
 	/* What would happen to a packet; as path_why(). NULL: nobody knows. */
 	int (*why)(void *arg, const struct why_packet *q, struct why_answer *out);
 	void *why_arg;
+	/* Probes of doors, and how one is put on its way: false when it is not. probe_send NULL:
+	 * there is no way, and probes may be NULL. */
+	struct probes *probes;
+	bool (*probe_send)(void *arg, uint8_t number);
+	void *probe_send_arg;
 };
 
 struct ctl;

@@ -7,6 +7,7 @@
 static const struct ctl_method *const tables[] = {
 	ctl_peer_methods,
 	ctl_lease_methods,
+	ctl_check_methods,
 	ctl_session_methods,
 	ctl_pool_methods,
 	ctl_why_methods,
@@ -55,7 +56,7 @@ static int write_result(struct ctl *c, const struct ctl_method *m, const json_t 
 	return 0;
 }
 
-/* The reply with the result; or -EINVAL with *fault, and none. */
+/* The reply with the result, unless that comes later; or -EINVAL with *fault, and none. */
 static int run_request(struct ctl *c, const struct ctl_role *role,
 	const struct rpc_request *request, bool *is_change, struct rpc_text *reply,
 	struct rpc_fault *fault)
@@ -73,6 +74,8 @@ static int run_request(struct ctl *c, const struct ctl_role *role,
 		return -EINVAL;
 	if (m->writes)
 		ctl_peers_poll(c);
+	if (m->begin != NULL)
+		return m->begin(c, request->id, request->params, fault);
 	fault->code = 0;
 	rpc_text_result_begin(reply, request->id);
 	if (write_result(c, m, request->params, reply, fault) != 0) {
@@ -117,6 +120,7 @@ static bool run_one(struct ctl *c, const struct ctl_role *role, const struct rpc
 	size_t begin = reply->len;
 	int err = rpc_message_request(m, i, &request, &fault);
 
+	c->is_asked_alone = !m->is_batch && !request.is_notification;
 	if (m->is_batch)
 		rpc_text_append(reply, reply->len == 0 ? "[" : ",", 1);
 	if (err == 0 && begin > CTL_REPLY_BYTES_MAX)

@@ -12,6 +12,7 @@
  *   pool.c     the public addresses and what each is used for
  *   why_methods.c, why_lease.c   questions about packets, and about a lease
  *   recent.c   the last dropped packets
+ *   check.c    probes of doors
  *   peer_rules.c, route_rules.c, lease_rules.c   what may be changed, and the one way of it
  *   bars.c     who may have no leases
  *   pairing.c  the address that a peer leaves by
@@ -129,6 +130,7 @@ struct ctl_client {
 	struct evbuffer *out;
 	struct ctl_commit *commit; /* of the current read; NULL: nothing changed yet */
 	size_t uncommitted_bytes;  /* replies in commits */
+	unsigned n_checks;	   /* whose replies it waits for */
 	unsigned n_commits;
 	uint64_t progress_ns; /* when it last read something, or had nothing to read */
 	json_t *events;	      /* names of those it subscribed to, empty: all; NULL: none */
@@ -166,6 +168,12 @@ struct ctl {
 
 	/* method.c */
 	struct rpc_arena arena; /* of the line that runs */
+	bool is_asked_alone;	/* the request that is carried out has an id, and is in no batch */
+
+	/* check.c */
+	TAILQ_HEAD(, ctl_check) checks;
+	struct event *ev_checks;
+	uint64_t checks_full_ns; /* when as many as ever may begin at once */
 
 	/* uapi_server.c; NULL: off */
 	struct ctl_uapi *uapi;
@@ -276,7 +284,7 @@ void ctl_commits_fini(struct ctl *c);
 bool ctl_line_run(struct ctl *c, const struct ctl_role *role, const char *line, size_t len,
 	struct rpc_text *reply, struct rpc_text *refusal);
 
-/* A method: params were checked against its list. It has one of run and write. */
+/* A method: params were checked against its list. It has one of run, write and begin. */
 struct ctl_method {
 	const char *name;
 	bool writes;
@@ -288,10 +296,15 @@ struct ctl_method {
 	 * as one value. 0; -EINVAL with *fault: then nothing changed. */
 	int (*write)(struct ctl *c, const json_t *params, struct rpc_text *result,
 		struct rpc_fault *fault);
+	/* The reply to the request with this id comes later, by itself. 0; -EINVAL with *fault:
+	 * then nothing was begun, and none comes. */
+	int (*begin)(
+		struct ctl *c, const json_t *id, const json_t *params, struct rpc_fault *fault);
 };
 /* Each ends with a method without a name. */
 extern const struct ctl_method ctl_peer_methods[];
 extern const struct ctl_method ctl_lease_methods[];
+extern const struct ctl_method ctl_check_methods[];
 extern const struct ctl_method ctl_session_methods[];
 extern const struct ctl_method ctl_pool_methods[];
 extern const struct ctl_method ctl_why_methods[];
@@ -476,6 +489,14 @@ void ctl_heartbeats_sweep(struct ctl *c);
 /* --- why_lease.c */
 /* What came to nothing at an open lease: a member "failures" of what is being written. */
 void ctl_failures_write(struct ctl *c, const struct lease *lease, struct rpc_text *t);
+
+/* --- check.c */
+/* 0; -ENOMEM. */
+int ctl_checks_init(struct ctl *c);
+/* Those that still wait get no reply. */
+void ctl_checks_fini(struct ctl *c);
+/* The client is going. */
+void ctl_checks_disown(struct ctl_client *client);
 
 /* --- recent.c */
 /* The last dropped packets of all workers, youngest first, at most n of them; those only that

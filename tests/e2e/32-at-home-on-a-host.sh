@@ -97,7 +97,7 @@ offers()
 		sort | tr '\n' ' '
 }
 assert_equal "offers for le" "$(offers le)" "lease "
-assert_equal "offers for lease c" "$(offers lease c)" "close "
+assert_equal "offers for lease c" "$(offers lease c)" "check close "
 assert_equal "offers for lease open --to" "$(offers lease open --to)" \
 	"--to-address --to-port "
 assert_equal "offers for -s X drops --a" "$(offers -s X drops --a)" "--all "

@@ -162,7 +162,7 @@ static void usage_faults(void **state)
 	expect_err("", 2, "noun");
 	expect_err("laese list", 2, "did you mean lease?");
 	expect_err("lease lsit", 2, "did you mean list?");
-	expect_err("lease", 2, "open, renew, close, show, list, reserved");
+	expect_err("lease", 2, "open, renew, close, show, check, list, reserved");
 	expect_err("quux", 2, "--help");
 	expect_err("lease open --lable x", 2, "did you mean --label?");
 	expect_err("lease open --ttl", 2, "DURATION");
