@@ -228,6 +228,7 @@ static struct lease_table *leases_create(const struct conf *conf)
 {
 	struct lease_conf lc = {
 		.n_pool = conf->n_pool,
+		.n_dedicated = conf->n_dedicated,
 		.port_first = conf->lease_port_first,
 		.port_last = conf->lease_port_last,
 		.max_leases = conf->max_leases,
@@ -242,9 +243,18 @@ static struct lease_table *leases_create(const struct conf *conf)
 	};
 
 	memcpy(lc.pool, conf->pool, sizeof(conf->pool[0]) * conf->n_pool);
+	memcpy(lc.dedicated, conf->dedicated, sizeof(conf->dedicated[0]) * conf->n_dedicated);
 	for (unsigned i = 0; i < conf->n_deny; i++)
 		lc.deny[i] = (struct lease_ports){conf->deny[i].first, conf->deny[i].last};
 	return lease_table_create(&lc);
+}
+
+static void link_pool_add(struct neigh_link *link, const struct ip_prefix *pool, unsigned n)
+{
+	static_assert(NEIGH_POOL_MAX >= 3 * CONF_POOL_MAX, "room for every pool");
+
+	memcpy(link->pool + link->n_pool, pool, n * sizeof(pool[0]));
+	link->n_pool += n;
 }
 
 static struct neigh *neighbours_create(struct boot *b)
@@ -264,10 +274,9 @@ static struct neigh *neighbours_create(struct boot *b)
 		};
 		memcpy(links[i].ifaddrs, c->ifaddrs, sizeof(c->ifaddrs[0]) * c->n_ifaddrs);
 		if (c->is_public) {
-			links[i].n_pool = conf->n_pool + conf->n_nat_pool;
-			memcpy(links[i].pool, conf->pool, sizeof(conf->pool[0]) * conf->n_pool);
-			memcpy(links[i].pool + conf->n_pool, conf->nat_pool,
-				sizeof(conf->nat_pool[0]) * conf->n_nat_pool);
+			link_pool_add(&links[i], conf->pool, conf->n_pool);
+			link_pool_add(&links[i], conf->nat_pool, conf->n_nat_pool);
+			link_pool_add(&links[i], conf->dedicated, conf->n_dedicated);
 		}
 	}
 	return neigh_create(&(struct neigh_params){

@@ -167,6 +167,8 @@ static int put_value(const struct cli_verb *verb, const struct cli_arg *arg, con
 		return put_addresses(verb, arg, text, params);
 	case CLI_KEY_FILE:
 		return put_key_file(verb, arg, text, params);
+	case CLI_TRUE:
+		return json_object_set_new(params, arg->param, json_true());
 	case CLI_FLAG:
 		return json_object_set_new(flags, arg->param, json_true());
 	}
@@ -234,7 +236,7 @@ static int parse_option(
 
 	if (arg == NULL)
 		return complain_option(verb, argv[*i]);
-	if (arg->kind == CLI_FLAG)
+	if (arg->kind == CLI_FLAG || arg->kind == CLI_TRUE)
 		return put_value(verb, arg, "", params, flags);
 	if (value != NULL)
 		return put_value(verb, arg, value + 1, params, flags);

@@ -32,6 +32,7 @@ enum cli_kind {
 	CLI_SWITCH,    /* on or off: true or false */
 	CLI_ADDRESSES, /* A[,A6]: address4 and address6 */
 	CLI_KEY_FILE,  /* a file whose content is the key; - is standard input */
+	CLI_TRUE,      /* takes no value: true */
 	CLI_FLAG,      /* takes no value; for the printer only, not sent */
 };
 

@@ -178,6 +178,8 @@ static const struct cli_arg open_args[] = {
 		"the peer's own port, required; of a range the first (the public ones)"},
 	{"--ports", "N", "ports", CLI_NUMBER,
 		"a range of so many: 2, 4, 8 and so on to 1024; --public-port is a multiple (1)"},
+	{"--whole-address", NULL, "whole_address", CLI_TRUE,
+		"all ports of a dedicated address (public.dedicated), unchanged, for --to-port"},
 	{"--to-address", "A", "to_address", CLI_TEXT,
 		"one of the peer's own; to IPv6 it is a pinhole (its first one)"},
 	{"--ttl", "DURATION", "ttl_s", CLI_DURATION,

@@ -187,6 +187,10 @@ static char *endpoint_format(
 
 	if (n > 1)
 		snprintf(last, sizeof(last), "-%u", first + n - 1);
+	if (json_is_null(json_object_get(lease, port))) {
+		snprintf(buf, CLI_TEXT_CHARS, "%.46s (all ports)", text);
+		return buf;
+	}
 	snprintf(buf, CLI_TEXT_CHARS, "%s%.46s%s:%u%s", is_v6 ? "[" : "", text, is_v6 ? "]" : "",
 		first, last);
 	return buf;

@@ -127,6 +127,8 @@ struct conf {
 	/* public */
 	struct ip_prefix pool[CONF_POOL_MAX];
 	unsigned n_pool;
+	struct ip_prefix dedicated[CONF_POOL_MAX]; /* addresses that a lease has whole */
+	unsigned n_dedicated;
 
 	/* nat: ordinary traffic of peers to the Internet */
 	struct ip_prefix nat_pool[CONF_POOL_MAX]; /* none: pool serves both */

@@ -46,8 +46,14 @@ const config_setting_t *conf_at_peer(const struct conf_ctx *ctx, uint32_t idx, c
 
 struct conf_pool conf_pool_get(const struct conf *c, unsigned pool_idx)
 {
-	return pool_idx == 0 ? (struct conf_pool){"public.pool", c->pool, c->n_pool}
-			     : (struct conf_pool){"nat.pool", c->nat_pool, c->n_nat_pool};
+	switch (pool_idx) {
+	case 0:
+		return (struct conf_pool){"public.pool", c->pool, c->n_pool};
+	case 1:
+		return (struct conf_pool){"nat.pool", c->nat_pool, c->n_nat_pool};
+	default:
+		return (struct conf_pool){"public.dedicated", c->dedicated, c->n_dedicated};
+	}
 }
 
 const struct ip_prefix *conf_pool_find(

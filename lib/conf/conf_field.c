@@ -140,6 +140,13 @@ int conf_parse_pool(const struct conf_key *k, const char *text, void *base)
 	return parse_v4_prefix(text, &c->pool[c->n_pool++]);
 }
 
+int conf_parse_dedicated(const struct conf_key *k, const char *text, void *base)
+{
+	struct conf *c = base;
+
+	return parse_v4_prefix(text, &c->dedicated[c->n_dedicated++]);
+}
+
 int conf_parse_nat_pool(const struct conf_key *k, const char *text, void *base)
 {
 	struct conf *c = base;

@@ -130,6 +130,7 @@ int conf_parse_gateway(const struct conf_key *k, const char *text, void *base);
 int conf_parse_eal_arg(const struct conf_key *k, const char *text, void *base);
 int conf_parse_inner_addr(const struct conf_key *k, const char *text, void *base);
 int conf_parse_pool(const struct conf_key *k, const char *text, void *base);
+int conf_parse_dedicated(const struct conf_key *k, const char *text, void *base);
 int conf_parse_nat_pool(const struct conf_key *k, const char *text, void *base);
 int conf_parse_nat_ports(const struct conf_key *k, const char *text, void *base);
 int conf_parse_exempt(const struct conf_key *k, const char *text, void *base);
@@ -196,13 +197,13 @@ const config_setting_t *conf_at_elem(const config_setting_t *list, unsigned idx)
 /* A key of a peer, or else the peer. */
 const config_setting_t *conf_at_peer(const struct conf_ctx *ctx, uint32_t idx, const char *key);
 
-/* The two pools of public addresses, as the file calls them. */
+/* The pools of public addresses, as the file calls them. */
 struct conf_pool {
 	const char *key;
 	const struct ip_prefix *prefixes;
 	unsigned n;
 };
-#define CONF_POOLS 2
+#define CONF_POOLS 3
 struct conf_pool conf_pool_get(const struct conf *c, unsigned pool_idx);
 /* The prefix of a pool that holds an address, and the key of that pool; NULL. */
 const struct ip_prefix *conf_pool_find(

@@ -23,6 +23,7 @@ static const struct {
 	WIDE("tunnel.private_key_file", private_key),
 	WIDE("tunnel.inner_addresses", inner_addrs),
 	WIDE("public.pool", pool),
+	WIDE("public.dedicated", dedicated),
 	WIDE("nat.pool", nat_pool),
 	WIDE("nat.ports", nat_port_first),
 	WIDE("nat.ports", nat_port_last),

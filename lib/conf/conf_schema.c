@@ -115,6 +115,9 @@ static const struct conf_key public_keys[] = {
 	{"pool", CONF_TEXTS, .required = true, .min = 1, .max = CONF_POOL_MAX,
 		.takes = "an IPv4 prefix without host bits, as 198.51.100.0/28",
 		.parse = conf_parse_pool},
+	{"dedicated", CONF_TEXTS, .min = 0, .max = CONF_POOL_MAX,
+		.takes = "an IPv4 prefix without host bits, as 198.51.100.0/28",
+		.parse = conf_parse_dedicated},
 	{0},
 };
 

@@ -19,6 +19,7 @@ static const struct rpc_param open_params[] = {
 	{"public_port", RPC_INTEGER, false, PORT_WORDS},
 	{"to_port", RPC_INTEGER, false, PORT_WORDS},
 	{"ports", RPC_INTEGER, false, RANGE_WORDS},
+	{"whole_address", RPC_BOOL, false, NULL},
 	{"to_address", RPC_TEXT, false,
 		"an inner address of the peer, or one that its routes contain"},
 	{"ttl_s", RPC_SECONDS, false, NULL},
@@ -93,6 +94,23 @@ static int get_port(const json_t *params, const char *name, uint16_t *out, struc
 	return 0;
 }
 
+/* All ports, and both protocols, of anyone: nothing else is to be said of them. What the
+ * configuration says of limits is for leases that carry no answers to the peer's own traffic. */
+static int get_whole(const json_t *params, struct lease_request *req, struct rpc_fault *fault)
+{
+	static const char *const others[] = {"to_port", "public_port", "ports", "proto", "from"};
+
+	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (json_object_get(params, others[i]) != NULL)
+			return rpc_fault_set(fault, RPC_INVALID_PARAMS, others[i], "none",
+				"whole_address is all ports and protocols, for anyone; accepted: "
+				"no %s",
+				others[i]);
+	req->is_whole = true;
+	req->max_pps = req->max_new_flows = 0;
+	return 0;
+}
+
 /* How many, and where they lead: a range that does not say leads to the ports that it has. */
 static int get_ports(const json_t *params, struct lease_request *req, struct rpc_fault *fault)
 {
@@ -103,6 +121,8 @@ static int get_ports(const json_t *params, struct lease_request *req, struct rpc
 	if (n < 1 || n > LEASE_RANGE_MAX || (n & (n - 1)) != 0)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "ports", RANGE_WORDS,
 			"ports %lld is not accepted; accepted: %s", (long long)n, RANGE_WORDS);
+	if (json_is_true(json_object_get(params, "whole_address")))
+		return get_whole(params, req, fault);
 	req->n_ports = (uint16_t)n;
 	if (json_object_get(params, "to_port") != NULL)
 		return get_port(params, "to_port", &req->inner_port, fault);

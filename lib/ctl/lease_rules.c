@@ -93,7 +93,11 @@ static int check_range(const struct lease_request *req, struct rpc_fault *fault)
 
 static int check_request(const struct lease_request *req, struct rpc_fault *fault)
 {
-	if (req->inner_port == 0 && !req->is_symmetric)
+	if (req->is_whole && lease_is_pinhole(&req->inner_addr))
+		return rpc_fault_set(fault, RPC_REFUSED, "to_address", "an IPv4 address",
+			"whole_address is for IPv4, and to_address is not; IPv6 is not translated; "
+			"accepted: an IPv4 to_address of the peer");
+	if (req->inner_port == 0 && !req->is_symmetric && !req->is_whole)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "to_port", "1 to 65535",
 			"to_port is 0; accepted: 1 to 65535");
 	if ((req->protos & LEASE_PROTO_BOTH) == 0)
@@ -102,15 +106,15 @@ static int check_request(const struct lease_request *req, struct rpc_fault *faul
 	return lease_is_range(req->n_ports) ? check_range(req, fault) : 0;
 }
 
-static void pool_words(const struct conf *conf, char buf[static RPC_ACCEPTS_CHARS])
+static void pool_words(const struct ip_prefix *pool, unsigned n, char buf[static RPC_ACCEPTS_CHARS])
 {
 	char prefix[IP_TEXT_CHARS];
 	size_t len = 0;
 
 	buf[0] = '\0';
-	for (unsigned i = 0; i < conf->n_pool && len < RPC_ACCEPTS_CHARS; i++)
+	for (unsigned i = 0; i < n && len < RPC_ACCEPTS_CHARS; i++)
 		len += (size_t)snprintf(buf + len, RPC_ACCEPTS_CHARS - len, "%s%s",
-			i > 0 ? ", " : "", ip_prefix_format(&conf->pool[i], prefix));
+			i > 0 ? ", " : "", ip_prefix_format(&pool[i], prefix));
 }
 
 /* Of a range the first port that is not free. */
@@ -166,6 +170,10 @@ static int refuse_other_address(
 	struct ip_addr addr = lease_peer_address(c->p.leases, req->peer_idx);
 
 	ip_addr_format(&addr, own);
+	if (lease_find_public(c->p.leases, &addr, LEASE_PROTO_BOTH, 0) != NULL)
+		return rpc_fault_set(fault, RPC_IN_USE, own, NULL,
+			"peer %s has the whole of %s: every port of it leads to the peer already",
+			peer, own);
 	return rpc_fault_set(fault, RPC_REFUSED, ip_addr_format(&req->public_addr, wanted), own,
 		"public address %s is not the egress address of peer %s, which its other leases "
 		"have; "
@@ -254,6 +262,46 @@ static int refuse_quota(
 		peer, req->peer_max_leases, n_ports, peer);
 }
 
+/* What only a whole address is refused for. 0: something else. */
+static int refuse_whole(struct ctl *c, const struct lease_request *req, int err, const char *peer,
+	struct rpc_fault *fault)
+{
+	const struct conf *conf = c->p.conf;
+	char addr[IP_TEXT_CHARS], text[RPC_ACCEPTS_CHARS], owner[CTL_PEER_WORD_CHARS] = "a former";
+	const struct lease *l;
+
+	ip_addr_format(&req->public_addr, addr);
+	switch (err) {
+	case -EADDRNOTAVAIL:
+		pool_words(conf->dedicated, conf->n_dedicated, text);
+		if (conf->n_dedicated == 0)
+			return rpc_fault_set(fault, RPC_REFUSED, "public.dedicated", NULL,
+				"no address is dedicated: public.dedicated of the configuration "
+				"is empty");
+		return rpc_fault_set(fault, RPC_REFUSED, addr, text,
+			"public address %s is not dedicated; accepted: one of %s, or none for any",
+			addr, text);
+	case -EADDRINUSE:
+		l = lease_find_public(c->p.leases, &req->public_addr, LEASE_PROTO_BOTH, 0);
+		if (l != NULL)
+			ctl_peer_word(c, l->peer_idx, owner);
+		return rpc_fault_set(fault, RPC_IN_USE, addr, "another, or none for any",
+			"public address %s is held by %s peer; accepted: another, or none for any",
+			addr, owner);
+	case -EXDEV:
+		return rpc_fault_set(fault, RPC_IN_USE, peer, "a peer without leases to IPv4",
+			"peer %s has other leases, and all leases of a peer have one address; "
+			"close them first",
+			peer);
+	case -ENOSPC:
+		return rpc_fault_set(fault, RPC_EXHAUSTED, "public.dedicated", NULL,
+			"no dedicated address is free, or all %u leases of leases.max are open",
+			conf->max_leases);
+	default:
+		return 0;
+	}
+}
+
 static int refuse_grant(
 	struct ctl *c, const struct lease_request *req, int err, struct rpc_fault *fault)
 {
@@ -263,6 +311,8 @@ static int refuse_grant(
 	if (lease_is_pinhole(&req->inner_addr) && refuse_pinhole(req, err, fault) != 0)
 		return -EINVAL;
 	ctl_peer_word(c, req->peer_idx, peer);
+	if (req->is_whole && refuse_whole(c, req, err, peer, fault) != 0)
+		return -EINVAL;
 	switch (err) {
 	case -ERANGE:
 		snprintf(text, sizeof(text), "%u to %u", conf->lease_port_first,
@@ -281,7 +331,7 @@ static int refuse_grant(
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "until", "a moment to come",
 			"until has passed; accepted: a moment to come");
 	case -EADDRNOTAVAIL:
-		pool_words(conf, text);
+		pool_words(conf->pool, conf->n_pool, text);
 		return rpc_fault_set(fault, RPC_REFUSED, ip_addr_format(&req->public_addr, addr),
 			text,
 			"public address %s is not in the public pool; accepted: an IPv4 address of "

@@ -64,6 +64,10 @@ static const char *gateway_use(const struct ctl *c, const struct ip_addr *a)
 		if (ip_prefix_contains(&conf->nat_pool[i], a))
 			return "in the pool of ordinary traffic";
 	}
+	for (unsigned i = 0; i < conf->n_dedicated; i++) {
+		if (ip_prefix_contains(&conf->dedicated[i], a))
+			return "a dedicated address";
+	}
 	for (unsigned i = 0; i < conf->n_ports; i++) {
 		for (unsigned j = 0; j < conf->ports[i].n_ifaddrs; j++) {
 			if (ip_equal(a, &conf->ports[i].ifaddrs[j].addr))

@@ -122,12 +122,27 @@ static bool is_port_claimed(const struct restore *r, const struct ip_addr *addr,
 	return false;
 }
 
+/* The configuration has a lease on an IPv4 number for the peer, which may have a whole address or
+ * such. O(configured leases): there are few dedicated addresses. */
+static bool is_peer_claimed(const struct restore *r, uint32_t peer_idx)
+{
+	const struct conf *conf = r->c->p.conf;
+
+	for (uint32_t i = 0; i < conf->n_leases; i++)
+		if (r->peer_idx[conf->leases[i].peer_idx] == peer_idx &&
+			conf->leases[i].public_port != 0)
+			return true;
+	return false;
+}
+
 /* The configuration wants this number for another, or the peer's leases on another address. A
  * configured lease without an address may be on any. */
 static bool is_number_claimed(const struct restore *r, const struct lease *l)
 {
 	const struct ip_addr *addr = &r->claims->addr_of_peer[l->peer_idx];
 
+	if (lease_is_whole(l->public_port))
+		return is_peer_claimed(r, l->peer_idx);
 	if (!ip_is_none(addr) && !ip_equal(addr, &l->public_addr))
 		return true;
 	for (uint32_t at = 0; at < lease_ports_of(l->n_ports); at++)

@@ -278,6 +278,15 @@ static void write_knocks(struct rpc_text *t, struct ctl *c, uint64_t lease_id, u
 	rpc_write_end(t, '}');
 }
 
+/* Null where all are meant. */
+static void write_port(struct rpc_text *t, const char *name, uint16_t port)
+{
+	if (port == 0)
+		rpc_write_null(t, name);
+	else
+		rpc_write_integer(t, name, port);
+}
+
 void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door_counters *counters,
 	struct rpc_text *t)
 {
@@ -298,10 +307,11 @@ void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door
 	rpc_write_text(t, "peer", ctl_peer_word(c, lease->peer_idx, peer));
 	rpc_write_text(t, "proto", proto_word(lease->protos));
 	ctl_address_write(t, "public_address", &lease->public_addr);
-	rpc_write_integer(t, "public_port", lease->public_port);
+	write_port(t, "public_port", lease->public_port);
 	ctl_address_write(t, "to_address", &lease->inner_addr);
-	rpc_write_integer(t, "to_port", lease->inner_port);
-	rpc_write_integer(t, "ports", lease->n_ports);
+	write_port(t, "to_port", lease->inner_port);
+	write_port(t, "ports", lease_is_whole(lease->public_port) ? 0 : lease->n_ports);
+	rpc_write_bool(t, "whole_address", lease_is_whole(lease->public_port));
 	write_age(t, "age_s", now_ns, lease->opened_ns);
 	rpc_write_seconds(t, "ttl_s", lease->ttl_ns);
 	rpc_write_seconds(t, "expires_in_s", left_ns);
@@ -330,10 +340,10 @@ void ctl_held_write(
 	else
 		rpc_write_text(t, "peer", ctl_peer_word(c, held->peer_idx, peer));
 	ctl_address_write(t, "public_address", &held->public_addr);
-	rpc_write_integer(t, "public_port", held->public_port);
+	write_port(t, "public_port", held->public_port);
 	ctl_address_write(t, "to_address", &held->inner_addr);
-	rpc_write_integer(t, "to_port", held->inner_port);
-	rpc_write_integer(t, "ports", held->n_ports);
+	write_port(t, "to_port", held->inner_port);
+	write_port(t, "ports", lease_is_whole(held->public_port) ? 0 : held->n_ports);
 	rpc_write_seconds(t, "ends_in_s", held->until_ns > now_ns ? held->until_ns - now_ns : 0);
 	rpc_write_end(t, '}');
 }

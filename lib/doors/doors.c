@@ -37,8 +37,9 @@ struct doors {
 	_Atomic uint32_t *n_of_peer;	/* open doors; max_peers. W: control, R: all */
 	uint32_t n_records, max_peers;
 	uint32_t max_open, n_open;
-	uint32_t n_ports; /* of open doors: at most max_open */
-	uint32_t n_fresh; /* records from here on were never used */
+	uint32_t n_ports;	  /* of open doors: at most max_open */
+	_Atomic uint32_t n_whole; /* of open doors. W: control, R: all */
+	uint32_t n_fresh;	  /* records from here on were never used */
 	uint32_t free_head;
 	uint8_t hash_key[CRYPTO_SIPHASH_KEY_BYTES]; /* of far endpoints, which others choose */
 	struct knocks *knocks;			    /* n_shares * share_size */
@@ -208,6 +209,12 @@ static void record_retire(struct doors *d, struct door *door)
 
 /* --- keys --- */
 
+/* One key for all its ports and protocols: port 0 of protocol 0, which no packet has. */
+static bool is_whole(const struct doors *d, const struct door *door)
+{
+	return !note_of(d, door)->is_v6 && lease_is_whole(door->public_port);
+}
+
 static int port_add_v4(struct doors *d, struct door *door, uint16_t at, uint8_t proto)
 {
 	struct door_public_key public;
@@ -284,10 +291,17 @@ static void key_del(struct doors *d, const struct door *door, uint8_t proto)
 
 static void keys_del(struct doors *d, const struct door *door, uint8_t bits)
 {
-	for (unsigned i = 0; i < N_PROTOS; i++)
-		if (bits & protos[i].bit)
-			key_del(d, door, protos[i].number);
-	note_of(d, door)->protos &= (uint8_t)~bits;
+	uint8_t left = note_of(d, door)->protos & (uint8_t)~bits;
+
+	if (is_whole(d, door)) {
+		if (left == 0)
+			ports_del_v4(d, door, 1, 0);
+	} else {
+		for (unsigned i = 0; i < N_PROTOS; i++)
+			if (bits & protos[i].bit)
+				key_del(d, door, protos[i].number);
+	}
+	note_of(d, door)->protos = left;
 }
 
 /* All of bits or none. */
@@ -295,6 +309,13 @@ static int keys_add(struct doors *d, struct door *door, uint8_t bits)
 {
 	uint8_t done = 0;
 
+	if (is_whole(d, door)) {
+		int rc = note_of(d, door)->protos == 0 ? port_add_v4(d, door, 0, 0) : 0;
+
+		if (rc == 0)
+			note_of(d, door)->protos |= bits;
+		return rc;
+	}
 	for (unsigned i = 0; i < N_PROTOS; i++) {
 		int rc;
 
@@ -389,6 +410,7 @@ static int open_new(struct doors *d, const struct lease *lease)
 	}
 	d->n_open++;
 	d->n_ports += note_of(d, door)->n_ports;
+	atomic_fetch_add_explicit(&d->n_whole, is_whole(d, door), memory_order_relaxed);
 	/* Before it opens: who sees it open can see that there is one. */
 	atomic_fetch_add_explicit(&d->n_of_peer[door->peer_idx], 1, memory_order_relaxed);
 	/* The keys lead to a record that is shut until now: all of them open at one moment. */
@@ -425,6 +447,7 @@ int doors_close(struct doors *d, uint64_t lease_id)
 	table_del(d->by_lease, &lease_id);
 	d->n_open--;
 	d->n_ports -= note_of(d, door)->n_ports;
+	atomic_fetch_sub_explicit(&d->n_whole, is_whole(d, door), memory_order_relaxed);
 	atomic_fetch_sub_explicit(&d->n_of_peer[door->peer_idx], 1, memory_order_relaxed);
 	record_retire(d, door);
 	return 0;
@@ -530,13 +553,41 @@ uint64_t doors_lookup_inner_bulk(
 	return open_only(hits, n, out);
 }
 
+static bool is_open(const struct door *door)
+{
+	return door && atomic_load_explicit(&door->generation, memory_order_acquire) & 1;
+}
+
+struct door *doors_lookup_whole(const struct doors *d, const uint8_t public_v4[static 4])
+{
+	struct door_public_key key = {0};
+	struct door *door;
+
+	if (atomic_load_explicit(&d->n_whole, memory_order_acquire) == 0)
+		return NULL;
+	memcpy(key.addr_v4, public_v4, 4);
+	door = table_lookup(d->by_public, &key);
+	return is_open(door) ? door : NULL;
+}
+
+struct door *doors_lookup_whole_of(
+	const struct doors *d, uint32_t peer_idx, const uint8_t inner_v4[static 4])
+{
+	struct door_inner_key key = {.peer_idx = peer_idx};
+	struct door *door;
+
+	if (atomic_load_explicit(&d->n_whole, memory_order_acquire) == 0)
+		return NULL;
+	memcpy(key.addr_v4, inner_v4, 4);
+	door = table_lookup(d->by_inner, &key);
+	return is_open(door) ? door : NULL;
+}
+
 struct door *doors_lookup_v6(const struct doors *d, const struct door_v6_key *key)
 {
 	struct door *door = table_lookup(d->by_v6, key);
 
-	if (!door || !(atomic_load_explicit(&door->generation, memory_order_acquire) & 1))
-		return NULL;
-	return door;
+	return is_open(door) ? door : NULL;
 }
 
 /* All bytes count: no padding. */

@@ -41,7 +41,7 @@ struct door {
 	_Atomic uint32_t generation; /* odd: open */
 	uint32_t peer_idx;
 	uint8_t public_v4[4], inner_v4[4];  /* network order; IPv6: zero */
-	uint16_t public_port, inner_port;   /* host order; of a range the first */
+	uint16_t public_port, inner_port;   /* host order; of a range the first; of all 0 */
 	_Atomic(struct door_terms *) terms; /* NULL: none; see door_terms_of() */
 
 	struct door_counters counters __attribute__((aligned(64)));
@@ -135,6 +135,11 @@ uint64_t doors_lookup_public_bulk(
 	const struct doors *d, const struct door_public_key **keys, uint32_t n, struct door **out);
 uint64_t doors_lookup_inner_bulk(
 	const struct doors *d, const struct door_inner_key **keys, uint32_t n, struct door **out);
+/* The lease that has a whole address, for what no other door and no port of a block leads: by that
+ * address, and by whom it leads to. One load while there are none. NULL: none is open. */
+struct door *doors_lookup_whole(const struct doors *d, const uint8_t public_v4[static 4]);
+struct door *doors_lookup_whole_of(
+	const struct doors *d, uint32_t peer_idx, const uint8_t inner_v4[static 4]);
 /* One pinhole; NULL: none is open. */
 struct door *doors_lookup_v6(const struct doors *d, const struct door_v6_key *key);
 

@@ -64,6 +64,7 @@ static uint32_t find_waiting(const struct lease_table *t, const struct lease_req
 	uint32_t i = holder != 0 ? t->holders[holder].kept.head : 0;
 
 	while (i != 0 && (lease_is_range(t->numbers.numbers[i].n_ports) ||
+				 lease_is_whole(t->numbers.numbers[i].public_port) ||
 				 !ip_equal(&t->numbers.numbers[i].public_addr, addr) ||
 				 is_led_to(t, req, holder, t->numbers.numbers[i].public_port)))
 		i = t->number_links[i].next;
@@ -125,7 +126,7 @@ static int take_number_anywhere(
 	int r = -ENOSPC;
 
 	/* Its address of old first: that is where others may still look for it. */
-	if (holder != 0 && !ip_is_none(&t->holders[holder].public_addr)) {
+	if (holder != 0 && lease_pool_contains(&t->conf, &t->holders[holder].public_addr)) {
 		addr = t->holders[holder].public_addr;
 		if (take_at(t, req, holder, &addr, out) == 0)
 			return 0;
@@ -167,6 +168,8 @@ static int take_asked_number(
 	if (!is_asked && !is_paired)
 		return take_number_anywhere(t, req, holder, out);
 
+	if (is_paired && !lease_pool_contains(conf, &t->holders[holder].public_addr))
+		return -EXDEV;
 	addr = is_paired ? t->holders[holder].public_addr : req->public_addr;
 	if (is_asked && !ip_equal(&addr, &req->public_addr))
 		return -EXDEV;
@@ -200,6 +203,8 @@ int lease_choose(
 
 	if (lease_is_pinhole(&req->inner_addr))
 		return take_pinhole(t, req, holder, out);
+	if (req->is_whole)
+		return lease_whole_take(t, req, holder, out);
 	r = take_asked_number(t, req, holder, out);
 	if (r < 0 && req->is_suggestion && less.public_port != 0) {
 		less.public_port = 0;

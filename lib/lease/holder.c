@@ -79,7 +79,8 @@ static void note_symmetric(struct lease_table *t, uint32_t i)
 	const struct lease_number *n = &t->numbers.numbers[i];
 	struct holder *h = &t->holders[n->holder];
 
-	if (h->symmetric == 0 && n->public_port == n->inner_port && !lease_is_range(n->n_ports))
+	if (h->symmetric == 0 && n->public_port == n->inner_port && !lease_is_range(n->n_ports) &&
+		!lease_is_whole(n->public_port))
 		h->symmetric = i;
 }
 

@@ -4,6 +4,7 @@
  *   lease.c     granting, renewing and ending
  *   choice.c    which number a lease gets
  *   range.c     the same for ranges of ports
+ *   whole.c     the same for whole addresses
  *   holder.c    peers that have numbers, and what they keep of them
  *   look.c      looking at what there is
  *   restore.c   what was there before a restart
@@ -99,6 +100,10 @@ bool lease_is_led_to(const struct lease_table *t, uint32_t holder, const struct 
 /* A range of this address for the request, a kept or a free one; errors as lease_grant. */
 int lease_range_take(struct lease_table *t, const struct lease_request *req, uint32_t holder,
 	const struct ip_addr *addr, uint32_t *out);
+
+/* --- whole.c */
+int lease_whole_take(
+	struct lease_table *t, const struct lease_request *req, uint32_t holder, uint32_t *out);
 
 /* --- choice.c */
 /* Ports drawn for a symmetric number before all are called taken: a peer would need other numbers

@@ -161,8 +161,19 @@ static bool is_range_sound(const struct lease_request *req)
 		       !lease_is_pinhole(&req->inner_addr));
 }
 
+/* All of it or nothing: whoever may not come in by it could not answer the peer, either. */
+static bool is_whole_sound(const struct lease_request *req)
+{
+	return req->protos == LEASE_PROTO_BOTH && req->peer_idx != UINT32_MAX &&
+	       !ip_is_none(&req->inner_addr) && !lease_is_pinhole(&req->inner_addr) &&
+	       req->inner_port == 0 && req->public_port == 0 && !req->is_symmetric &&
+	       !lease_is_range(req->n_ports) && req->n_sources == 0;
+}
+
 bool lease_request_is_sound(const struct lease_request *req)
 {
+	if (req->is_whole)
+		return is_whole_sound(req);
 	return is_range_sound(req) && (req->protos & LEASE_PROTO_BOTH) != 0 &&
 	       (req->protos & ~LEASE_PROTO_BOTH) == 0 && req->peer_idx != UINT32_MAX &&
 	       (req->inner_port != 0 || req->is_symmetric) && !ip_is_none(&req->inner_addr) &&
@@ -194,6 +205,7 @@ static uint32_t live_of(
 		return lease_live_range(t, req, holder);
 	if (req->is_symmetric)
 		return lease_live_symmetric(t, holder, &req->inner_addr);
+	/* That of a whole address leads to port 0. */
 	return lease_live_number(t, holder, &req->inner_addr, req->inner_port);
 }
 

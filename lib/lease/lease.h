@@ -12,6 +12,11 @@
  * is which sizes there are; of quotas and of max_leases it takes as many as it has ports. Only who
  * may be trusted with many ports asks for one: the operator, not the peer.
  *
+ * A lease may have a whole address, one of those that are dedicated: all its ports, unchanged,
+ * which is what ports 0 on both sides stand for. Nothing else is on such an address, and its owner
+ * has no other lease to IPv4. It is one number, kept after its end as others are. Asked for by the
+ * operator only.
+ *
  * Spec:      DESIGN section 4; RFC 6888 REQ-8 (quarantine); RFC 6056 (random choice); RFC 6092
  *            section 3.3 (pinholes).
  * Threads:   control thread only; workers see leases through doors.
@@ -67,7 +72,7 @@ struct lease {
 	uint32_t peer_idx;
 	uint8_t protos; /* LEASE_PROTO_* bits */
 	struct ip_addr public_addr;
-	uint16_t public_port; /* the first, of a range */
+	uint16_t public_port; /* the first, of a range; 0: a whole address */
 	struct ip_addr inner_addr;
 	uint16_t inner_port; /* likewise */
 	uint16_t n_ports;    /* 1, or those of a range */
@@ -84,6 +89,12 @@ struct lease {
 	enum lease_opener opener;
 	uint8_t nonce[LEASE_NONCE_BYTES]; /* of the last PCP request for it; zero: none */
 };
+
+/* Of a live lease, or a number that is kept. */
+static inline bool lease_is_whole(uint16_t public_port)
+{
+	return public_port == 0;
+}
 
 static inline bool lease_is_range(uint16_t n_ports)
 {
@@ -115,6 +126,9 @@ struct lease_ports {
 struct lease_conf {
 	struct ip_prefix pool[LEASE_POOL_MAX]; /* IPv4 */
 	unsigned n_pool;
+	struct ip_prefix
+		dedicated[LEASE_POOL_MAX]; /* IPv4, disjoint from it: for whole addresses */
+	unsigned n_dedicated;
 	uint16_t port_first, port_last; /* inclusive */
 	struct lease_ports deny[LEASE_DENY_MAX];
 	unsigned n_deny; /* they leave at least one port */
@@ -140,6 +154,7 @@ struct lease_request {
 	struct ip_addr inner_addr;
 	uint16_t inner_port;
 	uint16_t n_ports;  /* of a range, and both ports are its first; 0, 1: one port */
+	bool is_whole;	   /* a whole address, both protocols, no ports and no sources */
 	bool is_symmetric; /* inner_port is ignored: it is to be the public port, whichever */
 	uint64_t ttl_ns;   /* TIME_NEVER: no maximum age either */
 	uint64_t until_ns;
@@ -190,6 +205,9 @@ void lease_table_times_set(struct lease_table *t, uint64_t default_ttl_ns, uint6
  * one that says its public port or none. It has no number and no inner port in common with any
  * other lease of the peer.
  *
+ * A whole address is the requested one, else the one that is kept for the peer, else a random free
+ * one of those that are dedicated.
+ *
  * A pinhole is what inner_addr and inner_port say, and asking for another public address or port is
  * refused, unless it is a suggestion. That the address is the peer's is for the caller to know.
  *
@@ -203,10 +221,10 @@ void lease_table_times_set(struct lease_table *t, uint64_t default_ttl_ns, uint6
  *   -ERANGE public port outside the lease range, or not the pinhole's inner one; -EACCES public
  * port denied; -EADDRNOTAVAIL public address not in the pool, or not the pinhole's inner one;
  *   -EADDRINUSE port held by another peer, kept for or from another, or by the caller for another
- *   inner endpoint; -EXDEV the peer's leases have another public address; -EDQUOT per-peer limit
- * (or twice that, kept numbers included, when a port is asked for); -ENOSPC table full or no free
- * port; -ETIME until_ns has come. The ttl is clamped to max_ttl, the end to until_ns and the
- * maximum age. Cost O(1) expected, O(log n) for the deadline, never blocks. */
+ *   inner endpoint; -EXDEV the peer's leases have another public address, or a whole one; -EDQUOT
+ * per-peer limit (or twice that, kept numbers included, when a port is asked for); -ENOSPC table
+ * full or no free port; -ETIME until_ns has come. The ttl is clamped to max_ttl, the end to
+ * until_ns and the maximum age. Cost O(1) expected, O(log n) for the deadline, never blocks. */
 int lease_grant(struct lease_table *t, const struct lease_request *req, uint64_t now_ns,
 	const struct lease **out);
 

@@ -29,6 +29,8 @@ const struct lease *lease_find_public(
 {
 	uint32_t i = lease_number_find(&t->numbers, addr, port);
 
+	if (i == 0)
+		i = lease_number_find(&t->numbers, addr, 0);
 	if (i != 0)
 		i = lease_of_number(&t->numbers.numbers[i], protos);
 	return i != 0 ? &t->leases[i] : NULL;
@@ -49,6 +51,8 @@ const struct lease *lease_find_inner(const struct lease_table *t, uint32_t peer_
 
 	if (number == 0)
 		number = lease_in_range(t, holder, inner_addr, inner_port, 1);
+	if (number == 0)
+		number = lease_live_number(t, holder, inner_addr, 0);
 	return lease_at(t, number, protos);
 }
 

@@ -416,7 +416,7 @@ uint32_t lease_number_add(struct lease_numbers *ns, const struct lease_number *n
 	lease_index_add(&ns->by_public, hash_public(ns, &n->public_addr, n->public_port), i);
 	lease_index_add(&ns->by_inner, hash_inner_of(ns, n), i);
 	count_size(ns, n->n_ports, 1);
-	if (!lease_is_pinhole(&n->public_addr))
+	if (!lease_is_pinhole(&n->public_addr) && !lease_is_whole(n->public_port))
 		take_place(ns, &ns->numbers[i]);
 	return i;
 }

@@ -25,7 +25,7 @@ struct lease_number {
 	uint16_t public_port, inner_port; /* of a range the first, outside a multiple of n_ports */
 	uint16_t n_ports;		  /* 1, or a power of two */
 	uint32_t holder;   /* its owner's entry in the lease table; 0: nobody may have it back */
-	uint32_t place;	   /* of its public address; 0: a pinhole has none */
+	uint32_t place;	   /* of its public address; 0: a pinhole and a whole address have none */
 	uint32_t lease[2]; /* live leases, TCP and UDP; the same twice for one of both; 0: none */
 	enum lease_state state; /* FREE here: held, with or without leases */
 	uint64_t until_ns;	/* RESERVED, QUARANTINE: end of that */

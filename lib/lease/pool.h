@@ -16,4 +16,9 @@ uint64_t lease_pool_count(const struct lease_conf *conf);
 /* rank is less than lease_pool_count(conf). */
 struct ip_addr lease_pool_address(const struct lease_conf *conf, uint64_t rank);
 
+/* The same of the dedicated ones. */
+bool lease_dedicated_contains(const struct lease_conf *conf, const struct ip_addr *addr);
+uint64_t lease_dedicated_count(const struct lease_conf *conf);
+struct ip_addr lease_dedicated_address(const struct lease_conf *conf, uint64_t rank);
+
 #endif

@@ -16,6 +16,8 @@ static int check_number(const struct lease_table *t, const struct ip_addr *publi
 {
 	int r = 0;
 
+	if (lease_is_whole(public_port))
+		return lease_dedicated_contains(&t->conf, public_addr) ? 0 : -EADDRNOTAVAIL;
 	for (uint32_t i = 0; r == 0 && i < lease_ports_of(n_ports); i++)
 		r = lease_port_check(t, (uint16_t)(public_port + i));
 
@@ -81,6 +83,7 @@ int lease_restore(struct lease_table *t, const struct lease *l)
 		.inner_port = l->inner_port,
 		.public_port = l->public_port,
 		.n_ports = l->n_ports,
+		.is_whole = lease_is_whole(l->public_port),
 		.n_sources = l->n_sources,
 	};
 	uint32_t number = 0, i;

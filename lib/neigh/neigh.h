@@ -26,7 +26,7 @@
 #define NEIGH_HELD_MAX	  512
 #define NEIGH_ASKS_PER_S  256
 #define NEIGH_IFADDRS_MAX 16
-#define NEIGH_POOL_MAX	  128
+#define NEIGH_POOL_MAX	  192
 
 /* One of our links, as the configuration says. */
 struct neigh_link {

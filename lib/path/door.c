@@ -1,5 +1,5 @@
 /* door.c - from the Internet: is there a lease at this address, port and protocol? If not, whose
- * port is it?
+ * port is it? If nobody's, who has the whole address?
  */
 #include "path/worker.h"
 
@@ -64,6 +64,13 @@ uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 		bool is_led = false;
 
 		meta->via = PATH_VIA_NONE;
+		if (!doors[i]) {
+			meta->peer_idx = find_owner(w->path, pkts[i], &keys[i]);
+			is_led = meta->peer_idx != PEER_NONE;
+			if (!is_led)
+				doors[i] =
+					doors_lookup_whole(w->path->params.doors, keys[i].addr_v4);
+		}
 		if (doors[i]) {
 			meta->generation =
 				atomic_load_explicit(&doors[i]->generation, memory_order_acquire);
@@ -71,9 +78,6 @@ uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 			meta->via = PATH_VIA_DOOR;
 			meta->peer_idx = doors[i]->peer_idx;
 			is_led = meta->generation & 1;
-		} else {
-			meta->peer_idx = find_owner(w->path, pkts[i], &keys[i]);
-			is_led = meta->peer_idx != PEER_NONE;
 		}
 		if (!is_led) {
 			path_drop(w, pkts[i],

@@ -81,6 +81,8 @@ static void nat_init(struct path *p)
 		p->pool[p->n_pool++] = prefix_from(&conf->pool[i]);
 	for (unsigned i = 0; i < conf->n_nat_pool; i++)
 		p->pool[p->n_pool++] = prefix_from(&conf->nat_pool[i]);
+	for (unsigned i = 0; i < conf->n_dedicated; i++)
+		p->pool[p->n_pool++] = prefix_from(&conf->dedicated[i]);
 	for (unsigned i = 0; i < conf->n_nat_exempt; i++)
 		p->exempt[p->n_exempt++] = prefix_from(&conf->nat_exempt[i]);
 	p->n_blocked = conf->n_nat_blocked;

@@ -1,7 +1,8 @@
 /* snat.c - to the Internet: by the session that is there, else by a lease, else by a new session.
- * Public source address and port, never the peer's own.
+ * Public source address and port.
  *
- * A session comes before a lease, so that opening a lease leaves what is under way as it is.
+ * A session comes before a lease, so that opening a lease leaves what is under way as it is. The
+ * source port is the peer's own on an address only that the peer has whole.
  */
 #include "path/worker.h"
 
@@ -82,6 +83,18 @@ static void find_sessions(struct path_worker *w, struct rte_mbuf **pkts,
 		out[at[i]] = found[i];
 }
 
+/* Who has a whole address leaves by it, with its own source ports: there is nobody else on it whom
+ * they could hit. What is exempt from translation stays so. */
+struct door *path_whole_door(const struct path *p, const struct flow_out_key *key)
+{
+	uint8_t inner_v4[4];
+
+	if (path_prefixes_have(p->exempt, p->n_exempt, key->remote_v4))
+		return NULL;
+	store_be32(inner_v4, key->inner_v4);
+	return doors_lookup_whole_of(p->params.doors, key->peer_idx, inner_v4);
+}
+
 /* Only where there is no session, and the peer has a lease at all. */
 static void find_doors(struct path_worker *w, const struct flow_out_key *keys, uint16_t n,
 	struct flow_session *const *sessions, struct door **out)
@@ -109,10 +122,13 @@ static void find_doors(struct path_worker *w, const struct flow_out_key *keys, u
 	if (n_wanted == 0)
 		return;
 	doors_lookup_inner_bulk(doors, ptrs, n_wanted, found);
-	for (uint16_t i = 0; i < n_wanted; i++)
+	for (uint16_t i = 0; i < n_wanted; i++) {
 		if (found[i] &&
 			atomic_load_explicit(&found[i]->generation, memory_order_acquire) & 1)
 			out[at[i]] = found[i];
+		else
+			out[at[i]] = path_whole_door(w->path, &keys[at[i]]);
+	}
 }
 
 /* NULL: the packet ended here, and the peer was told. */

@@ -222,6 +222,10 @@ void why_knock(struct why_ask *k, uint32_t exempt_peer)
 	if (peer_idx == PEER_NONE)
 		peer_idx = blocks_owner(k->p->blocks, why_v4(&lead.dst.addr), lead.dst.port);
 	if (peer_idx == PEER_NONE) {
+		door = doors_lookup_whole(k->p->params.doors, ip_v4_bytes(&lead.dst.addr));
+		peer_idx = door ? door->peer_idx : PEER_NONE;
+	}
+	if (peer_idx == PEER_NONE) {
 		why_say(k->a, "door", "no lease is open here, and the port is nobody's");
 		why_drop(k, path_service_is_request(&k->v) ? STATS_DROP_portmap_outside
 							   : STATS_DROP_no_lease);

@@ -48,7 +48,8 @@ static void rewrite_src(struct why_ask *k, uint32_t public_v4, uint16_t public_p
 	why_tuple_add(k->a, &(struct why_tuple){k->v.proto, k->src, k->dst});
 }
 
-static const struct door *find_door(const struct why_ask *k, uint32_t peer_idx)
+static const struct door *find_door(
+	const struct why_ask *k, uint32_t peer_idx, const struct flow_out_key *out)
 {
 	const struct why_tuple lead = why_lead(k);
 	struct door_inner_key key = {.peer_idx = peer_idx,
@@ -61,8 +62,9 @@ static const struct door *find_door(const struct why_ask *k, uint32_t peer_idx)
 		return NULL;
 	memcpy(key.addr_v4, ip_v4_bytes(&lead.src.addr), 4);
 	doors_lookup_inner_bulk(k->p->params.doors, keys, 1, &door);
-	return door && atomic_load_explicit(&door->generation, memory_order_acquire) & 1 ? door
-											 : NULL;
+	if (door && atomic_load_explicit(&door->generation, memory_order_acquire) & 1)
+		return door;
+	return path_whole_door(k->p, out);
 }
 
 static void refuse_beginning(struct why_ask *k, const char *stage, enum flow_verdict verdict)
@@ -129,7 +131,7 @@ static void snat(struct why_ask *k, uint32_t peer_idx)
 		why_say_session(k, "snat", &s);
 		public_v4 = s.public_v4;
 		public_port = s.public_port;
-	} else if ((door = find_door(k, peer_idx))) {
+	} else if ((door = find_door(k, peer_idx, &key))) {
 		why_say(k->a, "snat", "by lease %" PRIu64 " of the peer",
 			doors_lease_id(k->p->params.doors, door));
 		public_v4 = load_be32(door->public_v4);

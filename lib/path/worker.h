@@ -206,7 +206,7 @@ struct path {
 	struct path_addrs own;	 /* of all ports */
 	struct path_addrs inner; /* inside the tunnel */
 	unsigned n_pool;
-	struct path_prefix pool[2 * CONF_POOL_MAX]; /* every public address: for leases and NAT */
+	struct path_prefix pool[3 * CONF_POOL_MAX]; /* every public address */
 	unsigned n_exempt;
 	struct path_prefix exempt[CONF_EXEMPT_MAX]; /* destinations without translation */
 	unsigned n_blocked;
@@ -370,6 +370,7 @@ unsigned path_way_inner(const struct path *p, const struct peer_view *view,
 	const struct nat_view *v, enum nat_verdict verdict, const struct ip_addr ends[static 2],
 	uint32_t *neighbour);
 /* v6.c: the pinhole at the peer's end; NULL: none is open, or it is another peer's. */
+struct door *path_whole_door(const struct path *p, const struct flow_out_key *key);
 struct door *path_v6_door(const struct path *p, const struct flow_v6_key *key, uint32_t peer_idx);
 /* session.c: a packet without keys for it does not wait, but ends for this reason. path: the
  * peer's, because hot's is its worker's. */

@@ -236,6 +236,17 @@ static bool port_at(sqlite3_stmt *st, int col, uint16_t *out)
 	return port > 0 && port <= UINT16_MAX;
 }
 
+/* Both are 0 where a whole address is leased. */
+static bool ports_at(
+	sqlite3_stmt *st, int public_col, int inner_col, uint16_t *public, uint16_t *inner)
+{
+	if (sqlite3_column_int64(st, public_col) == 0 && sqlite3_column_int64(st, inner_col) == 0) {
+		*public = *inner = 0;
+		return true;
+	}
+	return port_at(st, public_col, public) && port_at(st, inner_col, inner);
+}
+
 static bool sources_at(sqlite3_stmt *st, int col, struct store_lease *l)
 {
 	char list[STORE_SOURCES_MAX * (IP_TEXT_CHARS + 1)], *rest = list, *one;
@@ -287,11 +298,11 @@ static bool read_lease(sqlite3_stmt *st, struct store_lease *l)
 	l->max_new_flows = (uint32_t)sqlite3_column_int64(st, 17);
 	return key_at(st, 1, l->peer_key) && proto_at(st, 2, &l->protos) &&
 	       ip_addr_parse(text_at(st, 3), &l->public_addr) == 0 &&
-	       port_at(st, 4, &l->public_port) &&
+	       ports_at(st, 4, 6, &l->public_port, &l->inner_port) &&
 	       ip_addr_parse(text_at(st, 5), &l->inner_addr) == 0 &&
-	       port_at(st, 6, &l->inner_port) && time_at(st, 7, &l->opened_ns) &&
-	       time_at(st, 8, &l->expires_ns) && time_at(st, 9, &l->until_ns) &&
-	       time_at(st, 10, &l->ttl_ns) && sources_at(st, 12, l) &&
+	       time_at(st, 7, &l->opened_ns) && time_at(st, 8, &l->expires_ns) &&
+	       time_at(st, 9, &l->until_ns) && time_at(st, 10, &l->ttl_ns) &&
+	       sources_at(st, 12, l) &&
 	       snprintf(l->label, sizeof(l->label), "%s", text_at(st, 13)) < STORE_LABEL_CHARS &&
 	       snprintf(l->opened_by, sizeof(l->opened_by), "%s", text_at(st, 14)) <
 		       STORE_WORD_CHARS &&
@@ -302,10 +313,11 @@ static bool read_held(sqlite3_stmt *st, struct store_held *h)
 {
 	h->has_peer = sqlite3_column_type(st, 2) != SQLITE_NULL;
 	return ip_addr_parse(text_at(st, 0), &h->public_addr) == 0 &&
-	       port_at(st, 1, &h->public_port) && (!h->has_peer || key_at(st, 2, h->peer_key)) &&
+	       ports_at(st, 1, 4, &h->public_port, &h->inner_port) &&
+	       (!h->has_peer || key_at(st, 2, h->peer_key)) &&
 	       ip_addr_parse(text_at(st, 3), &h->inner_addr) == 0 &&
-	       port_at(st, 4, &h->inner_port) && time_at(st, 5, &h->reserved_until_ns) &&
-	       time_at(st, 6, &h->free_ns) && port_at(st, 7, &h->n_ports);
+	       time_at(st, 5, &h->reserved_until_ns) && time_at(st, 6, &h->free_ns) &&
+	       port_at(st, 7, &h->n_ports);
 }
 
 static bool read_heard(sqlite3_stmt *st, struct store_heard *h)

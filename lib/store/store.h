@@ -43,7 +43,8 @@ struct store_lease {
 	uint8_t peer_key[CRYPTO_KEY_BYTES];
 	uint8_t protos; /* as LEASE_PROTO_* */
 	struct ip_addr public_addr, inner_addr;
-	uint16_t public_port, inner_port, n_ports; /* of a range the first, and how many; else 1 */
+	uint16_t public_port, inner_port,
+		n_ports; /* of a range the first, and how many; of all 0 */
 	uint64_t opened_ns;
 	uint64_t expires_ns, until_ns; /* TIME_NEVER: NULL */
 	uint64_t ttl_ns, idle_ns;
