@@ -49,6 +49,7 @@ void ctl_tick(struct ctl *c)
 		ctl_heartbeats_sweep(c);
 		ctl_events_look(c, now_ns);
 		ctl_heard_sweep(c);
+		ctl_announce_sweep(c, now_ns);
 		ctl_clients_sweep(c, now_ns);
 		ctl_uapi_sweep(c->uapi, now_ns);
 		/* It stopped if descriptors were out. */
@@ -86,9 +87,10 @@ struct ctl *ctl_create(const struct ctl_params *p, char fault[static CTL_FAULT_C
 	ctl_portmap_init(c);
 	c->looks = calloc(p->n_workers, sizeof(c->looks[0]));
 	c->ev_tick = evtimer_new(p->base, on_tick, c);
-	if (ctl_commits_init(c) != 0 || ctl_checks_init(c) != 0 || ctl_durable_init(c) != 0 ||
-		ctl_pool_init(c) != 0 || ctl_block_records_init(c) != 0 || c->looks == NULL ||
-		c->ev_tick == NULL || ctl_listen(c, fault) != 0) {
+	if (ctl_announce_init(c) != 0 || ctl_commits_init(c) != 0 || ctl_checks_init(c) != 0 ||
+		ctl_durable_init(c) != 0 || ctl_pool_init(c) != 0 ||
+		ctl_block_records_init(c) != 0 || c->looks == NULL || c->ev_tick == NULL ||
+		ctl_listen(c, fault) != 0) {
 		ctl_destroy(c);
 		return NULL;
 	}
@@ -117,6 +119,7 @@ void ctl_destroy(struct ctl *c)
 	ctl_checks_fini(c);
 	ctl_commits_fini(c);
 	ctl_heard_fini(c);
+	ctl_announce_fini(c);
 	ctl_durable_fini(c);
 	if (c->ev_tick != NULL)
 		event_free(c->ev_tick);
@@ -308,6 +311,9 @@ int ctl_load_conf(struct ctl *c, char fault[static CTL_FAULT_CHARS])
 		err = load(c, o, peer_idx, fault);
 		c->actor.by = CTL_BY_TIME;
 		c->is_loading = false;
+		/* Nothing is left of what clients were told by the run before. */
+		if (err == 0 && (c->p.store == NULL || store_is_new(c->p.store)))
+			ctl_announce_to_all(c);
 	}
 	ctl_overrules_destroy(o);
 	free(peer_idx);

@@ -193,13 +193,18 @@ void ctl_peer_public_update(struct ctl *c, uint32_t peer_idx)
 {
 	const struct peer_conf *conf = peer_conf_get(c->p.peers, peer_idx);
 	struct ip_addr addr = lease_peer_address(c->p.leases, peer_idx);
-	uint32_t public_v4;
+	uint32_t public_v4, before_v4;
 
 	if (conf == NULL)
 		return;
 	public_v4 = ip_is_none(&addr) ? paired_address(c, conf) : load_be32(ip_v4_bytes(&addr));
-	ctl_pool_peer_moved(c, peer_public(c->p.peers, peer_idx), public_v4);
+	before_v4 = peer_public(c->p.peers, peer_idx);
+	ctl_pool_peer_moved(c, before_v4, public_v4);
 	peer_public_set(c->p.peers, peer_idx, public_v4);
+	/* Who moved it by a request of its own is told by the answer. */
+	if (before_v4 != 0 && before_v4 != public_v4 && !c->is_loading &&
+		c->actor.by != CTL_BY_NATPMP && c->actor.by != CTL_BY_PCP)
+		ctl_announce_to(c, peer_idx);
 }
 
 uint32_t ctl_peer_public(const struct ctl *c, uint32_t peer_idx)
@@ -220,6 +225,7 @@ int ctl_peer_add(
 	if (err != 0)
 		return refuse(c, conf, err, culprit, fault);
 	ctl_peer_public_update(c, *out_idx);
+	ctl_announce_forget(c, *out_idx);
 	ctl_events_forget_peer(c, *out_idx);
 	ctl_store_peer(c, *out_idx, NULL);
 	ctl_event_peer(c, "peer.added", *out_idx);
@@ -283,6 +289,7 @@ int ctl_peer_del(struct ctl *c, uint32_t peer_idx, unsigned *n_closed, struct rp
 	*n_closed = ctl_peer_leases_close(c, peer_idx, NULL, "peer deleted");
 	ctl_event_peer(c, "peer.deleted", peer_idx);
 	ctl_block_records_leave(c, peer_idx);
+	ctl_announce_forget(c, peer_idx);
 	/* Nobody inherits its ports or its egress address with its number. */
 	lease_peer_forget(c->p.leases, peer_idx, c->p.now_ns());
 	public_v4 = peer_public(c->p.peers, peer_idx);

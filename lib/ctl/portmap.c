@@ -130,9 +130,10 @@ json_t *ctl_portmap_build(const struct ctl *c)
 {
 	const struct ctl_portmap_counters *n = &c->portmap.counters;
 
-	return json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}", "counters", "requests",
-		(json_int_t)n->requests, "answered", (json_int_t)n->answered, "ignored",
+	return json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}", "counters",
+		"requests", (json_int_t)n->requests, "answered", (json_int_t)n->answered, "ignored",
 		(json_int_t)n->ignored, "lost", (json_int_t)n->lost, "opened",
 		(json_int_t)n->opened, "renewed", (json_int_t)n->renewed, "closed",
-		(json_int_t)n->closed, "refused", (json_int_t)n->refused);
+		(json_int_t)n->closed, "refused", (json_int_t)n->refused, "announced",
+		(json_int_t)n->announced);
 }

@@ -6,6 +6,7 @@
  *   commit.c   replies that wait for the workers, and for the store
  *   durable.c  what is put into the store, and the wait for it
  *   overrule.c   which entries of the configuration a change since was stronger than
+ *   announce.c           PCP clients are told, unasked, that leases were lost
  *   restore.c, heard.c   what comes back after a restart
  *   method.c   a line to replies: the table of methods
  *   peer_methods.c, lease_methods.c, session_methods.c, report_methods.c   the methods
@@ -57,6 +58,7 @@ struct ctl_portmap_counters {
 	uint64_t lost;		    /* answers that found no room */
 	uint64_t opened, renewed, closed;
 	uint64_t refused; /* answers that say so */
+	uint64_t announced;
 };
 
 struct ctl_portmap {
@@ -220,6 +222,10 @@ struct ctl {
 	/* restore.c */
 	uint64_t epoch_ns; /* when the table of leases began, of all runs */
 
+	/* announce.c */
+	struct ctl_announce *announces; /* by peer_idx */
+	uint32_t n_announcing;		/* peers that are still to be told */
+	uint32_t announce_cursor;
 	/* heard.c */
 	struct ctl_heard *heard; /* by peer_idx; NULL: no store */
 	uint32_t heard_cursor;
@@ -353,6 +359,17 @@ bool ctl_overrules_lease(const struct ctl *c, struct ctl_overrules *o, uint32_t 
 	const struct conf_lease *entry);
 /* The file says none of what is left. */
 void ctl_overrules_forget_unused(struct ctl *c, const struct ctl_overrules *o);
+
+/* --- announce.c: PCP clients are told of a loss, each when it is heard. */
+int ctl_announce_init(struct ctl *c);
+void ctl_announce_fini(struct ctl *c);
+/* The peer is to be told; all are. No effect on who may not map ports. */
+void ctl_announce_to(struct ctl *c, uint32_t peer_idx);
+void ctl_announce_to_all(struct ctl *c);
+/* Its number is another's, or nobody's. */
+void ctl_announce_forget(struct ctl *c, uint32_t peer_idx);
+/* Each second. */
+void ctl_announce_sweep(struct ctl *c, uint64_t now_ns);
 
 /* --- restore.c, heard.c; with a store. 0, or negative with the sentence. */
 int ctl_restore_peers(struct ctl *c, char fault[static CTL_FAULT_CHARS]);

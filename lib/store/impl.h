@@ -55,6 +55,7 @@ struct store_batch {
 struct store {
 	sqlite3 *db;
 	uint64_t epoch_ns, last_lease_id;
+	bool is_new;
 	int fd;
 	int lock_fd; /* of the file: whoever else opens it is turned away; -1: not open */
 	pthread_t thread;

@@ -168,6 +168,7 @@ static int open_db(struct store *s, const char *path, uint64_t wall_ns, char *fa
 		read_number(s, "SELECT value FROM meta WHERE name = 'last_lease_id'", &last_id) !=
 			0)
 		return refuse(s, path, "is no store of portier", fault);
+	s->is_new = version == 0;
 	s->epoch_ns = (uint64_t)epoch_ns;
 	s->last_lease_id = s->written_last_id = (uint64_t)last_id;
 	return 0;
@@ -194,6 +195,11 @@ struct store *store_open(const char *path, uint64_t wall_ns, char fault[static S
 uint64_t store_epoch_ns(const struct store *s)
 {
 	return s->epoch_ns;
+}
+
+bool store_is_new(const struct store *s)
+{
+	return s->is_new;
 }
 
 uint64_t store_last_lease_id(const struct store *s)

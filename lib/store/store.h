@@ -82,6 +82,8 @@ void store_close(struct store *s);
 
 /* When the state in this file began; it was never lost since. */
 uint64_t store_epoch_ns(const struct store *s);
+/* There was none, or nothing in it, before store_open. */
+bool store_is_new(const struct store *s);
 /* No lease had a greater id. */
 uint64_t store_last_lease_id(const struct store *s);
 
