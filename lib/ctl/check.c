@@ -1,12 +1,11 @@
 /* lease.check: a probe at the door of a lease (probe/probe.h), and what came of it. The reply comes
  * later; meanwhile nobody waits.
  */
-#include "ctl/server.h"
+#include "ctl/check.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,127 +20,12 @@
 /* How many a second, and in one go. */
 #define CHECK_INTERVAL_NS (NS_IN_S / 5)
 #define CHECK_BURST	  10u
-/* Ports that a probe comes from, and how often one is drawn. */
-#define PORT_FIRST    32768u
-#define PORT_COUNT    28232u
-#define PORT_DRAWS    16
-#define POOL_TRIES    64u /* addresses of a prefix that are looked at */
-#define VERDICT_CHARS 384
-
-struct ctl_check {
-	TAILQ_ENTRY(ctl_check) next;
-	struct ctl_client *client; /* NULL: it hung up */
-	struct rpc_text reply;	   /* begun */
-	uint64_t lease_id;
-	uint8_t number; /* of the probe */
-	struct probe_ask ask;
-	uint64_t began_ns, ends_ns, resend_ns, resend_gap_ns;
-	unsigned n_sent;
-};
 
 static const struct rpc_param check_params[] = {
 	{"id", RPC_INTEGER, true, "the id of an open lease"},
 	{"proto", RPC_TEXT, false, "tcp or udp"},
 	{"timeout_s", RPC_SECONDS, false, TIMEOUT_WORDS},
 };
-
-/* --- from where */
-
-static bool is_admitted(const struct lease *l, const struct ip_addr *a)
-{
-	for (unsigned i = 0; i < l->n_sources; i++)
-		if (ip_prefix_contains(&l->sources[i], a))
-			return true;
-	return l->n_sources == 0;
-}
-
-/* What was found so far: *first may be used but for the lease's sources. */
-struct pick {
-	const struct lease *lease;
-	struct ip_addr first, from;
-};
-
-/* True: it is the one. */
-static bool try_address(struct pick *pick, const struct ip_addr *a)
-{
-	const struct lease *l = pick->lease;
-
-	if (ip_is_v4(a) != ip_is_v4(&l->public_addr) || ip_equal(a, &l->public_addr))
-		return false;
-	if (ip_is_none(&pick->first))
-		pick->first = *a;
-	if (!is_admitted(l, a))
-		return false;
-	pick->from = *a;
-	return true;
-}
-
-static bool try_pool(struct pick *pick, const struct ip_prefix *pool, unsigned n_pool)
-{
-	for (unsigned i = 0; i < n_pool; i++) {
-		uint32_t base = load_be32(ip_v4_bytes(&pool[i].addr));
-
-		for (uint32_t k = 0; k < POOL_TRIES; k++) {
-			struct ip_addr a = ctl_v4_addr(base + k);
-
-			if (!ip_prefix_contains(&pool[i], &a))
-				break;
-			if (try_address(pick, &a))
-				return true;
-		}
-	}
-	return false;
-}
-
-/* The public side's own addresses, which an operator knows; then the pools'. */
-static bool pick_address(const struct conf *conf, struct pick *pick)
-{
-	for (unsigned i = 0; i < conf->n_ports; i++)
-		for (unsigned k = 0; conf->ports[i].is_public && k < conf->ports[i].n_ifaddrs; k++)
-			if (try_address(pick, &conf->ports[i].ifaddrs[k].addr))
-				return true;
-	return try_pool(pick, conf->pool, conf->n_pool) ||
-	       try_pool(pick, conf->nat_pool, conf->n_nat_pool);
-}
-
-static int refuse_source(const struct pick *pick, struct rpc_fault *fault)
-{
-	char from[IP_TEXT_CHARS];
-
-	if (ip_is_none(&pick->first))
-		return rpc_fault_set(fault, RPC_REFUSED, "ports.addresses",
-			"a public port with an address of that family",
-			"there is no public address to check lease %" PRIu64 " from, beside its "
-			"own; accepted: an address of that family at the public port "
-			"(ports.addresses)",
-			pick->lease->id);
-	ip_addr_format(&pick->first, from);
-	return rpc_fault_set(fault, RPC_REFUSED, "from", from,
-		"lease %" PRIu64 " does not admit %s, where a check comes from; accepted: a lease "
-		"that admits it too, as with --from %s",
-		pick->lease->id, from, from);
-}
-
-/* A port where the gateway has nothing else to hear. */
-static bool is_unused(struct ctl *c, const struct ip_endpoint *e)
-{
-	if (lease_find_public(c->p.leases, &e->addr, LEASE_PROTO_BOTH, e->port) != NULL)
-		return false;
-	return c->p.blocks == NULL || !ip_is_v4(&e->addr) ||
-	       blocks_owner(c->p.blocks, load_be32(ip_v4_bytes(&e->addr)), e->port) == PEER_NONE;
-}
-
-static void draw_port(struct ctl *c, struct ip_endpoint *from)
-{
-	uint16_t drawn;
-
-	for (unsigned i = 0; i < PORT_DRAWS; i++) {
-		crypto_random(&drawn, sizeof(drawn));
-		from->port = (uint16_t)(PORT_FIRST + drawn % PORT_COUNT);
-		if (is_unused(c, from))
-			return;
-	}
-}
 
 /* --- what is asked */
 
@@ -183,19 +67,14 @@ static int get_timeout(const json_t *params, uint64_t *out_ns, struct rpc_fault 
 static int get_ask(struct ctl *c, const json_t *params, const struct lease *l,
 	struct probe_ask *ask, struct rpc_fault *fault)
 {
-	struct pick pick = {.lease = l};
-
 	*ask = (struct probe_ask){
 		.peer_idx = l->peer_idx,
 		.public = {l->public_addr, l->public_port},
 		.inner = {l->inner_addr, l->inner_port},
 	};
-	if (get_proto(params, l, &ask->proto, fault) != 0)
+	if (get_proto(params, l, &ask->proto, fault) != 0 ||
+		ctl_check_from(c, l, &ask->from, fault) != 0)
 		return -EINVAL;
-	if (!pick_address(c->p.conf, &pick))
-		return refuse_source(&pick, fault);
-	ask->from.addr = pick.from;
-	draw_port(c, &ask->from);
 	crypto_random(&ask->tcp_seq, sizeof(ask->tcp_seq));
 	return 0;
 }
@@ -291,175 +170,7 @@ static int begin_check(
 	return 0;
 }
 
-/* --- what came of it */
-
-enum outcome {
-	OUTCOME_SILENT = 0,
-	OUTCOME_ANSWERED,
-	OUTCOME_REFUSED,
-	OUTCOME_UNREACHABLE,
-	OUTCOME_DROPPED,
-};
-
-struct found {
-	enum outcome outcome;
-	struct probe_answer answer;
-	uint64_t answered_ns;
-	enum stats_drop lost; /* of DROPPED */
-	struct peer_status peer;
-};
-
-/* The peer has no session that a packet could take, or is known not to answer. */
-static bool is_for_want_of_peer(bool is_lost, enum stats_drop lost, const struct peer_status *peer)
-{
-	return peer->home == PEER_HOME_NONE || peer->unreachable_since_ns != 0 ||
-	       (is_lost &&
-		       (lost == STATS_DROP_peer_hold_full || lost == STATS_DROP_peer_unreachable));
-}
-
-static struct found find_outcome(struct ctl *c, const struct ctl_check *check)
-{
-	struct found f = {.outcome = OUTCOME_SILENT};
-	bool is_lost;
-
-	f.answer = probe_answer_get(c->p.probes, check->number, &f.answered_ns);
-	is_lost = probe_lost_get(c->p.probes, check->number, &f.lost);
-	peer_status_get(c->p.peers, check->ask.peer_idx, &f.peer);
-	if (f.answer.kind == PROBE_ACCEPTED || f.answer.kind == PROBE_DATAGRAM) {
-		f.outcome = OUTCOME_ANSWERED;
-	} else if (f.answer.kind != PROBE_NOTHING) {
-		f.outcome = OUTCOME_REFUSED;
-	} else if (lease_get(c->p.leases, check->lease_id) == NULL) {
-		f.outcome = OUTCOME_DROPPED;
-		f.lost = STATS_DROP_lease_closed;
-	} else if (is_for_want_of_peer(is_lost, f.lost, &f.peer)) {
-		f.outcome = OUTCOME_UNREACHABLE;
-	} else if (is_lost) {
-		f.outcome = OUTCOME_DROPPED;
-	}
-	return f;
-}
-
-static void refused_words(const struct ctl_check *check, const struct found *f, char *buf)
-{
-	bool is_port = f->answer.kind == PROBE_RESET ||
-		       (f->answer.icmp_type == 3 && f->answer.icmp_code == 3) ||
-		       (f->answer.icmp_type == 1 && f->answer.icmp_code == 4);
-
-	if (is_port)
-		snprintf(buf, VERDICT_CHARS,
-			"the door is open, and the peer refused what came: no program listens on "
-			"its port %u",
-			check->ask.inner.port);
-	else
-		snprintf(buf, VERDICT_CHARS,
-			"the door is open, but at the peer's side it is answered that %s is "
-			"unreachable (ICMP %u/%u): a firewall there, or a host behind the peer",
-			"the port", f->answer.icmp_type, f->answer.icmp_code);
-}
-
-static void unreachable_words(
-	struct ctl *c, const struct ctl_check *check, const struct found *f, char *buf)
-{
-	char peer[CTL_PEER_WORD_CHARS];
-	uint64_t now_ns = c->p.now_ns(), since_ns = f->peer.unreachable_since_ns, s;
-
-	s = now_ns > since_ns ? (now_ns - since_ns) / NS_IN_S : 0;
-	ctl_peer_word(c, check->ask.peer_idx, peer);
-	if (f->peer.home == PEER_HOME_NONE)
-		snprintf(buf, VERDICT_CHARS,
-			"peer %s has never connected: nothing can be sent to it before its client "
-			"does",
-			peer);
-	else if (since_ns != 0)
-		snprintf(buf, VERDICT_CHARS,
-			"peer %s has not answered for %" PRIu64 " s: look whether its client runs "
-			"and gets here",
-			peer, s);
-	else
-		snprintf(buf, VERDICT_CHARS,
-			"peer %s has no session, and has not answered a handshake yet: look "
-			"whether its client runs and gets here",
-			peer);
-}
-
-static void verdict_words(
-	struct ctl *c, const struct ctl_check *check, const struct found *f, char *buf)
-{
-	bool is_tcp = check->ask.proto == IPPROTO_TCP;
-
-	switch (f->outcome) {
-	case OUTCOME_ANSWERED:
-		snprintf(buf, VERDICT_CHARS,
-			"the door is open, and the program on the peer's port "
-			"%u %s",
-			check->ask.inner.port,
-			is_tcp ? "accepted a connection" : "answered a datagram");
-		break;
-	case OUTCOME_REFUSED:
-		refused_words(check, f, buf);
-		break;
-	case OUTCOME_UNREACHABLE:
-		unreachable_words(c, check, f, buf);
-		break;
-	case OUTCOME_DROPPED:
-		snprintf(buf, VERDICT_CHARS, "the gateway itself dropped what came: %s",
-			stats_drop_help(f->lost));
-		break;
-	default:
-		snprintf(buf, VERDICT_CHARS, "the peer was sent %u packets and kept silent: %s",
-			check->n_sent,
-			is_tcp ? "a firewall at the peer drops them, or the peer has just gone"
-			       : "a UDP service may do that to an empty datagram, or a firewall "
-				 "drops it");
-	}
-}
-
-static void write_answer(struct rpc_text *t, const struct probe_answer *a)
-{
-	static const char *const words[] = {NULL, "syn-ack", "rst", "datagram", "icmp"};
-	char text[32];
-
-	if (a->kind == PROBE_NOTHING)
-		rpc_write_null(t, "answer");
-	else if (a->kind != PROBE_UNREACHABLE)
-		rpc_write_text(t, "answer", words[a->kind]);
-	else {
-		snprintf(text, sizeof(text), "icmp %u/%u", a->icmp_type, a->icmp_code);
-		rpc_write_text(t, "answer", text);
-	}
-}
-
-static void write_result(
-	struct ctl *c, struct ctl_check *check, const struct found *f, struct rpc_text *t)
-{
-	static const char *const outcomes[] = {
-		"silent", "answered", "refused", "unreachable", "dropped"};
-	char verdict[VERDICT_CHARS], proto[CTL_IP_PROTO_CHARS];
-
-	verdict_words(c, check, f, verdict);
-	rpc_write_begin(t, NULL, '{');
-	rpc_write_integer(t, "id", (int64_t)check->lease_id);
-	rpc_write_text(t, "proto", ctl_ip_proto_word(check->ask.proto, proto));
-	rpc_write_text(t, "outcome", outcomes[f->outcome]);
-	write_answer(t, &f->answer);
-	if (f->answer.kind != PROBE_NOTHING && f->answered_ns > check->began_ns)
-		rpc_write_seconds(t, "answer_s", f->answered_ns - check->began_ns);
-	else
-		rpc_write_null(t, "answer_s");
-	if (f->outcome == OUTCOME_DROPPED)
-		rpc_write_text(t, "reason", stats_drop_name(f->lost));
-	else
-		rpc_write_null(t, "reason");
-	ctl_end_write(t, "from", &check->ask.from);
-	ctl_end_write(t, "public", &check->ask.public);
-	ctl_end_write(t, "to", &check->ask.inner);
-	rpc_write_integer(t, "sent", check->n_sent);
-	rpc_write_text(t, "verdict", verdict);
-	rpc_write_end(t, '}');
-	rpc_text_result_end(t);
-	rpc_text_append(t, "\n", 1);
-}
+/* --- the end */
 
 static void destroy_check(struct ctl *c, struct ctl_check *check)
 {
@@ -487,9 +198,10 @@ static void finish(struct ctl *c, struct ctl_check *check)
 {
 	struct ctl_client *client = check->client;
 	struct rpc_text text;
-	struct found f = find_outcome(c, check);
 
-	write_result(c, check, &f, &check->reply);
+	ctl_check_write(c, check, &check->reply);
+	rpc_text_result_end(&check->reply);
+	rpc_text_append(&check->reply, "\n", 1);
 	probe_end(c->p.probes, check->number);
 	ctl_commit_poll(c);
 	text = check->reply;

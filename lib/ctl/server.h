@@ -13,7 +13,7 @@
  *   pool.c     the public addresses and what each is used for
  *   why_methods.c, why_lease.c   questions about packets, and about a lease
  *   recent.c   the last dropped packets
- *   check.c    probes of doors
+ *   check.c, check_from.c, check_found.c   probes of doors (check.h)
  *   peer_rules.c, route_rules.c, lease_rules.c   what may be changed, and the one way of it
  *   bars.c     who may have no leases
  *   pairing.c  the address that a peer leaves by

@@ -212,8 +212,9 @@ static void verdict_of_used(struct ctl *c, const struct question *q, char *buf)
 	else
 		snprintf(buf, SENTENCE_CHARS,
 			"the lease is open and its peer answers, but nothing has come by it yet: "
-			"whoever calls has to call %s, from outside",
-			ip_endpoint_format(&q->public, end));
+			"whoever calls has to call %s, from outside; portierctl lease check "
+			"%" PRIu64 " tries it",
+			ip_endpoint_format(&q->public, end), q->lease->id);
 }
 
 /* Of an open lease. The first that holds: each hides the ones behind it. */
