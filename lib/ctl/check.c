@@ -72,6 +72,11 @@ static int get_ask(struct ctl *c, const json_t *params, const struct lease *l,
 		.public = {l->public_addr, l->public_port},
 		.inner = {l->inner_addr, l->inner_port},
 	};
+	if (lease_is_whole(l->public_port))
+		return rpc_fault_set(fault, RPC_REFUSED, "id", "a lease of a port or a range",
+			"lease %" PRIu64 " has a whole address, and no port of its own to knock "
+			"at; accepted: a lease of a port or a range",
+			l->id);
 	if (get_proto(params, l, &ask->proto, fault) != 0 ||
 		ctl_check_from(c, l, &ask->from, fault) != 0)
 		return -EINVAL;

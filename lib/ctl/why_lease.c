@@ -136,12 +136,14 @@ static const char *refused_word(const struct lease *lease)
 	}
 }
 
-/* "port 8080", "ports 8080-8087" */
+/* "port 8080", "ports 8080-8087", "address" */
 static const char *port_words(const struct lease *lease, char buf[static WORDS_CHARS])
 {
 	unsigned n = lease_ports_of(lease->n_ports);
 
-	if (n == 1)
+	if (lease_is_whole(lease->public_port))
+		snprintf(buf, WORDS_CHARS, "address");
+	else if (n == 1)
 		snprintf(buf, WORDS_CHARS, "port %u", lease->inner_port);
 	else
 		snprintf(buf, WORDS_CHARS, "ports %u-%u", lease->inner_port,
@@ -217,6 +219,17 @@ static void verdict_of_used(struct ctl *c, const struct question *q, char *buf)
 			ip_endpoint_format(&q->public, end), q->lease->id);
 }
 
+/* Does it tell how the lease stands now? Packets that were lost while a handshake ran say nothing
+ * any more when the peer was heard since. */
+static bool is_reason(const struct door_failures *f, enum door_failure failure,
+	const struct peer_status *peer, uint64_t now_ns)
+{
+	if (f->of[failure].n == 0 || now_ns > f->of[failure].last_ns + FAILURE_FRESH_NS)
+		return false;
+	return failure != DOOR_FAILURE_peer_unreachable ||
+	       peer->last_received_ns <= f->of[failure].last_ns;
+}
+
 /* Of an open lease. The first that holds: each hides the ones behind it. */
 static void verdict_of_open(
 	struct ctl *c, const struct question *q, const struct door_failures *f, char *buf)
@@ -242,7 +255,7 @@ static void verdict_of_open(
 		return;
 	}
 	for (unsigned i = 0; i < DOOR_N_FAILURES; i++) {
-		if (f->of[i].n == 0 || now_ns > f->of[i].last_ns + FAILURE_FRESH_NS)
+		if (!is_reason(f, (enum door_failure)i, &status, now_ns))
 			continue;
 		failure_sentence(
 			c, q->lease, (enum door_failure)i, f->of[i].n, f->of[i].last_ns, buf);
@@ -361,7 +374,10 @@ static void write_peer(struct ctl *c, uint32_t peer_idx, struct rpc_text *t)
 static bool is_among(
 	const struct ip_endpoint *e, const struct ip_addr *addr, uint16_t first_port, unsigned n)
 {
-	return e->port >= first_port && e->port < first_port + n && ip_equal(&e->addr, addr);
+	bool is_port =
+		lease_is_whole(first_port) || (e->port >= first_port && e->port < first_port + n);
+
+	return is_port && ip_equal(&e->addr, addr);
 }
 
 /* To the lease, as it came or as it was rewritten. */

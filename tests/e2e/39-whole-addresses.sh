@@ -57,6 +57,11 @@ assert_equal "the egress address" "$(peer_field client public_address)" 198.51.1
 ctl lease list | grep -qF "198.51.100.64 (all ports)" || fail "the list does not say so"
 refused "every port of it leads to the peer already" ctl lease open --peer client --to-port 80
 refused "held by" ctl lease open --peer friend --whole-address --public-address 198.51.100.64
+refused "has a whole address" ctl lease check "$LEASE_ID"
+for asked in "$LEASE_ID" 198.51.100.64:4711/tcp; do
+	ctl --json why "$asked" >"$RUN/why" || fail "why $asked"
+	assert_equal "which lease" "$(field lease.id lease.state <"$RUN/why")" "$LEASE_ID active"
+done
 
 step "every port leads to the same"
 for port in 53 443 20000 65535; do

@@ -208,6 +208,9 @@ static void failures_are_told(void **state)
 		json_decref(answer);
 	}
 	snprintf(params, sizeof(params), "{'id':%s}", id);
+	/* It was heard since: that is listed, and explains nothing any more. */
+	peer_hot(s->peers, peer_find(s->peers, "bob"))->last_received_ns = test_now_ns();
+	says(&c, id, "does not listen", NULL);
 	shown = call(&c, "lease.show", params);
 	assert_int_equal(json_array_size(json_object_get(shown, "failures")), DOOR_N_FAILURES);
 	json_decref(shown);
