@@ -64,7 +64,8 @@ bool lease_numbers_init(
 	conf->random(ns->hash_key, sizeof(ns->hash_key));
 	if (n_places > n_max)
 		n_places = n_max;
-	/* A place keeps its bitmap until less than a quarter of its ports is used. */
+	/* A place keeps its bitmap until less than a quarter of its ports is used. Ranges that are
+	 * kept may use more ports than there are numbers: places that come then go without. */
 	quarter = ns->n_ports / 4 > 0 ? ns->n_ports / 4 : 1;
 	n_bitmaps = n_max / quarter;
 	if (n_bitmaps > n_places)
@@ -177,12 +178,13 @@ static void set_used(
 /* Random probing is quick while half of the ports are free. Beyond, a bitmap keeps the choice quick
  * up to the last free port. Building it asks for each port once, which the uses that it took to
  * come here have paid for; it is dropped only at a quarter, so that no toggling at the edge repeats
- * it. */
+ * it. When all bitmaps are in use, probing has to do. */
 static void adjust_bitmap(struct lease_numbers *ns, struct lease_place *p)
 {
 	if (p->bitmap == 0 && p->n_used > ns->n_ports / 2) {
 		p->bitmap = lease_slab_get(&ns->bitmap_slab);
-		assert(p->bitmap != 0);
+		if (p->bitmap == 0)
+			return;
 		memset(bitmap_of(ns, p), 0, bitmap_words(ns) * sizeof(uint64_t));
 		for (uint32_t bit = 0; bit < ns->n_ports; bit++)
 			if (lease_number_find(ns, &p->addr, ns->port_of[bit]))
@@ -227,10 +229,11 @@ uint16_t lease_number_choose(struct lease_numbers *ns, const struct ip_addr *add
 		if (lease_number_find(ns, addr, port) == 0)
 			return port;
 	}
-	/* At most half are used: a generator that is none brought us here. Any free port will do.
-	 */
-	for (rank = 0; lease_number_find(ns, addr, ns->port_of[rank]) != 0; rank++)
-		;
+	/* Nearly all are used and no bitmap was left, or the generator is none. The next free port
+	 * after a random one will do; there is one. */
+	rank = (uint32_t)lease_random_below(ns, ns->n_ports);
+	while (lease_number_find(ns, addr, ns->port_of[rank]) != 0)
+		rank = (rank + 1) % ns->n_ports;
 	return ns->port_of[rank];
 }
 

@@ -35,7 +35,7 @@ struct lease_number {
 struct lease_place {
 	struct ip_addr addr;
 	uint32_t n_used;
-	uint32_t bitmap; /* which ports are used, once more than half are; 0: not kept */
+	uint32_t bitmap; /* which ports are used, once more than half are; 0: none, or none left */
 };
 
 #define LEASE_SIZES 11 /* 2^0 to 2^10 ports */
@@ -108,7 +108,8 @@ static inline bool lease_number_is_live(const struct lease_number *n)
 	return n->lease[0] != 0 || n->lease[1] != 0;
 }
 
-/* A random free port of this address; 0 when all are used. Uniform. */
+/* A random free port of this address; 0 when all are used. Uniform; where kept ranges left no
+ * bitmap and nearly all ports are used, not quite, and O(ports). */
 uint16_t lease_number_choose(struct lease_numbers *ns, const struct ip_addr *addr);
 
 /* A random range of n ports, all free and none denied; 0: there is none. O(ports) at worst. */

@@ -253,6 +253,35 @@ static void it_is_kept_and_comes_back_whole(void **state)
 	lease_table_destroy(t);
 }
 
+/* An address has more ports in ranges that are kept than the table has numbers. */
+static void kept_ranges_may_fill_an_address(void **state)
+{
+	struct lease_table *t = table_of(128, 20480, 59391, LEASE_RANGE_MAX);
+	struct lease_request req = make_request(2, LEASE_PROTO_BOTH, 80);
+	const struct lease *l;
+	uint16_t last = 0;
+
+	(void)state;
+	for (unsigned first = 20480; first < 58368; first += LEASE_RANGE_MAX) {
+		struct lease_request r = range(1, LEASE_RANGE_MAX, (uint16_t)first);
+
+		r.peer_max_leases = UINT16_MAX;
+		close_id(t, must_grant(t, &r, 0)->id, 0);
+	}
+	/* What is left is found, to the last port of it. */
+	for (unsigned i = 0; i < LEASE_RANGE_MAX; i++) {
+		req.inner_port++;
+		req.peer_max_leases = LEASE_RANGE_MAX;
+		l = must_grant(t, &req, 0);
+		assert_true(l->public_port >= 58368 && l->public_port != last);
+		last = l->public_port;
+	}
+	close_id(t, l->id, 0);
+	req = make_request(3, LEASE_PROTO_BOTH, 80);
+	assert_refused(t, &req, -ENOSPC);
+	lease_table_destroy(t);
+}
+
 static void a_restart_changes_nothing(void **state)
 {
 	struct lease_table *before = table_of(128, 50000, 50999, 128);
@@ -404,6 +433,7 @@ int main(void)
 		cmocka_unit_test(quotas_count_its_ports),
 		cmocka_unit_test(a_denied_port_is_in_none),
 		cmocka_unit_test(it_is_kept_and_comes_back_whole),
+		cmocka_unit_test(kept_ranges_may_fill_an_address),
 		cmocka_unit_test(a_restart_changes_nothing),
 		cmocka_unit_test(no_port_has_two_owners),
 	};
