@@ -37,6 +37,7 @@ static void check_all(struct conf_ctx *ctx)
 	conf_check_pools(ctx);
 	conf_check_tunnel(ctx);
 	conf_check_lease_rules(ctx);
+	conf_check_history(ctx);
 	conf_check_nat(ctx);
 	conf_check_peers(ctx);
 	conf_check_routes(ctx);

@@ -90,6 +90,8 @@ struct conf_blocked {
 	uint16_t port;	/* of the destination */
 };
 
+enum conf_history { CONF_HISTORY_NONE = 0, CONF_HISTORY_FULL };
+
 struct conf {
 	/* eal: what DPDK is started with */
 	uint32_t n_lcores;			   /* 1 control + workers */
@@ -166,6 +168,10 @@ struct conf {
 
 	/* store */
 	char store_path[CONF_PATH_CHARS]; /* empty: memory only */
+
+	/* history: who had which public ports */
+	int history_mode;	       /* enum conf_history */
+	uint64_t history_retention_ns; /* of a record, after its end */
 
 	/* control */
 	char socket_path[CONF_PATH_CHARS];

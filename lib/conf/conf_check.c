@@ -546,6 +546,14 @@ static void check_deny(struct conf_ctx *ctx)
 		c->lease_port_first, c->lease_port_last);
 }
 
+void conf_check_history(struct conf_ctx *ctx)
+{
+	if (ctx->conf->history_mode == CONF_HISTORY_FULL && ctx->conf->store_path[0] == '\0')
+		conf_fault(ctx, conf_at(ctx, "history.mode"),
+			"history.mode = \"full\" has nowhere to keep records; it takes store.path, "
+			"or \"none\"");
+}
+
 void conf_check_lease_rules(struct conf_ctx *ctx)
 {
 	const struct conf *c = ctx->conf;

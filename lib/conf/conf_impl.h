@@ -176,6 +176,7 @@ void conf_check_ports(struct conf_ctx *ctx);
 void conf_check_pools(struct conf_ctx *ctx);
 void conf_check_tunnel(struct conf_ctx *ctx);
 void conf_check_lease_rules(struct conf_ctx *ctx);
+void conf_check_history(struct conf_ctx *ctx);
 void conf_check_nat(struct conf_ctx *ctx);
 void conf_check_peers(struct conf_ctx *ctx);
 void conf_check_routes(struct conf_ctx *ctx);

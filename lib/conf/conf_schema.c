@@ -19,6 +19,9 @@ static const struct conf_choice proto_choices[] = {{"tcp", 1}, {"udp", 2}, {"bot
 static const struct conf_choice filter_choices[] = {
 	{"strict", 0}, {"moderate", 1}, {"open", 2}, {NULL, 0}};
 
+static const struct conf_choice history_choices[] = {
+	{"none", CONF_HISTORY_NONE}, {"full", CONF_HISTORY_FULL}, {NULL, 0}};
+
 static const struct conf_key eal_keys[] = {
 	{"lcores", CONF_CUSTOM, .required = true, .min = 2, .max = CONF_WORKERS_MAX + 1,
 		.takes = "2 to 65 CPU numbers, as [0, 1]: one for the control thread, then one for "
@@ -209,6 +212,14 @@ static const struct conf_key store_keys[] = {
 	{0},
 };
 
+static const struct conf_key history_keys[] = {
+	{"mode", CONF_CHOICE, .live = true, FIELD(struct conf, history_mode),
+		.choices = history_choices, .def = "none"},
+	{"retention", CONF_DURATION, .live = true, FIELD(struct conf, history_retention_ns),
+		.min_text = "1m", .max_text = "3650d", .def = "30d"},
+	{0},
+};
+
 static const struct conf_key control_keys[] = {
 	{"socket", CONF_TEXT, FIELD(struct conf, socket_path), .def = "/run/portier/control.sock",
 		.takes = "an absolute path of at most 107 characters", .parse = conf_parse_socket},
@@ -312,6 +323,7 @@ const struct conf_key conf_root_keys[] = {
 	{"leases", CONF_GROUP, .sub = leases_keys},
 	{"portmap", CONF_GROUP, .sub = portmap_keys},
 	{"store", CONF_GROUP, .sub = store_keys},
+	{"history", CONF_GROUP, .sub = history_keys},
 	{"control", CONF_GROUP, .sub = control_keys},
 	{"metrics", CONF_GROUP, .sub = metrics_keys},
 	{"testing", CONF_GROUP, .sub = testing_keys},

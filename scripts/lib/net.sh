@@ -269,6 +269,7 @@ CONF_CONTROL= # more keys of the group control
 CONF_METRICS= # keys of the group metrics
 CONF_NAT=    # more keys of the group nat
 CONF_STORE=  # keys of the group store
+CONF_HISTORY= # keys of the group history
 CONF_PEERS=
 CONF_POOL="\"$POOL\""
 CONF_PUBLIC="\"$GATEWAY_PUBLIC/24\"" # addresses of the public port
@@ -351,6 +352,7 @@ public = { pool = [ $CONF_POOL ]; };
 nat = { $CONF_NAT };
 leases = { $CONF_LEASES };
 store = { $CONF_STORE };
+history = { $CONF_HISTORY };
 control = { socket = "$RUN/control.sock"; log_level = "$CONF_LOG_LEVEL";
 	uapi_name = "$CONF_UAPI_NAME"; $CONF_CONTROL };
 metrics = { $CONF_METRICS };
