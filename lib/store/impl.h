@@ -2,6 +2,8 @@
  *
  *   store.c   the file: opening, schema, reading
  *   write.c   changes: the queue, the thread, the statements
+ *   history.c   records: written, deleted, read
+ *   bind.h    values to statements
  */
 #ifndef PORTIER_STORE_IMPL_H
 #define PORTIER_STORE_IMPL_H
@@ -9,7 +11,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 
-#include "store/store.h"
+#include "store/history.h"
 
 enum store_op_kind {
 	STORE_PEER_PUT = 0,
@@ -26,6 +28,17 @@ enum store_op_kind {
 	STORE_OVERRULE_DEL,
 	STORE_BAR_PUT,
 	STORE_BAR_DEL,
+	STORE_RECORD_OPEN,
+	STORE_RECORD_CLOSE,
+	STORE_RECORD_WHOLE, /* instead, when it was never opened */
+	STORE_HISTORY_BEGIN,
+	STORE_HISTORY_SINCE, /* the second part of it */
+	STORE_HISTORY_ALIVE,
+	STORE_HISTORY_STOP,
+	STORE_META_PUT, /* what these two do */
+	STORE_HISTORY_FORGET,
+	STORE_FORGET_SLICE, /* what is left of it */
+	STORE_TRIM_SLICE,
 	STORE_OP_KINDS,
 };
 
@@ -42,6 +55,10 @@ struct store_op {
 		struct store_held held;
 		struct store_heard heard;
 		char entry[STORE_ENTRY_CHARS];
+		struct store_record record;
+		struct {
+			uint64_t now_ns, before_ns;
+		} moment;
 	} u;
 };
 
@@ -54,6 +71,7 @@ struct store_batch {
 
 struct store {
 	sqlite3 *db;
+	sqlite3 *reader; /* of history; control's own */
 	uint64_t epoch_ns, last_lease_id;
 	bool is_new;
 	int fd;
@@ -75,9 +93,22 @@ struct store {
 	sqlite3_stmt *op[STORE_OP_KINDS];
 	sqlite3_stmt *put_last_id;
 	uint64_t written_last_id;
+	bool is_forgetting;	 /* history goes, slice by slice */
+	bool has_forgotten;	 /* all at once, in the transaction that is under way */
+	uint64_t trim_before_ns; /* and so does what was closed before then; 0: nothing */
+	bool has_slice_failed;
 };
 
 /* store.c */
 int store_sql(struct store *s, const char *sql);
+
+/* write.c */
+void store_put(struct store *s, const struct store_op *op);
+
+/* history.c, for the thread */
+int store_history_write(struct store *s, const struct store_op *op);
+bool store_history_has_slices(const struct store *s);
+/* One, in a transaction of its own. 0; -EIO. */
+int store_history_slice(struct store *s);
 
 #endif

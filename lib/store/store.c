@@ -39,6 +39,15 @@ static const char *const steps[STORE_SCHEMA] = {
 	"CREATE TABLE barred (public_key TEXT PRIMARY KEY, at_ns INTEGER NOT NULL) WITHOUT ROWID;",
 	"ALTER TABLE leases ADD COLUMN ports INTEGER NOT NULL DEFAULT 1;"
 	"ALTER TABLE reserved ADD COLUMN ports INTEGER NOT NULL DEFAULT 1;",
+	"CREATE TABLE history (id INTEGER PRIMARY KEY, public_address TEXT NOT NULL,"
+	" first_port INTEGER NOT NULL, ports INTEGER NOT NULL, proto TEXT NOT NULL,"
+	" peer TEXT NOT NULL, peer_name TEXT NOT NULL, to_address TEXT, to_port INTEGER,"
+	" label TEXT NOT NULL, opened_ns INTEGER NOT NULL, opened_by TEXT NOT NULL,"
+	" opened_uid INTEGER, closed_ns INTEGER, closed_by TEXT, closed_uid INTEGER, reason TEXT,"
+	" known_ns INTEGER);"
+	"CREATE INDEX history_by_number ON history (public_address, first_port);"
+	"CREATE INDEX history_by_peer ON history (substr(peer, 1, 8));"
+	"CREATE INDEX history_by_end ON history (closed_ns);",
 };
 
 int store_sql(struct store *s, const char *sql)
@@ -169,6 +178,8 @@ static int open_db(struct store *s, const char *path, uint64_t wall_ns, char *fa
 			0)
 		return refuse(s, path, "is no store of portier", fault);
 	s->is_new = version == 0;
+	if (sqlite3_open_v2(path, &s->reader, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
+		return refuse(s, path, "cannot be read", fault);
 	s->epoch_ns = (uint64_t)epoch_ns;
 	s->last_lease_id = s->written_last_id = (uint64_t)last_id;
 	return 0;

@@ -22,7 +22,7 @@
 #include "base/ip.h"
 #include "crypto/crypto.h"
 
-#define STORE_SCHEMA	     4
+#define STORE_SCHEMA	     5
 #define STORE_FAULT_CHARS    512
 #define STORE_SETTINGS_CHARS 2048
 #define STORE_LABEL_CHARS    64
@@ -103,7 +103,8 @@ int store_bars_load(struct store *s,
 	void (*fn)(void *arg, const uint8_t public_key[static CRYPTO_KEY_BYTES]), void *arg,
 	char fault[static STORE_FAULT_CHARS]);
 
-/* From now on the thread writes. 0; -EAGAIN the system refuses a thread. */
+/* What was committed before is written now; from here on the thread writes.
+ * 0; -EAGAIN the system refuses a thread. */
 int store_start(struct store *s);
 
 /* --- changes; control thread; each takes effect with the next commit. When memory is out the

@@ -1,4 +1,5 @@
 /* Changes: the queue, the thread, the statements. */
+#include "store/bind.h"
 #include "store/impl.h"
 
 #include <errno.h>
@@ -14,6 +15,8 @@
 
 /* ---- batches ---- */
 
+#define MOMENT_BYTES (offsetof(struct store_op, u) + sizeof(((struct store_op *)0)->u.moment))
+
 static const size_t op_bytes[STORE_OP_KINDS] = {
 	[STORE_PEER_PUT] = offsetof(struct store_op, u) + sizeof(struct store_peer),
 	[STORE_PEER_FORGET] = offsetof(struct store_op, u) + sizeof(((struct store_op *)0)->u.gone),
@@ -26,6 +29,12 @@ static const size_t op_bytes[STORE_OP_KINDS] = {
 	[STORE_OVERRULE_DEL] = offsetof(struct store_op, u) + STORE_ENTRY_CHARS,
 	[STORE_BAR_PUT] = offsetof(struct store_op, u) + sizeof(((struct store_op *)0)->u.gone),
 	[STORE_BAR_DEL] = offsetof(struct store_op, u) + sizeof(((struct store_op *)0)->u.gone),
+	[STORE_RECORD_OPEN] = offsetof(struct store_op, u) + sizeof(struct store_record),
+	[STORE_RECORD_CLOSE] = offsetof(struct store_op, u) + sizeof(struct store_record),
+	[STORE_HISTORY_BEGIN] = MOMENT_BYTES,
+	[STORE_HISTORY_ALIVE] = MOMENT_BYTES,
+	[STORE_HISTORY_STOP] = MOMENT_BYTES,
+	[STORE_HISTORY_FORGET] = MOMENT_BYTES,
 };
 
 static void batch_fini(struct store_batch *b)
@@ -69,7 +78,7 @@ static void batch_append(struct store_batch *b, const void *bytes, size_t len)
 	b->len += len;
 }
 
-static void put(struct store *s, const struct store_op *op)
+void store_put(struct store *s, const struct store_op *op)
 {
 	/* Each begins where its widest member may. */
 	size_t len = (op_bytes[op->kind] + 7) & ~(size_t)7;
@@ -81,7 +90,7 @@ void store_peer_put(struct store *s, const struct store_peer *p)
 {
 	struct store_op op = {.kind = STORE_PEER_PUT, .u.peer = *p}; /* wiped */
 
-	put(s, &op);
+	store_put(s, &op);
 	crypto_wipe(&op, sizeof(op));
 }
 
@@ -90,7 +99,7 @@ void store_peer_forget(struct store *s, const uint8_t public_key[static CRYPTO_K
 	struct store_op op = {.kind = STORE_PEER_FORGET};
 
 	memcpy(op.u.gone.public_key, public_key, CRYPTO_KEY_BYTES);
-	put(s, &op);
+	store_put(s, &op);
 }
 
 void store_peer_del(struct store *s, const uint8_t public_key[static CRYPTO_KEY_BYTES],
@@ -100,27 +109,27 @@ void store_peer_del(struct store *s, const uint8_t public_key[static CRYPTO_KEY_
 		.kind = STORE_PEER_DEL, .u.gone.now_ns = now_ns, .u.gone.free_ns = free_ns};
 
 	memcpy(op.u.gone.public_key, public_key, CRYPTO_KEY_BYTES);
-	put(s, &op);
+	store_put(s, &op);
 }
 
 void store_lease_put(struct store *s, const struct store_lease *l)
 {
-	put(s, &(struct store_op){.kind = STORE_LEASE_PUT, .u.lease = *l});
+	store_put(s, &(struct store_op){.kind = STORE_LEASE_PUT, .u.lease = *l});
 }
 
 void store_lease_del(struct store *s, uint64_t id)
 {
-	put(s, &(struct store_op){.kind = STORE_LEASE_DEL, .u.lease_id = id});
+	store_put(s, &(struct store_op){.kind = STORE_LEASE_DEL, .u.lease_id = id});
 }
 
 void store_held_put(struct store *s, const struct store_held *h)
 {
-	put(s, &(struct store_op){.kind = STORE_HELD_PUT, .u.held = *h});
+	store_put(s, &(struct store_op){.kind = STORE_HELD_PUT, .u.held = *h});
 }
 
 void store_heard_put(struct store *s, const struct store_heard *h)
 {
-	put(s, &(struct store_op){.kind = STORE_HEARD_PUT, .u.heard = *h});
+	store_put(s, &(struct store_op){.kind = STORE_HEARD_PUT, .u.heard = *h});
 }
 
 static void put_entry(struct store *s, enum store_op_kind kind, const char *entry)
@@ -128,7 +137,7 @@ static void put_entry(struct store *s, enum store_op_kind kind, const char *entr
 	struct store_op op = {.kind = kind};
 
 	snprintf(op.u.entry, sizeof(op.u.entry), "%s", entry);
-	put(s, &op);
+	store_put(s, &op);
 }
 
 void store_overrule_put(struct store *s, const char *entry)
@@ -147,7 +156,7 @@ static void put_bar(struct store *s, enum store_op_kind kind,
 	struct store_op op = {.kind = kind, .u.gone.now_ns = now_ns};
 
 	memcpy(op.u.gone.public_key, public_key, CRYPTO_KEY_BYTES);
-	put(s, &op);
+	store_put(s, &op);
 }
 
 void store_bar_put(
@@ -194,6 +203,11 @@ void store_status_get(struct store *s, struct store_status *out)
 
 /* ---- statements ---- */
 
+#define RECORD_OPENING                                                               \
+	"id, public_address, first_port, ports, proto, peer, peer_name, to_address," \
+	" to_port, label, opened_ns, opened_by, opened_uid"
+#define WAS_STOPPED "EXISTS (SELECT 1 FROM meta WHERE name = 'history_stopped_ns')"
+
 static const char *const op_sql[STORE_OP_KINDS] = {
 	[STORE_PEER_PUT] = "INSERT OR REPLACE INTO peers VALUES (?1, ?2, ?3)",
 	[STORE_PEER_FORGET] = "DELETE FROM peers WHERE public_key = ?1",
@@ -214,53 +228,33 @@ static const char *const op_sql[STORE_OP_KINDS] = {
 	[STORE_OVERRULE_DEL] = "DELETE FROM overruled WHERE entry = ?1",
 	[STORE_BAR_PUT] = "INSERT OR IGNORE INTO barred VALUES (?1, ?2)",
 	[STORE_BAR_DEL] = "DELETE FROM barred WHERE public_key = ?1",
+	[STORE_RECORD_OPEN] = ("INSERT OR IGNORE INTO history (" RECORD_OPENING ")"
+			       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"),
+	[STORE_RECORD_CLOSE] = ("UPDATE history SET closed_ns = max(?2, opened_ns), closed_by = ?3,"
+				" closed_uid = ?4, reason = ?5, known_ns = ?6"
+				" WHERE id = ?1 AND closed_ns IS NULL"),
+	[STORE_RECORD_WHOLE] = ("INSERT OR IGNORE INTO history (" RECORD_OPENING
+				", closed_ns, closed_by, closed_uid, reason, known_ns)"
+				" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,"
+				" max(?14, ?11), ?15, ?16, ?17, ?18)"),
+	[STORE_HISTORY_BEGIN] =
+		("UPDATE history SET closed_by = 'gateway', closed_ns = max(opened_ns, coalesce("
+		 "(SELECT value FROM meta WHERE name = 'history_stopped_ns'), ?1)),"
+		 " reason = CASE WHEN " WAS_STOPPED " THEN 'gateway stopped' ELSE 'gateway died' "
+		 "END,"
+		 " known_ns = CASE WHEN NOT " WAS_STOPPED " THEN max(opened_ns, min(?1, coalesce("
+		 "(SELECT value FROM meta WHERE name = 'history_alive_ns'), 0))) END"
+		 " WHERE closed_ns IS NULL AND id NOT IN (SELECT id FROM leases)"),
+	[STORE_HISTORY_SINCE] = "INSERT OR IGNORE INTO meta VALUES ('history_since_ns', ?1)",
+	[STORE_META_PUT] = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)",
+	[STORE_FORGET_SLICE] = "DELETE FROM history WHERE id IN (SELECT id FROM history LIMIT ?1)",
+	[STORE_TRIM_SLICE] = ("DELETE FROM history WHERE id IN"
+			      " (SELECT id FROM history WHERE closed_ns < ?2 LIMIT ?1)"),
 };
-
-static void bind_text(sqlite3_stmt *st, int i, const char *text)
-{
-	sqlite3_bind_text(st, i, text, -1, SQLITE_TRANSIENT);
-}
-
-static void bind_number(sqlite3_stmt *st, int i, uint64_t n)
-{
-	sqlite3_bind_int64(st, i, (int64_t)n);
-}
-
-static void bind_time(sqlite3_stmt *st, int i, uint64_t ns)
-{
-	if (ns == TIME_NEVER)
-		sqlite3_bind_null(st, i);
-	else
-		bind_number(st, i, ns);
-}
-
-static void bind_key(sqlite3_stmt *st, int i, const uint8_t key[static CRYPTO_KEY_BYTES])
-{
-	char text[CRYPTO_KEY_TEXT_CHARS]; /* wiped */
-
-	bind_text(st, i, crypto_key_format(key, text));
-	crypto_wipe(text, sizeof(text));
-}
-
-static void bind_addr(sqlite3_stmt *st, int i, const struct ip_addr *a)
-{
-	char text[IP_TEXT_CHARS];
-
-	bind_text(st, i, ip_addr_format(a, text));
-}
 
 static uint64_t ports_of(uint16_t n_ports)
 {
 	return n_ports > 1 ? n_ports : 1;
-}
-
-static int run(sqlite3_stmt *st)
-{
-	int rc = sqlite3_step(st);
-
-	sqlite3_reset(st);
-	sqlite3_clear_bindings(st);
-	return rc == SQLITE_DONE ? 0 : -EIO;
 }
 
 static int write_peer(struct store *s, const struct store_peer *p)
@@ -390,10 +384,14 @@ static int write_op(struct store *s, const struct store_op *op)
 	case STORE_BAR_DEL:
 		bind_key(s->op[op->kind], 1, op->u.gone.public_key);
 		return run(s->op[op->kind]);
-	case STORE_HELD_ORPHAN:
-	case STORE_HEARD_DEL:
-	case STORE_HELD_DEL:
-	case STORE_OP_KINDS:
+	case STORE_RECORD_OPEN:
+	case STORE_RECORD_CLOSE:
+	case STORE_HISTORY_BEGIN:
+	case STORE_HISTORY_ALIVE:
+	case STORE_HISTORY_STOP:
+	case STORE_HISTORY_FORGET:
+		return store_history_write(s, op);
+	default:
 		break;
 	}
 	return -EIO;
@@ -406,6 +404,7 @@ static int write_batch(struct store *s)
 	const struct store_batch *b = &s->writing;
 	int err = b->is_broken ? -ENOMEM : store_sql(s, "BEGIN IMMEDIATE");
 
+	s->has_forgotten = false;
 	if (err != 0)
 		return err;
 	for (size_t at = 0; err == 0 && at < b->len;) {
@@ -418,7 +417,11 @@ static int write_batch(struct store *s)
 		bind_number(s->put_last_id, 1, s->written_last_id);
 		err = run(s->put_last_id);
 	}
-	return err != 0 ? err : store_sql(s, "COMMIT");
+	if (err == 0)
+		err = store_sql(s, "COMMIT");
+	if (err == 0 && s->has_forgotten)
+		s->is_forgetting = false;
+	return err;
 }
 
 /* What is waiting joins what was tried in vain: they go together next time. */
@@ -464,30 +467,50 @@ static void wait_for_work(struct store *s)
 			;
 		return;
 	}
+	if (store_history_has_slices(s)) {
+		while (s->has_slice_failed && !s->is_ending && s->queue.len == 0 &&
+			pthread_cond_timedwait(&s->changed, &s->lock, &until) == 0)
+			;
+		return;
+	}
 	while (!s->is_ending && s->queue.len == 0 && !s->queue.is_broken)
 		pthread_cond_wait(&s->changed, &s->lock);
+}
+
+/* With the lock held, but while it writes: what waits is on disk, or was tried. */
+static int write_waiting(struct store *s)
+{
+	uint64_t ticket = take_queue(s);
+	int err;
+
+	pthread_mutex_unlock(&s->lock);
+	err = s->writing.len > 0 || s->writing.is_broken ? write_batch(s) : 0;
+	pthread_mutex_lock(&s->lock);
+	if (s->status.done < ticket || err != 0)
+		tell(s, ticket, err);
+	if (err == 0)
+		batch_fini(&s->writing);
+	else if (!sqlite3_get_autocommit(s->db))
+		store_sql(s, "ROLLBACK");
+	return err;
 }
 
 static void *store_main(void *arg)
 {
 	struct store *s = arg;
 	bool is_last;
-	uint64_t ticket;
 	int err;
 
 	pthread_mutex_lock(&s->lock);
 	do {
 		wait_for_work(s);
 		is_last = s->is_ending;
-		ticket = take_queue(s);
-		pthread_mutex_unlock(&s->lock);
-		err = s->writing.len > 0 || s->writing.is_broken ? write_batch(s) : 0;
-		pthread_mutex_lock(&s->lock);
-		tell(s, ticket, err);
-		if (err == 0)
-			batch_fini(&s->writing);
-		else if (!sqlite3_get_autocommit(s->db))
-			store_sql(s, "ROLLBACK");
+		err = write_waiting(s);
+		if (err == 0 && !is_last && store_history_has_slices(s)) {
+			pthread_mutex_unlock(&s->lock);
+			s->has_slice_failed = store_history_slice(s) != 0;
+			pthread_mutex_lock(&s->lock);
+		}
 	} while (!is_last);
 	pthread_mutex_unlock(&s->lock);
 	return NULL;
@@ -500,9 +523,15 @@ int store_start(struct store *s)
 			-1, &s->put_last_id, NULL) == SQLITE_OK;
 
 	for (unsigned i = 0; ok && i < STORE_OP_KINDS; i++)
-		ok = sqlite3_prepare_v3(s->db, op_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->op[i],
+		ok = op_sql[i] == NULL ||
+		     sqlite3_prepare_v3(s->db, op_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->op[i],
 			     NULL) == SQLITE_OK;
-	if (!ok || pthread_create(&s->thread, NULL, store_main, s) != 0)
+	if (!ok)
+		return -EAGAIN;
+	pthread_mutex_lock(&s->lock);
+	write_waiting(s);
+	pthread_mutex_unlock(&s->lock);
+	if (pthread_create(&s->thread, NULL, store_main, s) != 0)
 		return -EAGAIN;
 	pthread_setname_np(s->thread, "store");
 	s->is_running = true;
@@ -523,6 +552,7 @@ void store_close(struct store *s)
 	for (unsigned i = 0; i < STORE_OP_KINDS; i++)
 		sqlite3_finalize(s->op[i]);
 	sqlite3_finalize(s->put_last_id);
+	sqlite3_close(s->reader);
 	sqlite3_close(s->db);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);

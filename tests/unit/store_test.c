@@ -6,7 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "store/store.h"
+#include "store/history.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -560,6 +560,240 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * NS_IN_S + (uint64_t)ts.tv_nsec;
 }
 
+/* ---- history ---- */
+
+static struct store_record make_record(uint64_t id)
+{
+	struct store_lease l = make_lease(id);
+	struct store_record r = {
+		.id = id,
+		.public_addr = l.public_addr,
+		.first_port = l.public_port,
+		.n_ports = 1,
+		.protos = l.protos,
+		.inner_addr = l.inner_addr,
+		.inner_port = l.inner_port,
+		.opened_ns = l.opened_ns,
+		.opened_by = {.by = "pcp"},
+		.closed_ns = TIME_NEVER,
+		.known_ns = TIME_NEVER,
+	};
+
+	memcpy(r.peer_key, l.peer_key, sizeof(r.peer_key));
+	memcpy(r.label, l.label, sizeof(r.label));
+	snprintf(r.peer_name, sizeof(r.peer_name), "mnemonic");
+	return r;
+}
+
+struct found {
+	unsigned n;
+	uint64_t ids_sum;
+	struct store_record last;
+};
+
+static void take_record(void *arg, const struct store_record *r)
+{
+	struct found *f = arg;
+
+	f->n++;
+	f->ids_sum += r->id;
+	f->last = *r;
+}
+
+static struct found find_port(struct store *s, uint16_t port)
+{
+	const struct store_history_query q = {
+		.public_addr = make_lease(1).public_addr,
+		.port = port,
+		.until_ns = TIME_NEVER,
+		.limit = 100,
+	};
+	char fault[STORE_FAULT_CHARS];
+	struct found f = {0};
+	uint64_t next_id;
+
+	if (store_history_read(s, &q, take_record, &f, &next_id, fault) != 0)
+		fail_msg("%s", fault);
+	assert_int_equal(next_id, 0);
+	return f;
+}
+
+static void a_record_is_as_it_was_put(void **state)
+{
+	struct store_record r = make_record(7), one;
+	struct store *s = open_store();
+
+	assert_int_equal(store_start(s), 0);
+	assert_true(store_history_is_empty(s));
+	store_history_begin(s, WALL_NS + 5);
+	store_record_open(s, &r);
+	one = r;
+	one.first_port = 9;
+	store_record_open(s, &one); /* the first one stays */
+	wait_for(s, store_commit(s));
+	assert_int_equal(store_history_since_ns(s), WALL_NS + 5);
+	assert_false(store_history_is_empty(s));
+	one = find_port(s, r.first_port).last;
+	assert_memory_equal(&one, &r, sizeof(r));
+	r.closed_ns = WALL_NS; /* the clock went back */
+	r.closed_by = (struct store_actor){.by = "uapi", .has_uid = true, .uid = 4000000000};
+	snprintf(r.reason, sizeof(r.reason), "peer deleted");
+	store_record_close(s, &r);
+	one = r;
+	snprintf(one.reason, sizeof(one.reason), "again");
+	store_record_close(s, &one);
+	wait_for(s, store_commit(s));
+	r.closed_ns = r.opened_ns;
+	one = find_port(s, r.first_port).last;
+	assert_memory_equal(&one, &r, sizeof(r));
+	/* One that was never opened is whole, and its id is no lease's. */
+	one = make_record(99);
+	one.closed_ns = one.opened_ns + 1;
+	store_record_close(s, &one);
+	one.id = 100;
+	one.n_ports = 0;
+	store_record_close(s, &one);
+	wait_for(s, store_commit(s));
+	assert_int_equal(find_port(s, one.first_port).n, 1);
+	store_close(s);
+	s = open_store();
+	assert_int_equal(store_last_lease_id(s), 100);
+	store_close(s);
+}
+
+static void a_port_is_found_among_any_number(void **state)
+{
+	struct store *s = open_store();
+	uint64_t id = 0;
+
+	assert_int_equal(store_start(s), 0);
+	for (unsigned ports = 2; ports <= STORE_HISTORY_PORTS_MAX; ports *= 2) {
+		struct store_record r = make_record(1);
+
+		r.id = ++id;
+		r.protos = 0;
+		r.inner_addr = (struct ip_addr){0};
+		r.first_port = (uint16_t)(40000 / ports * ports);
+		r.n_ports = (uint16_t)ports;
+		store_record_open(s, &r);
+	}
+	wait_for(s, store_commit(s));
+	assert_int_equal(find_port(s, 40000).n, id);
+	/* 40000 is 625 * 64: those of up to 64 begin at it, those of 128 and 256 at
+	 * 39936, and the largest at 36864. */
+	assert_int_equal(find_port(s, 40001).n, id);
+	assert_int_equal(find_port(s, 40002).n, id - 1);
+	assert_int_equal(find_port(s, 40064).n, id - 7);
+	assert_int_equal(find_port(s, 39999).n, id - 6);
+	assert_int_equal(find_port(s, 36864).n, 1);
+	assert_int_equal(find_port(s, 40959).n, 3);
+	assert_int_equal(find_port(s, 40960).n, 0);
+	assert_int_equal(find_port(s, 36863).n, 0);
+	store_close(s);
+}
+
+/* Is there this text in the file, or in what goes with it? */
+static bool is_in_file(const char *wanted)
+{
+	static const char *const ends[] = {"", "-wal"};
+	char name[112];
+
+	for (unsigned i = 0; i < 2; i++) {
+		char *bytes = malloc(64 << 20);
+		bool has;
+		size_t len;
+		FILE *f;
+
+		snprintf(name, sizeof(name), "%s%s", path, ends[i]);
+		f = fopen(name, "r");
+		assert_non_null(bytes);
+		assert_non_null(f);
+		len = fread(bytes, 1, 64 << 20, f);
+		fclose(f);
+		has = memmem(bytes, len, wanted, strlen(wanted)) != NULL;
+		free(bytes);
+		if (has)
+			return true;
+	}
+	return false;
+}
+
+static void what_is_forgotten_is_out_of_the_file(void **state)
+{
+	const uint64_t n = 3 * STORE_HISTORY_SLICE_ROWS;
+	struct store *s = open_store();
+	struct store_record r;
+
+	assert_int_equal(store_start(s), 0);
+	store_history_begin(s, WALL_NS);
+	for (uint64_t id = 1; id <= n; id++) {
+		r = make_record(id);
+		store_record_open(s, &r);
+	}
+	wait_for(s, store_commit(s));
+	assert_true(is_in_file("mnemonic"));
+	store_history_forget(s);
+	wait_for(s, store_commit(s));
+	for (unsigned i = 0; i < 20000 && is_in_file("mnemonic"); i++)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	assert_false(is_in_file("mnemonic"));
+	assert_true(store_history_is_empty(s));
+	/* What is put while it goes is of the next time. */
+	r = make_record(1);
+	store_record_open(s, &r);
+	store_history_forget(s);
+	store_record_open(s, &r);
+	r = make_record(2);
+	store_record_open(s, &r);
+	wait_for(s, store_commit(s));
+	assert_int_equal(find_port(s, r.first_port).n, 1);
+	store_history_alive(s, WALL_NS, 1);
+	wait_for(s, store_commit(s));
+	assert_int_equal(find_port(s, r.first_port).n, 1);
+	store_close(s);
+}
+
+/* A second of leases opened and closed, with records and without. */
+static double changes_a_second(struct store *s, uint64_t first, uint64_t n, bool has_history)
+{
+	uint64_t start_ns = now_ns(), ticket = 0;
+
+	for (uint64_t id = first; id < first + n; id++) {
+		struct store_lease l = make_lease(id);
+		struct store_record r = make_record(id);
+
+		store_lease_put(s, &l);
+		if (has_history)
+			store_record_open(s, &r);
+		if (id % 4 == 0) {
+			r.closed_ns = WALL_NS + 5 * NS_IN_S;
+			store_lease_del(s, id);
+			if (has_history)
+				store_record_close(s, &r);
+		}
+		if (id % 500 == 0)
+			ticket = store_commit(s);
+	}
+	ticket = store_commit(s);
+	assert_int_equal(wait_for(s, ticket).done, ticket);
+	return (double)n * 1.25e9 / (double)(now_ns() - start_ns);
+}
+
+static void what_history_costs(void **state)
+{
+	const char *wanted = getenv("PORTIER_TEST_LEASES");
+	const uint64_t n = wanted ? strtoull(wanted, NULL, 10) : 10000;
+	struct store *s = open_store();
+	double without, with;
+
+	assert_int_equal(store_start(s), 0);
+	without = changes_a_second(s, 1, n, false);
+	with = changes_a_second(s, n + 1, n, true);
+	print_message("%.0f changes a second, %.0f with history\n", without, with);
+	assert_int_equal(store_history_is_empty(s), false);
+	store_close(s);
+}
+
 /* PORTIER_TEST_LEASES=1000000 measures. */
 static void many_leases(void **state)
 {
@@ -605,6 +839,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			a_full_disk_is_told_and_made_up_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_leases, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_record_is_as_it_was_put, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_port_is_found_among_any_number, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			what_is_forgotten_is_out_of_the_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_history_costs, setup, teardown),
 	};
 
 	random_seed();
