@@ -74,6 +74,7 @@ extern const struct cli_verb cli_stats_verbs[];
 extern const struct cli_verb cli_ports_verbs[];
 extern const struct cli_verb cli_health_verbs[];
 extern const struct cli_verb cli_why_verbs[];
+extern const struct cli_verb cli_history_verbs[];
 extern const struct cli_verb cli_events_verbs[];
 extern const struct cli_verb cli_top_verbs[];
 

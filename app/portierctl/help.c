@@ -13,6 +13,7 @@ static const struct cli_verb *const tables[] = {
 	cli_ports_verbs,
 	cli_health_verbs,
 	cli_why_verbs,
+	cli_history_verbs,
 	cli_events_verbs,
 	cli_top_verbs,
 };

@@ -224,10 +224,10 @@ char *cli_bytes_format(json_int_t bytes, char buf[static CLI_TEXT_CHARS])
 
 char *cli_time_format(const json_t *seconds, const char *none, char buf[static CLI_TEXT_CHARS])
 {
-	time_t s = (time_t)json_integer_value(seconds);
+	time_t s = (time_t)json_number_value(seconds);
 	struct tm tm;
 
-	if (!json_is_integer(seconds) || gmtime_r(&s, &tm) == NULL ||
+	if (!json_is_number(seconds) || gmtime_r(&s, &tm) == NULL ||
 		strftime(buf, CLI_TEXT_CHARS, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
 		snprintf(buf, CLI_TEXT_CHARS, "%s", none);
 	return buf;

@@ -11,10 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct ctl_gone_peer {
-	char word[CTL_PEER_WORD_CHARS];
-};
-
 int ctl_block_records_init(struct ctl *c)
 {
 	/* Address space only, until a peer is deleted. */
@@ -23,25 +19,36 @@ int ctl_block_records_init(struct ctl *c)
 	return c->p.flows != NULL && c->gone_peers == NULL ? -ENOMEM : 0;
 }
 
+static struct ctl_peer_id id_of(const struct ctl *c, uint32_t peer_idx)
+{
+	const struct peer_conf *conf = peer_conf_get(c->p.peers, peer_idx);
+	struct ctl_peer_id id = {0};
+
+	memcpy(id.public_key, conf->public_key, sizeof(id.public_key));
+	memcpy(id.name, conf->name, sizeof(id.name));
+	return id;
+}
+
 void ctl_block_records_leave(struct ctl *c, uint32_t peer_idx)
 {
 	ctl_block_records_take(c);
 	if (c->gone_peers != NULL)
-		ctl_peer_word(c, peer_idx, c->gone_peers[peer_idx].word);
+		c->gone_peers[peer_idx] = id_of(c, peer_idx);
 }
 
 static void tell(struct ctl *c, const struct flow_record *record)
 {
-	struct ctl_block_record told = {
+	bool is_gone = peer_conf_get(c->p.peers, record->peer_idx) == NULL;
+	const struct ctl_peer_id peer =
+		is_gone ? c->gone_peers[record->peer_idx] : id_of(c, record->peer_idx);
+	const struct ctl_block_record told = {
 		.flow = record,
 		.wall_ns = c->p.wall_ns() - (c->p.now_ns() - record->at_ns),
+		.peer = &peer,
 	};
 
-	if (peer_conf_get(c->p.peers, record->peer_idx) != NULL)
-		ctl_peer_word(c, record->peer_idx, told.peer);
-	else
-		memcpy(told.peer, c->gone_peers[record->peer_idx].word, sizeof(told.peer));
 	c->n_block_records++;
+	ctl_history_block(c, &told);
 	ctl_event_block(c, &told);
 }
 

@@ -50,6 +50,7 @@ void ctl_tick(struct ctl *c)
 		ctl_events_look(c, now_ns);
 		ctl_heard_sweep(c);
 		ctl_announce_sweep(c, now_ns);
+		ctl_history_sweep(c, now_ns);
 		ctl_clients_sweep(c, now_ns);
 		ctl_uapi_sweep(c->uapi, now_ns);
 		/* It stopped if descriptors were out. */
@@ -89,8 +90,8 @@ struct ctl *ctl_create(const struct ctl_params *p, char fault[static CTL_FAULT_C
 	c->ev_tick = evtimer_new(p->base, on_tick, c);
 	if (ctl_announce_init(c) != 0 || ctl_commits_init(c) != 0 || ctl_checks_init(c) != 0 ||
 		ctl_durable_init(c) != 0 || ctl_pool_init(c) != 0 ||
-		ctl_block_records_init(c) != 0 || c->looks == NULL || c->ev_tick == NULL ||
-		ctl_listen(c, fault) != 0) {
+		ctl_block_records_init(c) != 0 || ctl_history_init(c) != 0 || c->looks == NULL ||
+		c->ev_tick == NULL || ctl_listen(c, fault) != 0) {
 		ctl_destroy(c);
 		return NULL;
 	}
@@ -120,6 +121,7 @@ void ctl_destroy(struct ctl *c)
 	ctl_commits_fini(c);
 	ctl_heard_fini(c);
 	ctl_announce_fini(c);
+	ctl_history_fini(c);
 	ctl_durable_fini(c);
 	if (c->ev_tick != NULL)
 		event_free(c->ev_tick);
@@ -287,6 +289,7 @@ static int load(struct ctl *c, struct ctl_overrules *o, uint32_t *peer_idx,
 
 	if (err == 0 && c->p.store != NULL && load_stored(c, o, peer_idx, fault) != 0)
 		return -EINVAL;
+	ctl_history_start(c);
 	if (err == 0)
 		err = load_leases(c, o, peer_idx, &why);
 	if (err != 0) {

@@ -4,7 +4,7 @@
  *              peer.add peer.set peer.del peer.bar peer.unbar peer.show peer.list
  *              lease.open lease.renew lease.close lease.show lease.list lease.reserved
  *              lease.check
- *              session.list pool.show why.packet why.lease
+ *              session.list pool.show why.packet why.lease history.list
  *              stats drops workers ports health version reload subscribe
  *            lib/ctl/README.md lists their parameters and results.
  *            The WireGuard tools' own protocol on a second socket, conf->uapi_name (uapi/uapi.h).

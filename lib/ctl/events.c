@@ -220,7 +220,8 @@ static void look_at_pool(struct ctl *c)
 void ctl_event_block(struct ctl *c, const struct ctl_block_record *record)
 {
 	const struct flow_record *flow = record->flow;
-	char public[IP_TEXT_CHARS];
+	char public[IP_TEXT_CHARS], key[CRYPTO_KEY_TEXT_CHARS];
+	const char *peer = record->peer->name;
 	struct ip_addr addr;
 	uint8_t bytes[4];
 
@@ -228,12 +229,14 @@ void ctl_event_block(struct ctl *c, const struct ctl_block_record *record)
 		return;
 	store_be32(bytes, flow->public_v4);
 	addr = ip_from_v4(bytes);
+	if (peer[0] == '\0')
+		peer = crypto_key_format(record->peer->public_key, key);
 	/* When it happened, not when it was learnt of. */
 	tell(c, flow->is_claimed ? "block.claimed" : "block.released",
 		json_pack("{s:f, s:s, s:s, s:i, s:i}", "at_s",
-			(double)(record->wall_ns / NS_IN_MS) / 1e3, "peer", record->peer,
-			"public_address", ip_addr_format(&addr, public), "first_port",
-			(int)flow->first_port, "ports", (int)flow->n_ports));
+			(double)(record->wall_ns / NS_IN_MS) / 1e3, "peer", peer, "public_address",
+			ip_addr_format(&addr, public), "first_port", (int)flow->first_port, "ports",
+			(int)flow->n_ports));
 }
 
 void ctl_event_blocks_missed(struct ctl *c, uint64_t n)

@@ -422,6 +422,8 @@ static int grant(struct ctl *c, const struct lease_request *asked, const struct 
 	ctl_peer_public_update(c, req.peer_idx);
 	ctl_heartbeat_begin(c, req.peer_idx);
 	ctl_store_lease(c, lease);
+	if (rc == 0)
+		ctl_history_lease_opened(c, lease);
 	*out = lease;
 	*is_renewal = rc == 1;
 	return 0;
@@ -503,6 +505,7 @@ int ctl_lease_end(struct ctl *c, uint64_t id, const char *reason, struct lease *
 	ctl_pool_lease_ended(c, &gone);
 	ctl_peer_public_update(c, gone.peer_idx);
 	ctl_store_lease_end(c, &gone);
+	ctl_history_lease_closed(c, &gone, reason);
 	if (out != NULL)
 		*out = gone;
 	if (counters != NULL)
@@ -533,6 +536,7 @@ void ctl_leases_expire(struct ctl *c, uint64_t now_ns)
 		ctl_pool_lease_ended(c, &gone);
 		ctl_peer_public_update(c, gone.peer_idx);
 		ctl_store_lease_end(c, &gone);
+		ctl_history_lease_closed(c, &gone, "expired");
 		ctl_event_lease(c, "lease.closed", &gone, &last, "expired");
 		n++;
 	}

@@ -15,6 +15,7 @@ static const struct ctl_method *const tables[] = {
 	ctl_report_methods,
 	ctl_reload_methods,
 	ctl_event_methods,
+	ctl_history_methods,
 };
 
 static const struct ctl_method *find_method(const char *name)

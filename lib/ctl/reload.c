@@ -255,6 +255,7 @@ static json_t *take(struct ctl *c, struct conf *fresh)
 	struct reload r = {.ctl = c};
 	const struct ctl_actor asker = c->actor;
 	struct entries old, new;
+	struct rpc_fault fault;
 	json_t *result = NULL;
 	int err;
 
@@ -267,6 +268,8 @@ static json_t *take(struct ctl *c, struct conf *fresh)
 		log_set_level(c->p.conf->log_level);
 		lease_table_times_set(
 			c->p.leases, c->p.conf->default_ttl_ns, c->p.conf->quarantine_ns);
+		if (ctl_history_switch(c, &fault) != 0)
+			note_refusal(&r, &fault);
 		c->actor = (struct ctl_actor){CTL_BY_CONF};
 		apply(&r, &old, &new);
 		c->actor = asker;

@@ -16,6 +16,7 @@
  *   check.c, check_from.c, check_found.c   probes of doors (check.h)
  *   peer_rules.c, route_rules.c, lease_rules.c   what may be changed, and the one way of it
  *   bars.c     who may have no leases
+ *   history.c, history_methods.c   who had which public ports (history.h)
  *   pairing.c  the address that a peer leaves by
  *   portmap.c and portmap_*.c   NAT-PMP and PCP (portmap.h)
  *   events.c   what happens, told to those who asked for it
@@ -147,6 +148,25 @@ struct ctl_bars {
 	size_t n, room;
 };
 
+/* Who a peer is, when it is no more. */
+struct ctl_peer_id {
+	uint8_t public_key[CRYPTO_KEY_BYTES];
+	char name[PEER_NAME_CHARS];
+};
+
+struct ctl_history {
+	bool is_on;	       /* records are put into the store */
+	bool is_sweeping;      /* of what is open some may have none */
+	uint64_t lease_cursor; /* UINT64_MAX: all were seen */
+	uint64_t block_cursor;
+	uint64_t alive_ns;	       /* when it was last said that all is as recorded */
+	struct ctl_live_block *blocks; /* NULL: there are none */
+	uint64_t n_blocks;
+	uint32_t blocks_of_address;
+	uint32_t n_waiting; /* records of blocks, for a store that cannot be written */
+	uint64_t n_missed;
+};
+
 struct ctl_look {
 	uint64_t turns;
 	uint64_t moved_ns;
@@ -199,10 +219,13 @@ struct ctl {
 	/* bars.c */
 	struct ctl_bars bars;
 
+	/* history.c */
+	struct ctl_history history;
+
 	/* peer_rules.c, lease_rules.c */
 	struct pairing pairing;
-	struct ctl_pool_use *pool_uses;	  /* pool.c: by rank in blocks; NULL: no blocks */
-	struct ctl_gone_peer *gone_peers; /* block_records.c: by number; NULL: no workers */
+	struct ctl_pool_use *pool_uses; /* pool.c: by rank in blocks; NULL: no blocks */
+	struct ctl_peer_id *gone_peers; /* block_records.c: by number; NULL: no workers */
 	uint64_t n_block_records, n_block_records_missed;
 	uint32_t heartbeat_cursor;  /* heartbeat.c */
 	bool is_loading;	    /* what comes was compared with each other already */
@@ -318,6 +341,7 @@ extern const struct ctl_method ctl_why_lease_methods[];
 extern const struct ctl_method ctl_report_methods[];
 extern const struct ctl_method ctl_reload_methods[];
 extern const struct ctl_method ctl_event_methods[];
+extern const struct ctl_method ctl_history_methods[];
 
 /* --- durable.c: without a store all but the waits do nothing */
 uint64_t ctl_wall_of(const struct ctl *c, uint64_t at_ns);
@@ -485,7 +509,7 @@ void ctl_pool_lease_ended(struct ctl *c, const struct lease *lease);
 struct ctl_block_record {
 	const struct flow_record *flow;
 	uint64_t wall_ns;
-	char peer[CTL_PEER_WORD_CHARS];
+	const struct ctl_peer_id *peer;
 };
 /* 0; -ENOMEM. */
 int ctl_block_records_init(struct ctl *c);
@@ -496,6 +520,21 @@ void ctl_block_records_leave(struct ctl *c, uint32_t peer_idx);
 uint64_t ctl_block_records_missed(const struct ctl *c);
 /* peers_poll, after which numbers of deleted peers may be others'. */
 void ctl_peers_poll(struct ctl *c);
+
+/* --- history.c */
+/* 0; -ENOMEM. */
+int ctl_history_init(struct ctl *c);
+void ctl_history_fini(struct ctl *c);
+/* At the start, between what the store brings back and what the file opens. */
+void ctl_history_start(struct ctl *c);
+/* The configuration may say something else of it now. -EINVAL with *fault: it takes a restart. */
+int ctl_history_switch(struct ctl *c, struct rpc_fault *fault);
+/* By and for the actor of the change. */
+void ctl_history_lease_opened(struct ctl *c, const struct lease *lease);
+void ctl_history_lease_closed(struct ctl *c, const struct lease *gone, const char *reason);
+void ctl_history_block(struct ctl *c, const struct ctl_block_record *record);
+/* Once a second. */
+void ctl_history_sweep(struct ctl *c, uint64_t now_ns);
 
 /* --- heartbeat.c */
 /* A lease of the peer was opened. O(1), and a message when it is the first in a while. */
@@ -545,6 +584,7 @@ void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door
 void ctl_held_write(
 	struct ctl *c, const char *name, const struct lease_held *held, struct rpc_text *t);
 const char *ctl_opener_word(enum lease_opener opener);
+const char *ctl_proto_word(uint8_t protos);
 json_t *ctl_seconds_build(uint64_t ns);
 /* Seconds since then; null when then is 0. */
 json_t *ctl_age_build(uint64_t now_ns, uint64_t then_ns);

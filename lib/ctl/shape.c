@@ -189,7 +189,7 @@ json_t *ctl_peer_build(struct ctl *c, uint32_t peer_idx)
 	return peer;
 }
 
-static const char *proto_word(uint8_t protos)
+const char *ctl_proto_word(uint8_t protos)
 {
 	static const char *const words[] = {"none", "tcp", "udp", "both"};
 
@@ -305,7 +305,7 @@ void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door
 	rpc_write_integer(t, "id", (int64_t)lease->id);
 	rpc_write_text(t, "state", state_word(lease->state));
 	rpc_write_text(t, "peer", ctl_peer_word(c, lease->peer_idx, peer));
-	rpc_write_text(t, "proto", proto_word(lease->protos));
+	rpc_write_text(t, "proto", ctl_proto_word(lease->protos));
 	ctl_address_write(t, "public_address", &lease->public_addr);
 	write_port(t, "public_port", lease->public_port);
 	ctl_address_write(t, "to_address", &lease->inner_addr);

@@ -256,6 +256,8 @@ int lease_restore(struct lease_table *t, const struct lease *l);
 int lease_held_restore(struct lease_table *t, const struct lease_held *held, uint64_t now_ns);
 /* Ids up to this one are taken for good. */
 void lease_ids_skip(struct lease_table *t, uint64_t last_id);
+/* An id that no lease has, had or gets: of something else that is numbered with them. */
+uint64_t lease_id_reserve(struct lease_table *t);
 
 /* End it. Until the number is FREE only the same peer gets it again; RESERVED counts from the end
  * of the last lease on it, QUARANTINE from the end of RESERVED. *out: what ended. 0; -ENOENT. */

@@ -10,6 +10,11 @@ void lease_ids_skip(struct lease_table *t, uint64_t last_id)
 		t->next_id = last_id + 1;
 }
 
+uint64_t lease_id_reserve(struct lease_table *t)
+{
+	return t->next_id++;
+}
+
 /* May it be one of the pool today? */
 static int check_number(const struct lease_table *t, const struct ip_addr *public_addr,
 	uint16_t public_port, uint16_t n_ports)

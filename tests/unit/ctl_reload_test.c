@@ -324,6 +324,32 @@ static void test_refused(void **state)
 	client_close(&c);
 }
 
+/* It needs a store, which takes a restart. */
+static void test_history(void **state)
+{
+	struct server *s = *state;
+	struct client c;
+	json_t *result;
+
+	client_open(&c, s);
+	write_conf("", "", "}; history = { mode = \"full\"; retention = \"90d\";",
+		peer_entry(2, "alice", ALICE_LEASES));
+	refuse(&c, "reload", "{}", RPC_REFUSED, "store.path", "nothing was changed", NULL);
+	write_conf("", "",
+		"}; store = { path = \"/nonexistent/portier.db\"; }; history = { mode = \"full\"; "
+		"retention = \"90d\";",
+		peer_entry(2, "alice", ALICE_LEASES));
+	result = call(&c, "reload", "{}");
+	assert_restart_only(result, "store.path");
+	assert_true(has_text(json_object_get(result, "applied"), "history.retention"));
+	assert_true(has_text(json_object_get(result, "refused"), "waits for the next start"));
+	json_decref(result);
+	result = call(&c, "history.list", "{'number':'198.51.100.1:40001'}");
+	assert_string_equal(text(result, "mode"), "none");
+	json_decref(result);
+	client_close(&c);
+}
+
 /* What the file says of one who is barred is refused, each time, and the rest is done. */
 static void test_barred(void **state)
 {
@@ -382,6 +408,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_limits_of_a_lease, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_barred, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_history, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unsound_file, setup, teardown),
 	};
 

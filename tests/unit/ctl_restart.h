@@ -13,6 +13,9 @@
 static char db[96];
 static struct conf_peer conf_peers[2];
 static struct conf_lease conf_leases[2];
+/* Of the next run; NULL: it translates nothing. */
+static const struct flows *const *run_flows;
+static const struct blocks *run_blocks;
 
 /* --- runs of one gateway: the tables of each are its own, the file is the same */
 
@@ -25,6 +28,8 @@ static inline bool try_begin(char fault[static CTL_FAULT_CHARS])
 		return false;
 	p = server_params(server);
 	p.portmap_reply = hear;
+	p.flows = run_flows;
+	p.blocks = run_blocks;
 	server->ctl = ctl_create(&p, fault);
 	return server->ctl != NULL && ctl_load_conf(server->ctl, fault) == 0;
 }

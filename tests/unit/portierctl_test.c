@@ -349,6 +349,41 @@ static void closing_and_barring(void **state)
 	expect("lease open --peer alice --to-port 80", 0);
 }
 
+/* Of a gateway without a store; what is on disk is tested at its methods. */
+static void history_verb(void **state)
+{
+	json_t *result;
+
+	add_alice();
+	expect_err("history", 1, "whose history?");
+	expect_err("history 198.51.100.2", 1, "198.51.100.7:20001/tcp");
+	expect_err("history 198.51.100.2:1 --at yesterday", 2, "2026-12-31T18:00Z");
+	expect_err("history --peer alice", 1, "history is off");
+	expect("history 198.51.100.2:40010", 0);
+	assert_string_equal(
+		out, "nobody\nhistory is off (history.mode): only what is open now is known\n");
+	expect("lease open --peer alice --proto tcp --to-port 80 --label web --public-port 40010 "
+	       "--public-address 198.51.100.2",
+		0);
+	expect("history 198.51.100.2:40010/tcp", 0);
+	assert_out("OPENED");
+	assert_out("198.51.100.2:40010");
+	assert_out("10.0.0.2:80");
+	assert_out("open ");
+	assert_out("web");
+	expect("history 198.51.100.2:40010/udp", 0);
+	assert_out("nobody");
+	expect("history 198.51.100.2:40010 --at @1000", 0);
+	assert_out("nobody");
+	result = expect_json("--json history 198.51.100.2:40010 --since @1000 --until "
+			     "2099-01-01T00:00Z --limit 5");
+	assert_string_equal(text(result, "mode"), "none");
+	assert_int_equal(json_array_size(json_object_get(result, "records")), 1);
+	json_decref(result);
+	expect("history --help", 0);
+	assert_out("history [A:PORT[/PROTO]] [OPTION...]");
+}
+
 static void preshared_key_from_standard_input(void **state)
 {
 	const char *words = "-s SOCKET peer set alice --preshared-key-file -";
@@ -481,6 +516,7 @@ int main(void)
 		served(session_and_pool_verbs),
 		served(why_verbs),
 		served(closing_and_barring),
+		served(history_verb),
 		served(preshared_key_from_standard_input),
 		served(lease_verbs),
 		served(long_lists),
