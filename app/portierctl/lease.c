@@ -215,6 +215,8 @@ static const struct cli_arg close_args[] = {
 static const struct cli_arg check_args[] = {
 	ID_ARG,
 	{"--proto", "tcp|udp", "proto", CLI_TEXT, "(tcp, if the lease is for that)"},
+	{"--public-port", "N", "public_port", CLI_NUMBER,
+		"which of a range (the first), or of a whole address: required there"},
 	{"--timeout", "DURATION", "timeout_s", CLI_DURATION, "for the answer, up to 20s (5s)"},
 };
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,7 @@
 static const struct rpc_param check_params[] = {
 	{"id", RPC_INTEGER, true, "the id of an open lease"},
 	{"proto", RPC_TEXT, false, "tcp or udp"},
+	{"public_port", RPC_INTEGER, false, "one of the lease"},
 	{"timeout_s", RPC_SECONDS, false, TIMEOUT_WORDS},
 };
 
@@ -53,6 +55,35 @@ static int get_proto(
 		text);
 }
 
+/* Which port of the lease: the first, unless it is said. A whole address has none that is the first
+ * to be meant. */
+static int get_port(
+	const json_t *params, const struct lease *l, uint16_t *out, struct rpc_fault *fault)
+{
+	const json_t *value = json_object_get(params, "public_port");
+	bool is_whole = lease_is_whole(l->public_port);
+	unsigned first = is_whole ? 1 : l->public_port;
+	unsigned last = is_whole ? UINT16_MAX : first + lease_ports_of(l->n_ports) - 1;
+	json_int_t port = value != NULL ? json_integer_value(value) : (json_int_t)first;
+	char accepts[32];
+
+	if (first == last)
+		snprintf(accepts, sizeof(accepts), "%u", first);
+	else
+		snprintf(accepts, sizeof(accepts), "%u to %u", first, last);
+	if (value == NULL && is_whole)
+		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "public_port", accepts,
+			"lease %" PRIu64 " has a whole address, and a check knocks at one port; "
+			"accepted: a public_port, %s",
+			l->id, accepts);
+	if (port < first || port > last)
+		return rpc_fault_set(fault, RPC_REFUSED, "public_port", accepts,
+			"lease %" PRIu64 " has no public port %lld; accepted: %s", l->id,
+			(long long)port, accepts);
+	*out = (uint16_t)port;
+	return 0;
+}
+
 static int get_timeout(const json_t *params, uint64_t *out_ns, struct rpc_fault *fault)
 {
 	*out_ns = TIMEOUT_DEFAULT_NS;
@@ -67,16 +98,15 @@ static int get_timeout(const json_t *params, uint64_t *out_ns, struct rpc_fault 
 static int get_ask(struct ctl *c, const json_t *params, const struct lease *l,
 	struct probe_ask *ask, struct rpc_fault *fault)
 {
+	uint16_t port = 0;
+
+	if (get_port(params, l, &port, fault) != 0)
+		return -EINVAL;
 	*ask = (struct probe_ask){
 		.peer_idx = l->peer_idx,
-		.public = {l->public_addr, l->public_port},
-		.inner = {l->inner_addr, l->inner_port},
+		.public = {l->public_addr, port},
+		.inner = {l->inner_addr, lease_inner_port_of(l, port)},
 	};
-	if (lease_is_whole(l->public_port))
-		return rpc_fault_set(fault, RPC_REFUSED, "id", "a lease of a port or a range",
-			"lease %" PRIu64 " has a whole address, and no port of its own to knock "
-			"at; accepted: a lease of a port or a range",
-			l->id);
 	if (get_proto(params, l, &ask->proto, fault) != 0 ||
 		ctl_check_from(c, l, &ask->from, fault) != 0)
 		return -EINVAL;

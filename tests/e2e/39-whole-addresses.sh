@@ -57,7 +57,6 @@ assert_equal "the egress address" "$(peer_field client public_address)" 198.51.1
 ctl lease list | grep -qF "198.51.100.64 (all ports)" || fail "the list does not say so"
 refused "every port of it leads to the peer already" ctl lease open --peer client --to-port 80
 refused "held by" ctl lease open --peer friend --whole-address --public-address 198.51.100.64
-refused "has a whole address" ctl lease check "$LEASE_ID"
 for asked in "$LEASE_ID" 198.51.100.64:4711/tcp; do
 	ctl --json why "$asked" >"$RUN/why" || fail "why $asked"
 	assert_equal "which lease" "$(field lease.id lease.state <"$RUN/why")" "$LEASE_ID active"
@@ -70,6 +69,15 @@ for port in 53 443 20000 65535; do
 	works $port
 done
 in_internet ping -n -q -c 1 -W 5 198.51.100.64 >/dev/null || fail "it does not answer a ping"
+
+step "a check knocks at one of its ports"
+refused "accepted: a public_port, 1 to 65535" ctl lease check "$LEASE_ID"
+ctl --json lease check "$LEASE_ID" --public-port 443 >"$RUN/check"
+assert_equal "a port that listens" "$(field outcome public to <"$RUN/check")" \
+	"answered 198.51.100.64:443 $INNER:443"
+ctl --json lease check "$LEASE_ID" --public-port 444 >"$RUN/check"
+assert_equal "one that does not" "$(field outcome public <"$RUN/check")" \
+	"refused 198.51.100.64:444"
 
 step "the client leaves by it, with its own source port"
 for port in 53 1024 40000; do

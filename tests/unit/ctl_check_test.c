@@ -361,6 +361,75 @@ static void a_pinhole(void **state)
 	client_close(&c);
 }
 
+/* Where it knocked: the peer accepts, and it is told so of these ends. */
+static void knocks_at(struct client *c, json_int_t id, const char *more, const char *public_end,
+	const char *to, const char *words)
+{
+	unsigned n = n_sent;
+	json_t *result;
+
+	ask(c, 5, id, more);
+	until_sent(c->server, n + 1);
+	answer(TCP_SYN | TCP_ACK);
+	result = reply_to(c, 5);
+	expect(result, "answered", words);
+	assert_string_equal(text(result, "public"), public_end);
+	assert_string_equal(text(result, "to"), to);
+	json_decref(result);
+}
+
+/* Only the ports that the lease has. */
+static void refuses_port(struct client *c, json_int_t id, int port, const char *accepted)
+{
+	char params[64], none[64];
+
+	snprintf(params, sizeof(params), "{'id':%lld,'public_port':%d}", (long long)id, port);
+	snprintf(none, sizeof(none), "no public port %d; accepted: %s", port, accepted);
+	refuse(c, "lease.check", params, RPC_REFUSED, none, NULL);
+}
+
+static void a_port_of_a_lease(void **state)
+{
+	struct server *s = *state;
+	struct client c;
+	json_int_t id;
+
+	client_open(&c, s);
+	id = make_lease(&c, s, "");
+	knocks_at(&c, id, ",\"public_port\":40007", "198.51.100.1:40007", "10.0.0.2:8080", "8080");
+	refuses_port(&c, id, 40008, "40007");
+	refuses_port(&c, id, 8080, "40007");
+	id = open_lease(&c, "{'peer':'bob','ports':4,'public_port':40020,'to_port':9000}");
+	knocks_at(&c, id, "", "198.51.100.1:40020", "10.0.0.2:9000", "9000");
+	knocks_at(&c, id, ",\"public_port\":40023", "198.51.100.1:40023", "10.0.0.2:9003", "9003");
+	refuses_port(&c, id, 40024, "40020 to 40023");
+	refuses_port(&c, id, 40019, "40020 to 40023");
+	client_close(&c);
+}
+
+static void a_port_of_a_whole_address(void **state)
+{
+	struct server *s = *state;
+	struct client c;
+	char params[64];
+	json_int_t id;
+
+	client_open(&c, s);
+	add_peer(&c, "bob", 2);
+	peer_home_set(s->peers, peer_find(s->peers, "bob"), 0);
+	id = open_lease(&c, "{'peer':'bob','whole_address':true,'public_address':'198.51.100.64'}");
+	snprintf(params, sizeof(params), "{'id':%lld}", (long long)id);
+	refuse(&c, "lease.check", params, RPC_INVALID_PARAMS, "a whole address",
+		"accepted: a public_port, 1 to 65535", NULL);
+	refuses_port(&c, id, 0, "1 to 65535");
+	refuses_port(&c, id, 65536, "1 to 65535");
+	assert_int_equal(n_sent, 0);
+	knocks_at(&c, id, ",\"public_port\":443", "198.51.100.64:443", "10.0.0.2:443",
+		"the peer's port 443 accepted");
+	knocks_at(&c, id, ",\"public_port\":65535", "198.51.100.64:65535", "10.0.0.2:65535", "");
+	client_close(&c);
+}
+
 static void what_is_refused(void **state)
 {
 	static const char *const bad[] = {
@@ -511,6 +580,8 @@ int main(void)
 		served(the_gateway_drops_it),
 		served(who_is_admitted),
 		served(a_pinhole),
+		served(a_port_of_a_lease),
+		served(a_port_of_a_whole_address),
 		served(what_is_refused),
 		served(alone_only),
 		served(so_many_a_second),

@@ -98,6 +98,8 @@ static inline void fill_conf(struct server *s)
 	snprintf(conf->socket_path, sizeof(conf->socket_path), "%s/run/control.sock", s->dir);
 	conf->pool[0] = prefix("198.51.100.0/30");
 	conf->n_pool = 1;
+	conf->dedicated[0] = prefix("198.51.100.64/31");
+	conf->n_dedicated = 1;
 	conf->inner_addrs[0] = address("10.0.0.1");
 	conf->n_inner_addrs = 1;
 	conf->lease_port_first = 40000;
@@ -185,6 +187,7 @@ static inline struct lease_table *make_leases(const struct conf *conf)
 {
 	struct lease_conf lc = {
 		.n_pool = conf->n_pool,
+		.n_dedicated = conf->n_dedicated,
 		.port_first = conf->lease_port_first,
 		.port_last = conf->lease_port_last,
 		.max_leases = conf->max_leases,
@@ -197,6 +200,7 @@ static inline struct lease_table *make_leases(const struct conf *conf)
 	};
 
 	memcpy(lc.pool, conf->pool, sizeof(lc.pool[0]) * conf->n_pool);
+	memcpy(lc.dedicated, conf->dedicated, sizeof(lc.dedicated[0]) * conf->n_dedicated);
 	for (lc.n_deny = 0; lc.n_deny < conf->n_deny; lc.n_deny++)
 		lc.deny[lc.n_deny] = (struct lease_ports){
 			conf->deny[lc.n_deny].first, conf->deny[lc.n_deny].last};
