@@ -28,11 +28,12 @@ struct claim {
 };
 
 /* Leases of the configuration by public port, and by port inside: chains of indices into the claims
- * of that side; and where those of a peer have to be, by peer_idx. */
+ * of that side; and by peer_idx whether it has one to IPv4, and where those have to be. */
 struct claims {
 	uint32_t by_public[UINT16_MAX + 1], by_inner[UINT16_MAX + 1];
 	struct claim *public, *inner;
 	uint32_t n;
+	bool *has_peer;
 	struct ip_addr *addr_of_peer;
 };
 
@@ -49,6 +50,7 @@ static void claims_destroy(struct claims *cl)
 		return;
 	free(cl->public);
 	free(cl->inner);
+	free(cl->has_peer);
 	free(cl->addr_of_peer);
 	free(cl);
 }
@@ -63,15 +65,30 @@ static bool is_claimed(
 	       !ctl_overrules_lease(c, o, peer_idx[l->peer_idx], l);
 }
 
-/* Of a pinhole the public port is 0, which nothing that is stored has. */
-static void claim(struct claims *cl, uint32_t lease_idx, const struct conf_lease *l)
+static struct ip_addr inner_of(const struct conf_lease *l, const struct peer_conf *peer)
+{
+	return ip_is_none(&l->inner_addr) ? ctl_peer_inner(peer) : l->inner_addr;
+}
+
+static bool is_pinhole(const struct ctl *c, const uint32_t *peer_idx, const struct conf_lease *l)
+{
+	struct ip_addr inner = inner_of(l, peer_conf_get(c->p.peers, peer_idx[l->peer_idx]));
+
+	return lease_is_pinhole(&inner);
+}
+
+/* A pinhole has no number that another could want. */
+static void claim(
+	struct claims *cl, uint32_t lease_idx, const struct conf_lease *l, bool has_number)
 {
 	for (uint32_t at = 0; at < lease_ports_of(l->n_ports); at++, cl->n++) {
 		uint16_t public = (uint16_t)(l->public_port + at);
 		uint16_t inner = (uint16_t)(l->inner_port + at);
 
-		cl->public[cl->n] = (struct claim){lease_idx, cl->by_public[public]};
-		cl->by_public[public] = cl->n;
+		if (has_number) {
+			cl->public[cl->n] = (struct claim){lease_idx, cl->by_public[public]};
+			cl->by_public[public] = cl->n;
+		}
 		cl->inner[cl->n] = (struct claim){lease_idx, cl->by_inner[inner]};
 		cl->by_inner[inner] = cl->n;
 	}
@@ -92,18 +109,23 @@ static struct claims *claims_create(
 		n += lease_ports_of(conf->leases[i].n_ports);
 	cl->public = calloc(n, sizeof(cl->public[0]));
 	cl->inner = calloc(n, sizeof(cl->inner[0]));
+	cl->has_peer = calloc(conf->max_peers, sizeof(cl->has_peer[0]));
 	cl->addr_of_peer = calloc(conf->max_peers, sizeof(cl->addr_of_peer[0]));
-	if (cl->public == NULL || cl->inner == NULL || cl->addr_of_peer == NULL) {
+	if (cl->public == NULL || cl->inner == NULL || cl->has_peer == NULL ||
+		cl->addr_of_peer == NULL) {
 		claims_destroy(cl);
 		return NULL;
 	}
 	for (uint32_t i = 0; i < conf->n_leases; i++) {
 		const struct conf_lease *l = &conf->leases[i];
+		bool has_number;
 
 		if (!is_claimed(c, peer_idx, i, o))
 			continue;
-		claim(cl, i, l);
-		if (!ip_is_none(&l->public_addr))
+		has_number = !is_pinhole(c, peer_idx, l);
+		claim(cl, i, l, has_number);
+		cl->has_peer[peer_idx[l->peer_idx]] |= has_number;
+		if (has_number && !ip_is_none(&l->public_addr))
 			cl->addr_of_peer[peer_idx[l->peer_idx]] = l->public_addr;
 	}
 	return cl;
@@ -122,27 +144,14 @@ static bool is_port_claimed(const struct restore *r, const struct ip_addr *addr,
 	return false;
 }
 
-/* The configuration has a lease on an IPv4 number for the peer, which may have a whole address or
- * such. O(configured leases): there are few dedicated addresses. */
-static bool is_peer_claimed(const struct restore *r, uint32_t peer_idx)
-{
-	const struct conf *conf = r->c->p.conf;
-
-	for (uint32_t i = 0; i < conf->n_leases; i++)
-		if (r->peer_idx[conf->leases[i].peer_idx] == peer_idx &&
-			conf->leases[i].public_port != 0)
-			return true;
-	return false;
-}
-
-/* The configuration wants this number for another, or the peer's leases on another address. A
- * configured lease without an address may be on any. */
+/* The configuration wants this number for another, or the peer's leases on another address; of a
+ * whole one its owner has no other. A configured lease without an address may be on any. */
 static bool is_number_claimed(const struct restore *r, const struct lease *l)
 {
 	const struct ip_addr *addr = &r->claims->addr_of_peer[l->peer_idx];
 
 	if (lease_is_whole(l->public_port))
-		return is_peer_claimed(r, l->peer_idx);
+		return r->claims->has_peer[l->peer_idx];
 	if (!ip_is_none(addr) && !ip_equal(addr, &l->public_addr))
 		return true;
 	for (uint32_t at = 0; at < lease_ports_of(l->n_ports); at++)
@@ -158,8 +167,7 @@ static bool is_inner_claimed(
 
 	for (uint32_t i = cl->by_inner[port]; i != NO_CLAIM; i = cl->inner[i].next) {
 		const struct conf_lease *k = &r->c->p.conf->leases[cl->inner[i].lease_idx];
-		struct ip_addr inner_addr =
-			ip_is_none(&k->inner_addr) ? ctl_peer_inner(peer) : k->inner_addr;
+		struct ip_addr inner_addr = inner_of(k, peer);
 
 		if (r->peer_idx[k->peer_idx] == l->peer_idx &&
 			ip_equal(&inner_addr, &l->inner_addr))

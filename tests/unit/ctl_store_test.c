@@ -209,6 +209,56 @@ static void what_contradicts_the_file_is_dropped(void **state)
 	assert_int_equal(leases_count(), 0);
 }
 
+static void dedicate(const char *addr)
+{
+	server->conf.dedicated[0] = prefix(addr);
+	server->conf.n_dedicated = 1;
+	lease_table_destroy(server->leases);
+	server->leases = make_leases(&server->conf);
+}
+
+static void is_whole_owner(const char *addr, bool is_one)
+{
+	struct ip_addr a = address(addr);
+
+	assert_true(
+		(lease_find_public(server->leases, &a, LEASE_PROTO_TCP, 443) != NULL) == is_one);
+}
+
+/* What the file says of its peer, that was closed, or that is a pinhole, takes nothing from it. */
+static void a_whole_address_comes_back(void **state)
+{
+	dedicate("198.51.100.64/32");
+	configure_peer(0, "alice", 2);
+	conf_peers[0].address6 = address("fd00::2");
+	configure_lease(0, 80, 80);
+	conf_leases[0].public_addr = conf_leases[0].inner_addr = conf_peers[0].address6;
+	configure_lease(1, 40001, 80);
+	restart();
+	json_decref(call(&operator, "lease.close", "{'id':2}"));
+	open_lease(&operator, "{'peer':'alice','whole_address':true,'ttl_s':600}");
+	restart();
+	is_whole_owner("198.51.100.64", true);
+	assert_int_equal(leases_count(), 2);
+	/* The file has another for the peer. */
+	configure_lease(1, 40001, 81);
+	restart();
+	is_whole_owner("198.51.100.64", false);
+	assert_int_equal(leases_count(), 2);
+}
+
+static void a_pinhole_of_the_file_claims_no_number(void **state)
+{
+	configure_peer(0, "alice", 2);
+	conf_peers[0].address6 = address("fd00::2");
+	configure_lease(0, 40001, 40001);
+	conf_leases[0].public_addr = conf_leases[0].inner_addr = conf_peers[0].address6;
+	restart();
+	open_lease(&operator, "{'peer':'alice','to_port':80,'public_port':40001,'ttl_s':600}");
+	restart();
+	assert_int_equal(leases_count(), 2);
+}
+
 static void quotas_of_the_file_come_first(void **state)
 {
 	add_peer(&operator, "alice", 2);
@@ -435,6 +485,8 @@ int main(void)
 		TEST(forwarding_that_was_taken_stays_taken),
 		TEST(pinholes_come_back_and_stay_closed),
 		TEST(what_contradicts_the_file_is_dropped),
+		TEST(a_whole_address_comes_back),
+		TEST(a_pinhole_of_the_file_claims_no_number),
 		TEST(quotas_of_the_file_come_first),
 		TEST(mappings_are_granted_once_more_and_the_epoch_goes_on),
 		TEST(a_full_disk_is_an_error_to_the_asker_and_an_alarm),
