@@ -151,6 +151,7 @@ static int check_bounds(struct ctl *c, uint64_t lease_id, struct rpc_fault *faul
 
 static void send_probe(struct ctl *c, struct ctl_check *check)
 {
+	probe_again(c->p.probes, check->number);
 	check->n_sent += c->p.probe_send(c->p.probe_send_arg, check->number);
 }
 

@@ -121,6 +121,11 @@ static void verdict_words(
 			stats_drop_help(f->lost));
 		break;
 	default:
+		if (check->n_sent == 0) {
+			snprintf(buf, VERDICT_CHARS,
+				"nothing was sent: the peer's worker takes no more at this moment");
+			break;
+		}
 		snprintf(buf, VERDICT_CHARS, "the peer was sent %u packets and kept silent: %s",
 			check->n_sent,
 			is_tcp ? "a firewall at the peer drops them, or the peer has just gone"

@@ -59,13 +59,22 @@ static bool try_pool(struct pick *pick, const struct ip_prefix *pool, unsigned n
 	return false;
 }
 
-/* The public side's own addresses, which an operator knows; then the pools'. */
+static bool try_port(struct pick *pick, const struct conf_port *port)
+{
+	for (unsigned i = 0; port->is_public && !port->is_tunnel && i < port->n_ifaddrs; i++)
+		if (try_address(pick, &port->ifaddrs[i].addr))
+			return true;
+	return false;
+}
+
+/* The public side's own addresses, which an operator knows; then the pools'. Never one that clients
+ * tunnel to: some have a route to it that goes around the tunnel, and would answer there, for
+ * everybody on the way to see. */
 static bool pick_address(const struct conf *conf, struct pick *pick)
 {
 	for (unsigned i = 0; i < conf->n_ports; i++)
-		for (unsigned k = 0; conf->ports[i].is_public && k < conf->ports[i].n_ifaddrs; k++)
-			if (try_address(pick, &conf->ports[i].ifaddrs[k].addr))
-				return true;
+		if (try_port(pick, &conf->ports[i]))
+			return true;
 	return try_pool(pick, conf->pool, conf->n_pool) ||
 	       try_pool(pick, conf->nat_pool, conf->n_nat_pool);
 }
@@ -76,10 +85,11 @@ static int refuse_source(const struct pick *pick, struct rpc_fault *fault)
 
 	if (ip_is_none(&pick->first))
 		return rpc_fault_set(fault, RPC_REFUSED, "ports.addresses",
-			"a public port with an address of that family",
+			"an address of that family at a public port, or of a pool",
 			"there is no public address to check lease %" PRIu64 " from, beside its "
-			"own; accepted: an address of that family at the public port "
-			"(ports.addresses)",
+			"own and those that clients tunnel to; accepted: an address of that "
+			"family at a port that is public alone (ports.addresses), or one more of "
+			"a pool",
 			pick->lease->id);
 	ip_addr_format(&pick->first, from);
 	return rpc_fault_set(fault, RPC_REFUSED, "from", from,

@@ -149,6 +149,8 @@ static bool is_awaited(
 		return true;
 	memcpy(key.addr_v4, ip + 16, 4);
 	doors_lookup_public_bulk(p->params.doors, keys, 1, &door);
+	if (!door)
+		door = doors_lookup_whole(p->params.doors, ip + 16);
 	*target = door ? door->peer_idx
 		       : blocks_owner(p->blocks, load_be32(ip + 16), meta->view.dst_port);
 	return *target != BLOCKS_NONE;

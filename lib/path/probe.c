@@ -72,6 +72,8 @@ bool path_probe_answers(struct path_worker *w, struct rte_mbuf *m, enum nat_verd
 		return false;
 	if (answer.kind == PROBE_ACCEPTED)
 		reset(w, m, number);
+	else if (answer.kind == PROBE_NOTHING)
+		path_drop(w, m, STATS_DROP_inner_to_self);
 	else
 		path_consume(w, m);
 	return true;

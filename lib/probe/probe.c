@@ -105,6 +105,11 @@ bool probe_lost_get(const struct probes *ps, uint8_t number, enum stats_drop *re
 	return true;
 }
 
+void probe_again(struct probes *ps, uint8_t number)
+{
+	atomic_store_explicit(&ps->slots[number - 1].lost, 0, memory_order_relaxed);
+}
+
 /* --- packets */
 
 static uint16_t build(const struct probe_ask *ask, const struct ip_endpoint *to, uint8_t tcp_flags,
@@ -206,14 +211,14 @@ static bool is_unreachable(const struct nat_view *v, const struct nat_icmp_error
 	return e->type == ICMPV6_UNREACHABLE;
 }
 
-/* error: what the packet quotes; NULL: it is no ICMP error. */
+/* error: what the packet quotes; NULL: it is no ICMP error. It is for the probe. */
 static struct probe_answer read_answer(const struct probe_ask *ask, const uint8_t *pkt,
 	const struct nat_view *v, const struct nat_icmp_error *error)
 {
-	if (error != NULL && is_unreachable(v, error) && is_quoted(ask, pkt, error))
-		return (struct probe_answer){PROBE_UNREACHABLE, error->type, error->code};
-	if (error != NULL || !is_back(ask, pkt, v))
-		return (struct probe_answer){0};
+	if (error != NULL)
+		return is_unreachable(v, error)
+			       ? (struct probe_answer){PROBE_UNREACHABLE, error->type, error->code}
+			       : (struct probe_answer){0};
 	return v->proto == NAT_PROTO_TCP ? read_tcp(ask, pkt, v) : read_udp(pkt, v);
 }
 
@@ -244,12 +249,13 @@ uint8_t probe_take(struct probes *ps, uint32_t peer_idx, const uint8_t *pkt,
 
 		if (!atomic_load_explicit(&p->is_running, memory_order_acquire) ||
 			p->ask.peer_idx != peer_idx ||
-			atomic_load_explicit(&p->answer, memory_order_relaxed) != 0)
+			!(error ? is_quoted(&p->ask, pkt, error) : is_back(&p->ask, pkt, v)))
 			continue;
-		*out = read_answer(&p->ask, pkt, v, error);
-		if (out->kind == PROBE_NOTHING)
-			continue;
-		note_answer(p, out, now_ns);
+		*out = (struct probe_answer){0};
+		if (atomic_load_explicit(&p->answer, memory_order_relaxed) == 0)
+			*out = read_answer(&p->ask, pkt, v, error);
+		if (out->kind != PROBE_NOTHING)
+			note_answer(p, out, now_ns);
 		return (uint8_t)(i + 1);
 	}
 	return 0;

@@ -79,7 +79,9 @@ const struct probe_ask *probe_ask_get(const struct probes *ps, uint8_t number);
 /* What is known by now; *answered_ns is set with an answer. */
 struct probe_answer probe_answer_get(
 	const struct probes *ps, uint8_t number, uint64_t *answered_ns);
-/* Was one of its packets dropped on its way in? The last one's reason. */
+/* Before it is sent again: what became of the packet before says nothing of the next. */
+void probe_again(struct probes *ps, uint8_t number);
+/* Was the packet that was sent last dropped on its way in? */
 bool probe_lost_get(const struct probes *ps, uint8_t number, enum stats_drop *reason);
 
 /* The packet that is sent, as it comes from outside: a SYN, or an empty datagram. Returns its
@@ -92,9 +94,10 @@ uint16_t probe_build_reset(const struct probe_ask *ask, uint8_t out[static PROBE
 
 /* One load of a line that only control writes. */
 bool probes_are_running(const struct probes *ps);
-/* A packet of this peer, decrypted, from an address of its own: an answer, which is noted? Returns
- * its number; 0: it is none, and goes its way. v, verdict: as nat_parse said. *out is set with a
- * number. Home worker of the peer. */
+/* A packet of this peer, decrypted, from an address of its own: is it for a probe? Returns its
+ * number; 0: it is not, and goes its way. *out, set with a number, is the answer, which is noted,
+ * or PROBE_NOTHING: it is none, or not the first, and ends here, for nobody else sent from there.
+ * v, verdict: as nat_parse said. Home worker of the peer. */
 uint8_t probe_take(struct probes *ps, uint32_t peer_idx, const uint8_t *pkt,
 	const struct nat_view *v, enum nat_verdict verdict, uint64_t now_ns,
 	struct probe_answer *out);

@@ -195,8 +195,9 @@ assert_equal "of others" \
 	"$(ctl --json why in udp $HOST:4712 198.51.100.4:9 | field recent)" 0
 assert_equal "the last" \
 	"$(ctl --json drops --recent 3 | field recent)" 3
-ctl drops --recent 100 | grep -q "no_lease *udp *$HOST:4711 *198.51.100.4:9" || fail "not listed"
-ctl drops --recent 100 | grep -q 'nat_blocked *tcp *'$INNER || fail "that of a peer is not listed"
+ctl drops --recent 100 >"$RUN/recent"
+grep -q "no_lease *udp *$HOST:4711 *198.51.100.4:9" "$RUN/recent" || fail "not listed"
+grep -q 'nat_blocked *tcp *'$INNER "$RUN/recent" || fail "that of a peer is not listed"
 
 step "for people"
 ctl why out client tcp $INNER:5003 $GHOST:25 >"$RUN/said"

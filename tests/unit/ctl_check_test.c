@@ -36,6 +36,7 @@ static int setup(void **state)
 	p.probe_send = play_send;
 	n_sent = 0;
 	last_number = 0;
+	s->conf.ports[0].is_tunnel = false;
 	s->ctl = ctl_create(&p, fault);
 	assert_non_null(s->ctl);
 	*state = s;
@@ -331,6 +332,49 @@ static void who_is_admitted(void **state)
 	client_close(&c);
 }
 
+/* Some clients have a route to the entry address that goes around the tunnel. */
+static void never_from_where_clients_tunnel_to(void **state)
+{
+	struct server *s = *state;
+	struct client c;
+	json_int_t id;
+	json_t *result;
+
+	s->conf.ports[0].is_tunnel = true;
+	client_open(&c, s);
+	id = make_lease(&c, s, "");
+	ask(&c, 5, id, "");
+	until_sent(s, 1);
+	answer(TCP_SYN | TCP_ACK);
+	result = reply_to(&c, 5);
+	assert_int_equal(strncmp(text(result, "from"), "198.51.100.0:", 13), 0);
+	json_decref(result);
+	json_decref(call(&c, "peer.add",
+		"{'public_key':'AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAI=','name':'six',"
+		"'address6':'2001:db8:7::5','forwarding':true}"));
+	open_lease(&c, "{'peer':'six','to_port':80}");
+	refuse(&c, "lease.check", "{'id':2}", RPC_REFUSED, "that clients tunnel to", NULL);
+	client_close(&c);
+}
+
+/* What was dropped first says nothing of what was sent after it. */
+static void the_last_one_counts(void **state)
+{
+	struct server *s = *state;
+	struct client c;
+	json_t *result;
+
+	client_open(&c, s);
+	ask(&c, 5, make_lease(&c, s, ""), ",\"timeout_s\":2");
+	until_sent(s, 1);
+	probe_note_lost(probes, last_number, STATS_DROP_peer_hold_full);
+	until_sent(s, 2);
+	result = reply_to(&c, 5);
+	expect(result, "silent", "a firewall at the peer");
+	json_decref(result);
+	client_close(&c);
+}
+
 static void a_pinhole(void **state)
 {
 	struct server *s = *state;
@@ -579,6 +623,8 @@ int main(void)
 		served(a_peer_that_is_not_there),
 		served(the_gateway_drops_it),
 		served(who_is_admitted),
+		served(never_from_where_clients_tunnel_to),
+		served(the_last_one_counts),
 		served(a_pinhole),
 		served(a_port_of_a_lease),
 		served(a_port_of_a_whole_address),

@@ -242,11 +242,14 @@ static void what_is_no_answer(void **state)
 {
 	static const char *const froms[] = {RIG_PUBLIC4, "203.0.113.6"};
 	struct lease l = lease_of(true);
+	struct door_counters before, after;
 
 	for (size_t i = 0; i < 2; i++) {
 		struct probe_ask ask = ask_of(&l, IPPROTO_TCP, froms[i]);
 		uint8_t number = begin(&ask, 0);
 		uint64_t n = rig_dropped_all(rig);
+
+		doors_counters_get(rig->doors, client->lease_id, &before);
 
 		from_the_peer(&ask, SYN | ACK, 99, SEQ);
 		from_the_peer(&ask, SYN | ACK, 99, SEQ + 2);
@@ -258,6 +261,9 @@ static void what_is_no_answer(void **state)
 		from_the_peer(&ask, RST | ACK, 0, SEQ + 1);
 		from_the_peer(&ask, SYN | ACK, 99, SEQ + 1);
 		assert_int_equal(rig_dropped_all(rig), n + 6);
+		/* None of them is a use of the lease. */
+		doors_counters_get(rig->doors, client->lease_id, &after);
+		assert_int_equal(after.out_pkts, before.out_pkts);
 		assert_int_equal(end_of(number), PROBE_RESET);
 		from_the_peer(&ask, SYN | ACK, 99, SEQ + 1);
 		assert_int_equal(rig_dropped_all(rig), n + 7);

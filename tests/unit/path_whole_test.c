@@ -118,6 +118,31 @@ static void test_ping_goes_through(void **state)
 	out_as(&out, &out_seen);
 }
 
+/* A datagram in two pieces, whose first alone has the ports. */
+static void test_fragments_come_in(void **state)
+{
+	const struct flow in = {RIG_HOST4, WHOLE4, HOST_PORT, 443, IPPROTO_UDP, 64};
+	uint8_t whole[4096], plain[FRAME_BYTES_MAX];
+	size_t len = packet_build(whole, &in, NULL, 1600), first = 800;
+	struct frame f, out;
+
+	whole_open();
+	for (unsigned k = 0; k < 2; k++) {
+		uint8_t *ip = f.bytes + FRAME_ETHER;
+		size_t at = 20 + k * first, n = k == 0 ? first : len - at;
+
+		memcpy(ip, whole, 20);
+		memcpy(ip + 20, whole + at, n);
+		store_be16(ip + 2, (uint16_t)(20 + n));
+		store_be16(ip + 6, k == 0 ? 0x2000 : (uint16_t)(first / 8));
+		packet_mend(ip);
+		rig_public_wrap(rig, &f, 20 + n);
+		pass(RIG_PUBLIC, RIG_TUNNEL, &f, &out);
+		assert_true(rig_client_open(rig, client, &out, plain) > 0);
+		assert_memory_equal(plain + 16, frame_addr(client->inner4).bytes + 12, 4);
+	}
+}
+
 /* What an ordinary lease leads stays its own; what was under way goes on as it was. */
 static void test_it_comes_last(void **state)
 {
@@ -167,6 +192,8 @@ int main(void)
 		ON(test_every_port_is_the_same, setup),
 		ON(test_every_port_is_the_same, setup_two_workers),
 		ON(test_ping_goes_through, setup_two_workers),
+		ON(test_fragments_come_in, setup),
+		ON(test_fragments_come_in, setup_two_workers),
 		ON(test_it_comes_last, setup_two_workers),
 		ON(test_it_is_shut_when_closed, setup_two_workers),
 	};
