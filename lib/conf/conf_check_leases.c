@@ -92,10 +92,9 @@ static void public_side_fault(struct conf_ctx *ctx, uint32_t idx, uint32_t first
 		lease_path(ctx, first->lease_idx, first_path));
 }
 
-/* Two keys a port, one for each protocol that its lease has. addr: zero on the public side, where a
- * peer has but one. */
-static bool proto_key(const struct conf_lease *l, uint32_t bit, const struct ip_addr *addr,
-	uint16_t port, uint8_t *key)
+/* addr: zero on the public side, where a peer has but one. */
+static bool peer_port_key(
+	const struct conf_lease *l, const struct ip_addr *addr, uint16_t port, uint8_t *key)
 {
 	static_assert(sizeof(l->peer_idx) + sizeof(port) + sizeof(*addr) + 1 <= CRYPTO_KEY_BYTES,
 		"it fits a twin key");
@@ -105,8 +104,15 @@ static bool proto_key(const struct conf_lease *l, uint32_t bit, const struct ip_
 	memcpy(key, &port, sizeof(port));
 	key += sizeof(port);
 	memcpy(key, addr, sizeof(*addr));
-	key[sizeof(*addr)] = (uint8_t)bit;
-	return (l->protos & 1u << bit) != 0 && port != 0;
+	return port != 0;
+}
+
+/* Two keys a port, one for each protocol that its lease has. */
+static bool proto_key(const struct conf_lease *l, uint32_t bit, const struct ip_addr *addr,
+	uint16_t port, uint8_t *key)
+{
+	key[sizeof(l->peer_idx) + sizeof(port) + sizeof(*addr)] = (uint8_t)bit;
+	return (l->protos & 1u << bit) != 0 && peer_port_key(l, addr, port, key);
 }
 
 static bool own_side_key(
@@ -174,6 +180,73 @@ static void inner_side_fault(struct conf_ctx *ctx, uint32_t idx, uint32_t first_
 		lease_path(ctx, first->lease_idx, first_path));
 }
 
+static bool own_number_key(
+	const struct conf_ctx *ctx, uint32_t idx, uint8_t key[static CRYPTO_KEY_BYTES])
+{
+	static const struct ip_addr none;
+	const struct conf_lease_port *port = port_at(ctx, idx);
+	const struct conf_lease *l = &ctx->conf->leases[port->lease_idx];
+
+	return !is_pinhole(ctx->conf, l) && l->public_port != 0 &&
+	       peer_port_key(l, &none, (uint16_t)(l->public_port + port->at), key);
+}
+
+static bool inner_number_key(
+	const struct conf_ctx *ctx, uint32_t idx, uint8_t key[static CRYPTO_KEY_BYTES])
+{
+	const struct conf_lease_port *port = port_at(ctx, idx);
+	const struct conf_lease *l = &ctx->conf->leases[port->lease_idx];
+
+	return l->inner_port != 0 && peer_port_key(l, inner_addr(ctx->conf, l),
+					     (uint16_t)(l->inner_port + port->at), key);
+}
+
+/* Of two that have no protocol in common (the others are told by protocol): they are two numbers
+ * for the gateway, and at least one is a range, which shares its ports with no other number. */
+static bool is_range_shared(const struct conf_ctx *ctx, uint32_t idx, uint32_t first_idx)
+{
+	const struct conf_lease_port *port = port_at(ctx, idx), *first = port_at(ctx, first_idx);
+	const struct conf_lease *a = &ctx->conf->leases[port->lease_idx];
+	const struct conf_lease *b = &ctx->conf->leases[first->lease_idx];
+
+	if ((a->protos & b->protos) != 0 || is_later_port(port, first) ||
+		(ports_of(a) == 1 && ports_of(b) == 1))
+		return false;
+	return ports_of(a) != ports_of(b) || a->public_port != b->public_port ||
+	       a->inner_port != b->inner_port ||
+	       !ip_equal(inner_addr(ctx->conf, a), inner_addr(ctx->conf, b));
+}
+
+#define SHARED_BY_SAME "a range shares its ports with the same range of the other protocol only"
+
+static void own_number_fault(struct conf_ctx *ctx, uint32_t idx, uint32_t first_idx)
+{
+	const struct conf_lease_port *port = port_at(ctx, idx), *first = port_at(ctx, first_idx);
+	char path[CONF_KEY_PATH_CHARS], first_path[CONF_KEY_PATH_CHARS];
+
+	if (!is_range_shared(ctx, idx, first_idx))
+		return;
+	conf_fault(ctx, ctx->lease_settings[port->lease_idx],
+		"%s.public_port = %u is a public port of %s too; " SHARED_BY_SAME,
+		lease_path(ctx, port->lease_idx, path),
+		ctx->conf->leases[port->lease_idx].public_port + port->at,
+		lease_path(ctx, first->lease_idx, first_path));
+}
+
+static void inner_number_fault(struct conf_ctx *ctx, uint32_t idx, uint32_t first_idx)
+{
+	const struct conf_lease_port *port = port_at(ctx, idx), *first = port_at(ctx, first_idx);
+	char path[CONF_KEY_PATH_CHARS], first_path[CONF_KEY_PATH_CHARS];
+
+	if (!is_range_shared(ctx, idx, first_idx))
+		return;
+	conf_fault(ctx, ctx->lease_settings[port->lease_idx],
+		"%s.to_port = %u is a target of %s too; " SHARED_BY_SAME,
+		lease_path(ctx, port->lease_idx, path),
+		ctx->conf->leases[port->lease_idx].inner_port + port->at,
+		lease_path(ctx, first->lease_idx, first_path));
+}
+
 static void find_ports_taken_twice(struct conf_ctx *ctx, uint32_t n_ports)
 {
 	const struct conf *c = ctx->conf;
@@ -190,6 +263,8 @@ static void find_ports_taken_twice(struct conf_ctx *ctx, uint32_t n_ports)
 	conf_find_twins(ctx, ctx->n_lease_ports, public_side_key, public_side_fault);
 	conf_find_twins(ctx, 2 * ctx->n_lease_ports, own_side_key, own_side_fault);
 	conf_find_twins(ctx, 2 * ctx->n_lease_ports, inner_side_key, inner_side_fault);
+	conf_find_twins(ctx, ctx->n_lease_ports, own_number_key, own_number_fault);
+	conf_find_twins(ctx, ctx->n_lease_ports, inner_number_key, inner_number_fault);
 }
 
 /* --- each lease by itself --------------------------------------------------------------------- */

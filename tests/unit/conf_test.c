@@ -175,6 +175,19 @@ static void test_pinholes(void **state)
 	conf_destroy(c);
 }
 
+/* A range of one protocol and the same of the other are one number. */
+static void test_range_of_both(void **state)
+{
+	struct conf *c = load_good(MINIMAL_HEAD
+		"peers = ( { public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\";\n"
+		"  address = \"100.64.0.2\"; forwarding = true; leases = (\n"
+		"    { public_port = 20000; to_port = 8080; ports = 8; proto = \"tcp\"; },\n"
+		"    { public_port = 20000; to_port = 8080; ports = 8; proto = \"udp\"; } ); } );");
+
+	assert_int_equal(c->n_leases, 2);
+	conf_destroy(c);
+}
+
 /* --- files that are not configurations ----------------------------------------------------------
  */
 
@@ -347,6 +360,7 @@ int main(void)
 		cmocka_unit_test(test_bad_files),
 		cmocka_unit_test(test_minimal),
 		cmocka_unit_test(test_pinholes),
+		cmocka_unit_test(test_range_of_both),
 		cmocka_unit_test(test_unreadable),
 		cmocka_unit_test(test_misread_text),
 		cmocka_unit_test(test_fault_cap),
