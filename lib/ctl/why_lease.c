@@ -124,18 +124,6 @@ static const char *sources_words(const struct lease *lease, char *buf, size_t si
 	return buf;
 }
 
-static const char *refused_word(const struct lease *lease)
-{
-	switch (lease->protos) {
-	case LEASE_PROTO_TCP:
-		return "connection";
-	case LEASE_PROTO_UDP:
-		return "datagram";
-	default:
-		return "connection or datagram";
-	}
-}
-
 /* "port 8080", "ports 8080-8087", "address" */
 static const char *port_words(const struct lease *lease, char buf[static WORDS_CHARS])
 {
@@ -151,15 +139,30 @@ static const char *port_words(const struct lease *lease, char buf[static WORDS_C
 	return buf;
 }
 
+static void no_listener_sentence(const struct lease *lease, bool is_tcp, uint64_t n,
+	const char *age, char buf[static SENTENCE_CHARS])
+{
+	char count[WORDS_CHARS], port[WORDS_CHARS];
+
+	snprintf(buf, SENTENCE_CHARS,
+		"the program on the peer's %s %s does not listen: %s refused there, the last %s "
+		"ago; start it, or open the lease to the port that it has%s",
+		is_tcp ? "TCP" : "UDP", port_words(lease, port),
+		count_words(n, is_tcp ? "connection" : "datagram", count), age,
+		lease->protos != LEASE_PROTO_BOTH ? ""
+		: is_tcp			  ? ", or for udp alone"
+						  : ", or for tcp alone");
+}
+
 /* What a failure means and what to do, in one sentence. */
 static void failure_sentence(struct ctl *c, const struct lease *lease, enum door_failure failure,
 	uint64_t n, uint64_t last_ns, char buf[static SENTENCE_CHARS])
 {
-	char peer[CTL_PEER_WORD_CHARS], count[WORDS_CHARS], age[WORDS_CHARS], port[WORDS_CHARS];
+	char peer[CTL_PEER_WORD_CHARS], count[WORDS_CHARS], age[WORDS_CHARS];
 	char from[128];
 
 	age_words(c->p.now_ns(), last_ns, age);
-	count_words(n, failure == DOOR_FAILURE_no_listener ? refused_word(lease) : "packet", count);
+	count_words(n, "packet", count);
 	switch (failure) {
 	case DOOR_FAILURE_peer_unreachable:
 		snprintf(buf, SENTENCE_CHARS,
@@ -167,11 +170,9 @@ static void failure_sentence(struct ctl *c, const struct lease *lease, enum door
 			"runs and gets here",
 			ctl_peer_word(c, lease->peer_idx, peer), count, age);
 		break;
-	case DOOR_FAILURE_no_listener:
-		snprintf(buf, SENTENCE_CHARS,
-			"the program on the peer's %s does not listen: %s refused there, the "
-			"last %s ago; start it, or open the lease to the port that it has",
-			port_words(lease, port), count, age);
+	case DOOR_FAILURE_no_listener_tcp:
+	case DOOR_FAILURE_no_listener_udp:
+		no_listener_sentence(lease, failure == DOOR_FAILURE_no_listener_tcp, n, age, buf);
 		break;
 	case DOOR_FAILURE_too_big:
 		snprintf(buf, SENTENCE_CHARS,
@@ -219,13 +220,17 @@ static void verdict_of_used(struct ctl *c, const struct question *q, char *buf)
 			ip_endpoint_format(&q->public, end), q->lease->id);
 }
 
-/* Does it tell how the lease stands now? Packets that were lost while a handshake ran say nothing
- * any more when the peer was heard since. */
-static bool is_reason(const struct door_failures *f, enum door_failure failure,
-	const struct peer_status *peer, uint64_t now_ns)
+/* Does it tell how the lease stands now, for what is asked? Packets that were lost while a
+ * handshake ran say nothing any more when the peer was heard since. */
+static bool is_reason(const struct question *q, const struct door_failures *f,
+	enum door_failure failure, const struct peer_status *peer, uint64_t now_ns)
 {
 	if (f->of[failure].n == 0 || now_ns > f->of[failure].last_ns + FAILURE_FRESH_NS)
 		return false;
+	if (failure == DOOR_FAILURE_no_listener_tcp)
+		return (q->protos & LEASE_PROTO_TCP) != 0;
+	if (failure == DOOR_FAILURE_no_listener_udp)
+		return (q->protos & LEASE_PROTO_UDP) != 0;
 	return failure != DOOR_FAILURE_peer_unreachable ||
 	       peer->last_received_ns <= f->of[failure].last_ns;
 }
@@ -255,7 +260,7 @@ static void verdict_of_open(
 		return;
 	}
 	for (unsigned i = 0; i < DOOR_N_FAILURES; i++) {
-		if (!is_reason(f, (enum door_failure)i, &status, now_ns))
+		if (!is_reason(q, f, (enum door_failure)i, &status, now_ns))
 			continue;
 		failure_sentence(
 			c, q->lease, (enum door_failure)i, f->of[i].n, f->of[i].last_ns, buf);

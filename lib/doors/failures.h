@@ -10,19 +10,23 @@
 #ifndef PORTIER_DOORS_FAILURES_H
 #define PORTIER_DOORS_FAILURES_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/time.h"
 
-/* X(name, help): in the order in which they explain a lease. What anybody outside can bring about
- * comes last, so that nobody hides a reason behind another. */
+/* X(name, help): in the order in which they explain a lease: what keeps all from the program, then
+ * what keeps some packets or senders from it. All but the first can be brought about from outside,
+ * by whoever sends to a port where only the other protocol is listened to, too much, or from
+ * elsewhere; so one may hide those behind it for a while, but never in the list. */
 #define DOOR_FAILURES(X)                                                                  \
 	X(peer_unreachable, "packets that the peer could not be sent: it did not answer") \
-	X(no_listener, "connections and datagrams that the peer refused")                 \
-	X(too_big, "packets larger than the tunnel takes that must not be cut")           \
+	X(no_listener_tcp, "connections that the peer refused")                           \
+	X(no_listener_udp, "datagrams that the peer refused")                             \
 	X(lease_flows, "packets of more new flows than the lease takes in a second")      \
 	X(lease_rate, "packets beyond those that the lease takes in a second")            \
+	X(too_big, "packets larger than the tunnel takes that must not be cut")           \
 	X(lease_source, "packets from a source that the lease does not admit")
 
 enum door_failure {
@@ -40,6 +44,8 @@ struct door_failures {
 		uint64_t n, last_ns; /* n 0: never */
 	} of[DOOR_N_FAILURES];
 } __attribute__((aligned(64)));
+
+static_assert(sizeof(struct door_failures) == 128, "two lines a door");
 
 /* The words of the list. */
 const char *door_failure_name(enum door_failure failure);

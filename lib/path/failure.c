@@ -46,17 +46,25 @@ static bool refuses_connection(struct rte_mbuf *m)
 	       load_be32(tcp + 4) == 0;
 }
 
-static bool refuses_datagram(struct rte_mbuf *m, const struct nat_icmp_error *quote)
+static bool refuses_port(struct rte_mbuf *m, const struct nat_icmp_error *quote)
 {
 	if (path_meta(m)->view.version == 4)
 		return quote->type == ICMP_UNREACHABLE && quote->code == ICMP_CODE_PORT;
 	return quote->type == ICMPV6_UNREACHABLE && quote->code == ICMPV6_CODE_PORT;
 }
 
+/* A firewall that plays a port without a program may send either for either protocol: what was
+ * refused is what the error quotes. */
 void path_failure_look(struct path_worker *w, struct rte_mbuf *m, const struct door *door,
 	const struct nat_icmp_error *quote)
 {
-	if (quote ? refuses_datagram(m, quote) : refuses_connection(m))
-		doors_note_failure(
-			w->path->params.doors, door, DOOR_FAILURE_no_listener, false, w->now_ns);
+	uint8_t proto = quote ? quote->inner_proto : NAT_PROTO_TCP;
+
+	if (proto != NAT_PROTO_TCP && proto != NAT_PROTO_UDP)
+		return;
+	if (quote ? refuses_port(m, quote) : refuses_connection(m))
+		doors_note_failure(w->path->params.doors, door,
+			proto == NAT_PROTO_TCP ? DOOR_FAILURE_no_listener_tcp
+					       : DOOR_FAILURE_no_listener_udp,
+			false, w->now_ns);
 }

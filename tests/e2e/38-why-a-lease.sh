@@ -57,16 +57,17 @@ for target in $INNER $INNER6; do
 	step "and one that was stopped, to $target"
 	stop_process "$server"
 	transfer once 2>/dev/null && fail "who answered?"
-	is_told "the program on the peer's port 5001 does not listen: 1 connection was refused"
+	is_told "the program on the peer's TCP port 5001 does not listen: 1 connection was refused"
 	transfer once 2>/dev/null && fail "who answered?"
 	is_told "2 connections were refused"
-	ctl lease show "$LEASE_ID" | grep -q '^no_listener *2 ' || fail "lease show does not say it"
+	ctl lease show "$LEASE_ID" | grep -q '^no_listener_tcp *2 ' ||
+		fail "lease show does not say it"
 	ctl lease close "$LEASE_ID" >/dev/null
 
 	step "datagrams that nobody waits for, to $target"
 	lease_open --proto udp --to-port 5002 --to-address "$target"
 	in_internet "$TOOLS/knock.py" "$LEASE_ADDRESS" "$LEASE_PORT" 1 >/dev/null
-	is_told "the program on the peer's port 5002 does not listen: "
+	is_told "the program on the peer's UDP port 5002 does not listen: "
 	ctl lease close "$LEASE_ID" >/dev/null
 done
 

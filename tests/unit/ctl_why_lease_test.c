@@ -153,7 +153,7 @@ static void a_peer_that_is_not_there(void **state)
 	client_open(&c, s);
 	snprintf(id, sizeof(id), "%lld", (long long)make_lease(&c, s, ""));
 	/* That comes before whatever else there is. */
-	fails(s, DOOR_FAILURE_no_listener, 1);
+	fails(s, DOOR_FAILURE_no_listener_tcp, 1);
 	peer_home_set(s->peers, peer_find(s->peers, "bob"), PEER_HOME_NONE);
 	says(&c, id, "bob has never connected", NULL);
 	peer_home_set(s->peers, peer_find(s->peers, "bob"), 0);
@@ -177,13 +177,17 @@ static void failures_are_told(void **state)
 	} rows[] = {
 		/* From the one that hides least. */
 		{DOOR_FAILURE_lease_source, 2, "2 packets were refused", "192.0.2.0/24"},
+		{DOOR_FAILURE_too_big, 4, "4 packets were larger than the tunnel", NULL},
 		{DOOR_FAILURE_lease_rate, 1, "faster than the 50 a second", "1 packet was"},
 		{DOOR_FAILURE_lease_flows, 1, "faster than the 5 a second", "--max-new-flows"},
-		{DOOR_FAILURE_too_big, 4, "4 packets were larger than the tunnel", NULL},
-		{DOOR_FAILURE_no_listener, 3,
-			"the program on the peer's port 8080 does not listen: 3 connections were "
+		{DOOR_FAILURE_no_listener_udp, 2,
+			"the program on the peer's UDP port 8080 does not listen: 2 datagrams were "
 			"refused there, the last 0 s ago",
-			NULL},
+			"or for tcp alone"},
+		{DOOR_FAILURE_no_listener_tcp, 3,
+			"the program on the peer's TCP port 8080 does not listen: 3 connections "
+			"were refused there, the last 0 s ago",
+			"or for udp alone"},
 		{DOOR_FAILURE_peer_unreachable, 1, "did not answer: 1 packet was lost", NULL},
 	};
 	const json_t *list, *item;
@@ -194,8 +198,8 @@ static void failures_are_told(void **state)
 
 	client_open(&c, s);
 	snprintf(id, sizeof(id), "%lld",
-		(long long)make_lease(&c, s,
-			",'proto':'tcp','from':['192.0.2.0/24'],'max_pps':50,'max_new_flows':5"));
+		(long long)make_lease(
+			&c, s, ",'from':['192.0.2.0/24'],'max_pps':50,'max_new_flows':5"));
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		fails(s, rows[i].failure, rows[i].n);
 		answer = explain(&c, id, rows[i].words, rows[i].more, NULL);
@@ -222,6 +226,28 @@ static void failures_are_told(void **state)
 	client_close(&c);
 }
 
+/* One datagram from anywhere says nothing of the connections that are accepted. */
+static void each_protocol_has_its_own_reason(void **state)
+{
+	struct server *s = *state;
+	struct client c;
+	json_t *answer;
+
+	client_open(&c, s);
+	make_lease(&c, s, "");
+	fails(s, DOOR_FAILURE_no_listener_udp, 1);
+	says(&c, "198.51.100.1:40007", "UDP port 8080 does not listen", NULL);
+	says(&c, "198.51.100.1:40007/udp", "UDP port 8080 does not listen", NULL);
+	answer = explain(&c, "198.51.100.1:40007/tcp", "is open and its peer answers", NULL);
+	assert_string_equal(text(json_array_get(json_object_get(answer, "failures"), 0), "reason"),
+		"no_listener_udp");
+	json_decref(answer);
+	fails(s, DOOR_FAILURE_no_listener_tcp, 1);
+	says(&c, "198.51.100.1:40007/tcp", "TCP port 8080 does not listen", NULL);
+	says(&c, "198.51.100.1:40007/udp", "UDP port 8080 does not listen", NULL);
+	client_close(&c);
+}
+
 static void datagrams_are_called_so(void **state)
 {
 	struct server *s = *state;
@@ -230,7 +256,7 @@ static void datagrams_are_called_so(void **state)
 
 	client_open(&c, s);
 	snprintf(id, sizeof(id), "%lld", (long long)make_lease(&c, s, ",'proto':'udp'"));
-	fails(s, DOOR_FAILURE_no_listener, 1);
+	fails(s, DOOR_FAILURE_no_listener_udp, 1);
 	says(&c, id, "1 datagram was refused", NULL);
 	client_close(&c);
 }
@@ -288,8 +314,8 @@ static void a_range_is_found(void **state)
 	answer = explain(&c, "198.51.100.1:40007/tcp", "is open", NULL);
 	assert_int_equal(number(json_object_get(answer, "lease"), "ports"), 8);
 	json_decref(answer);
-	fails(s, DOOR_FAILURE_no_listener, 1);
-	says(&c, "198.51.100.1:40003", "on the peer's ports 40000-40007 does not listen", NULL);
+	fails(s, DOOR_FAILURE_no_listener_tcp, 1);
+	says(&c, "198.51.100.1:40003", "on the peer's TCP ports 40000-40007 does not listen", NULL);
 	says(&c, "198.51.100.1:40008", "is free", NULL);
 	client_close(&c);
 }
@@ -353,6 +379,7 @@ int main(void)
 		served(what_names_none_is_refused),
 		served(a_peer_that_is_not_there),
 		served(failures_are_told),
+		served(each_protocol_has_its_own_reason),
 		served(datagrams_are_called_so),
 		served(numbers_without_a_lease),
 		cmocka_unit_test_setup_teardown(

@@ -177,15 +177,15 @@ static void check_refused_connections(const struct lease *l)
 	rig_now_ns += NS_IN_S;
 	comes_in(l, IPPROTO_TCP);
 	answers(l, RST | ACK, 0);
-	expect_noted(l, DOOR_FAILURE_no_listener, 1);
+	expect_noted(l, DOOR_FAILURE_no_listener_tcp, 1);
 	/* Of a connection that was there: not in answer to a first segment. */
 	answers(l, RST | ACK, 77);
 	answers(l, RST, 0);
 	answers(l, ACK, 0);
-	expect_noted(l, DOOR_FAILURE_no_listener, 1);
+	expect_noted(l, DOOR_FAILURE_no_listener_tcp, 1);
 	rig_now_ns += NS_IN_S;
 	answers(l, RST | ACK, 0);
-	expect_noted(l, DOOR_FAILURE_no_listener, 2);
+	expect_noted(l, DOOR_FAILURE_no_listener_tcp, 2);
 }
 
 static void nobody_listens_for_connections(void **state)
@@ -212,10 +212,10 @@ static void a_session_of_the_peer_ends(void **state)
 	expect_nothing_noted(&l);
 }
 
-/* The peer's ICMP error about a datagram of the host. */
-static void refuses_datagram(const struct lease *l, enum nat_icmp_kind kind)
+/* The peer's ICMP error about a packet of the host. */
+static void refuses(const struct lease *l, uint8_t proto, enum nat_icmp_kind kind)
 {
-	struct flow of = flow_from(l, IPPROTO_UDP, 0), to = of;
+	struct flow of = flow_from(l, proto, 0), to = of;
 	struct nat_icmp_make make = {.kind = kind, .src = l->inner_addr};
 	uint8_t about[256], error[NAT_ICMP_ERROR_MAX_BYTES];
 	size_t len;
@@ -238,12 +238,24 @@ static void nobody_listens_for_datagrams(void **state)
 		struct lease l = lease_of(i == 0);
 
 		comes_in(&l, IPPROTO_UDP);
-		refuses_datagram(&l, NAT_ICMP_TIME_EXCEEDED);
-		refuses_datagram(&l, NAT_ICMP_ADMIN_PROHIBITED);
+		refuses(&l, IPPROTO_UDP, NAT_ICMP_TIME_EXCEEDED);
+		refuses(&l, IPPROTO_UDP, NAT_ICMP_ADMIN_PROHIBITED);
 		expect_nothing_noted(&l);
 		rig_now_ns += NS_IN_S;
-		refuses_datagram(&l, NAT_ICMP_PORT_UNREACHABLE);
-		expect_noted(&l, DOOR_FAILURE_no_listener, 1);
+		refuses(&l, IPPROTO_UDP, NAT_ICMP_PORT_UNREACHABLE);
+		expect_noted(&l, DOOR_FAILURE_no_listener_udp, 1);
+	}
+}
+
+/* As a firewall does that rejects all with one ICMP error. */
+static void a_connection_is_refused_by_an_error(void **state)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct lease l = lease_of(i == 0);
+
+		comes_in(&l, IPPROTO_TCP);
+		refuses(&l, IPPROTO_TCP, NAT_ICMP_PORT_UNREACHABLE);
+		expect_noted(&l, DOOR_FAILURE_no_listener_tcp, 1);
 	}
 }
 
@@ -335,6 +347,7 @@ int main(void)
 		rigged_two(nobody_listens_for_connections),
 		rigged(nobody_listens_for_datagrams),
 		rigged_two(nobody_listens_for_datagrams),
+		rigged(a_connection_is_refused_by_an_error),
 		rigged(a_session_of_the_peer_ends),
 		rigged(a_peer_gives_no_answer),
 		rigged_two(a_peer_gives_no_answer),
