@@ -124,14 +124,12 @@ static const char *sources_words(const struct lease *lease, char *buf, size_t si
 	return buf;
 }
 
-/* "port 8080", "ports 8080-8087", "address" */
+/* "port 8080", "ports 8080-8087" */
 static const char *port_words(const struct lease *lease, char buf[static WORDS_CHARS])
 {
 	unsigned n = lease_ports_of(lease->n_ports);
 
-	if (lease_is_whole(lease->public_port))
-		snprintf(buf, WORDS_CHARS, "address");
-	else if (n == 1)
+	if (n == 1)
 		snprintf(buf, WORDS_CHARS, "port %u", lease->inner_port);
 	else
 		snprintf(buf, WORDS_CHARS, "ports %u-%u", lease->inner_port,
@@ -144,11 +142,18 @@ static void no_listener_sentence(const struct lease *lease, bool is_tcp, uint64_
 {
 	char count[WORDS_CHARS], port[WORDS_CHARS];
 
+	count_words(n, is_tcp ? "connection" : "datagram", count);
+	if (lease_is_whole(lease->public_port)) {
+		snprintf(buf, SENTENCE_CHARS,
+			"%s refused by the peer, the last %s ago: no program listens on some %s "
+			"port of its address, which is no fault of the others",
+			count, age, is_tcp ? "TCP" : "UDP");
+		return;
+	}
 	snprintf(buf, SENTENCE_CHARS,
 		"the program on the peer's %s %s does not listen: %s refused there, the last %s "
 		"ago; start it, or open the lease to the port that it has%s",
-		is_tcp ? "TCP" : "UDP", port_words(lease, port),
-		count_words(n, is_tcp ? "connection" : "datagram", count), age,
+		is_tcp ? "TCP" : "UDP", port_words(lease, port), count, age,
 		lease->protos != LEASE_PROTO_BOTH ? ""
 		: is_tcp			  ? ", or for udp alone"
 						  : ", or for tcp alone");
@@ -204,6 +209,7 @@ static void failure_sentence(struct ctl *c, const struct lease *lease, enum door
 
 static void verdict_of_used(struct ctl *c, const struct question *q, char *buf)
 {
+	bool is_whole = lease_is_whole(q->lease->public_port);
 	char end[IP_TEXT_CHARS], age[WORDS_CHARS];
 	struct door_counters counters;
 
@@ -216,21 +222,24 @@ static void verdict_of_used(struct ctl *c, const struct question *q, char *buf)
 		snprintf(buf, SENTENCE_CHARS,
 			"the lease is open and its peer answers, but nothing has come by it yet: "
 			"whoever calls has to call %s, from outside; portierctl lease check "
-			"%" PRIu64 " tries it",
-			ip_endpoint_format(&q->public, end), q->lease->id);
+			"%" PRIu64 "%s tries it",
+			is_whole ? ip_addr_format(&q->public.addr, end)
+				 : ip_endpoint_format(&q->public, end),
+			q->lease->id, is_whole ? " --public-port N" : "");
 }
 
 /* Does it tell how the lease stands now, for what is asked? Packets that were lost while a
- * handshake ran say nothing any more when the peer was heard since. */
+ * handshake ran say nothing any more when the peer was heard since; nor does a refusal at any of
+ * all ports, which whoever scans the address brings about. */
 static bool is_reason(const struct question *q, const struct door_failures *f,
 	enum door_failure failure, const struct peer_status *peer, uint64_t now_ns)
 {
 	if (f->of[failure].n == 0 || now_ns > f->of[failure].last_ns + FAILURE_FRESH_NS)
 		return false;
-	if (failure == DOOR_FAILURE_no_listener_tcp)
-		return (q->protos & LEASE_PROTO_TCP) != 0;
-	if (failure == DOOR_FAILURE_no_listener_udp)
-		return (q->protos & LEASE_PROTO_UDP) != 0;
+	if (failure == DOOR_FAILURE_no_listener_tcp || failure == DOOR_FAILURE_no_listener_udp)
+		return !lease_is_whole(q->lease->public_port) &&
+		       (q->protos & (failure == DOOR_FAILURE_no_listener_tcp ? LEASE_PROTO_TCP
+									     : LEASE_PROTO_UDP));
 	return failure != DOOR_FAILURE_peer_unreachable ||
 	       peer->last_received_ns <= f->of[failure].last_ns;
 }
@@ -269,10 +278,10 @@ static void verdict_of_open(
 	verdict_of_used(c, q, buf);
 }
 
-static bool is_of_pool(const struct conf *conf, const struct ip_addr *addr)
+static bool is_of(const struct ip_prefix *pool, unsigned n_pool, const struct ip_addr *addr)
 {
-	for (unsigned i = 0; i < conf->n_pool; i++)
-		if (ip_prefix_contains(&conf->pool[i], addr))
+	for (unsigned i = 0; i < n_pool; i++)
+		if (ip_prefix_contains(&pool[i], addr))
 			return true;
 	return false;
 }
@@ -280,26 +289,59 @@ static bool is_of_pool(const struct conf *conf, const struct ip_addr *addr)
 static void verdict_of_kept(
 	struct ctl *c, const struct lease_held *held, const char *end, char *buf)
 {
+	const char *number = lease_is_whole(held->public_port) ? "address" : "number";
 	char peer[CTL_PEER_WORD_CHARS], span[WORDS_CHARS];
 	uint64_t now_ns = c->p.now_ns();
 
 	span_words(held->until_ns > now_ns ? held->until_ns - now_ns : 0, span);
 	if (held->state == LEASE_RESERVED)
 		snprintf(buf, SENTENCE_CHARS,
-			"no lease is open at %s: it ended, and the number is kept for peer %s for "
+			"no lease is open at %s: it ended, and the %s is kept for peer %s for "
 			"another %s; only that peer gets it back",
-			end, ctl_peer_word(c, held->peer_idx, peer), span);
+			end, number, ctl_peer_word(c, held->peer_idx, peer), span);
 	else
 		snprintf(buf, SENTENCE_CHARS,
-			"no lease is open at %s: the number is in quarantine between two owners "
+			"no lease is open at %s: the %s is in quarantine between two owners "
 			"for another %s; what still comes for the last one is dropped",
-			end, span);
+			end, number, span);
+}
+
+/* At a number that is free. */
+static void verdict_of_free(struct ctl *c, const struct ip_endpoint *e, const char *end, char *buf)
+{
+	const struct conf *conf = c->p.conf;
+	char addr[IP_TEXT_CHARS];
+
+	if (!ip_is_v4(&e->addr))
+		snprintf(buf, SENTENCE_CHARS,
+			"no lease is open at %s; over IPv6 a lease is at the peer's own address "
+			"and port (lease open --to-address)",
+			end);
+	else if (is_of(conf->dedicated, conf->n_dedicated, &e->addr))
+		snprintf(buf, SENTENCE_CHARS,
+			"no lease is open at %s: the address is dedicated and free, and a lease "
+			"has all of it; portierctl lease open --whole-address --public-address %s "
+			"opens one",
+			end, ip_addr_format(&e->addr, addr));
+	else if (!is_of(conf->pool, conf->n_pool, &e->addr))
+		snprintf(buf, SENTENCE_CHARS,
+			"no lease can be at %s: the address is not one of leases.pool "
+			"(portierctl pool show)",
+			end);
+	else if (e->port < conf->lease_port_first || e->port > conf->lease_port_last)
+		snprintf(buf, SENTENCE_CHARS,
+			"no lease can be at %s: leases have ports from %u to %u (leases.ports)",
+			end, conf->lease_port_first, conf->lease_port_last);
+	else
+		snprintf(buf, SENTENCE_CHARS,
+			"no lease is open at %s, and the number is free: portierctl lease open "
+			"--public-port %u opens one",
+			end, e->port);
 }
 
 static void verdict_of_none(
 	struct ctl *c, const struct question *q, const struct lease_held *held, char *buf)
 {
-	const struct conf *conf = c->p.conf;
 	const struct lease *other =
 		lease_find_public(c->p.leases, &q->public.addr, LEASE_PROTO_BOTH, q->public.port);
 	char end[IP_TEXT_CHARS];
@@ -311,25 +353,8 @@ static void verdict_of_none(
 		snprintf(buf, SENTENCE_CHARS,
 			"lease %" PRIu64 " has %s, but not for %s: open it for that too", other->id,
 			end, q->protos == LEASE_PROTO_TCP ? "tcp" : "udp");
-	else if (!ip_is_v4(&q->public.addr))
-		snprintf(buf, SENTENCE_CHARS,
-			"no lease is open at %s; over IPv6 a lease is at the peer's own address "
-			"and port (lease open --to-address)",
-			end);
-	else if (!is_of_pool(conf, &q->public.addr))
-		snprintf(buf, SENTENCE_CHARS,
-			"no lease can be at %s: the address is not one of leases.pool "
-			"(portierctl pool show)",
-			end);
-	else if (q->public.port < conf->lease_port_first || q->public.port > conf->lease_port_last)
-		snprintf(buf, SENTENCE_CHARS,
-			"no lease can be at %s: leases have ports from %u to %u (leases.ports)",
-			end, conf->lease_port_first, conf->lease_port_last);
 	else
-		snprintf(buf, SENTENCE_CHARS,
-			"no lease is open at %s, and the number is free: portierctl lease open "
-			"--public-port %u opens one",
-			end, q->public.port);
+		verdict_of_free(c, &q->public, end, buf);
 }
 
 /* --- the answer */
@@ -394,8 +419,10 @@ static bool is_match(const void *arg, const struct stats_recent_drop *d)
 						  : 0;
 	const struct lease *l = q->lease;
 	unsigned n = l != NULL ? lease_ports_of(l->n_ports) : 1;
+	/* All that comes to a whole address is its lease's, a ping too. */
+	bool is_any = l != NULL && lease_is_whole(l->public_port) && q->protos == LEASE_PROTO_BOTH;
 
-	if ((proto & q->protos) == 0)
+	if ((proto & q->protos) == 0 && !is_any)
 		return false;
 	if (l == NULL)
 		return ip_endpoint_equal(&d->dst, &q->public);
@@ -421,13 +448,20 @@ static void write_open(struct ctl *c, const struct question *q, struct rpc_text 
 	rpc_write_text(t, "verdict", sentence);
 }
 
+/* Kept by itself, or as one of all that an address has (as lease_find_public). */
+static bool get_held(struct ctl *c, const struct ip_endpoint *e, struct lease_held *out)
+{
+	return lease_held_get(c->p.leases, &e->addr, e->port, out) ||
+	       lease_held_get(c->p.leases, &e->addr, 0, out);
+}
+
 static void write_none(struct ctl *c, const struct question *q, struct rpc_text *t)
 {
 	static const char *const nulls[] = {
 		"state_age_s", "peer_has_connected", "unreachable_age_s", "last_received_age_s"};
 	char sentence[SENTENCE_CHARS];
 	struct lease_held held;
-	bool is_kept = lease_held_get(c->p.leases, &q->public.addr, q->public.port, &held);
+	bool is_kept = get_held(c, &q->public, &held);
 
 	rpc_write_null(t, "lease");
 	if (is_kept)

@@ -320,6 +320,112 @@ static void a_range_is_found(void **state)
 	client_close(&c);
 }
 
+static bool says_port_0(const char *text)
+{
+	const char *at = strstr(text, ":0");
+
+	return strstr(text, "port 0") != NULL || strstr(text, "ports 0") != NULL ||
+	       (at != NULL && strchr(" ;,", at[2]) != NULL);
+}
+
+static json_int_t make_whole(struct client *c, struct server *s)
+{
+	add_peer(c, "bob", 2);
+	peer_home_set(s->peers, peer_find(s->peers, "bob"), 0);
+	return open_lease(
+		c, "{'peer':'bob','whole_address':true,'public_address':'198.51.100.64'}");
+}
+
+static void a_whole_address_is_explained(void **state)
+{
+	static const enum door_failure refused[] = {
+		DOOR_FAILURE_no_listener_tcp, DOOR_FAILURE_no_listener_udp};
+	struct server *s = *state;
+	const json_t *list;
+	struct client c;
+	struct door *door;
+	char id[32];
+	json_t *answer;
+
+	client_open(&c, s);
+	snprintf(id, sizeof(id), "%lld", (long long)make_whole(&c, s));
+	answer = explain(
+		&c, id, "has to call 198.51.100.64, from outside", "--public-port N tries", NULL);
+	assert_string_equal(text(answer, "public"), "198.51.100.64");
+	json_decref(answer);
+	door = doors_lookup_whole(s->doors, (const uint8_t[]){198, 51, 100, 64});
+	assert_non_null(door);
+	for (unsigned i = 0; i < 2; i++)
+		doors_note_failure(s->doors, door, refused[i], false, test_now_ns());
+	answer = explain(&c, "198.51.100.64:80", "is open and its peer answers", NULL);
+	list = json_object_get(answer, "failures");
+	assert_int_equal(json_array_size(list), 2);
+	for (unsigned i = 0; i < 2; i++) {
+		const char *said = text(json_array_get(list, i), "text");
+
+		assert_non_null(strstr(said, "1 "));
+		assert_false(says_port_0(said));
+	}
+	json_decref(answer);
+	doors_note_failure(s->doors, door, DOOR_FAILURE_too_big, false, test_now_ns());
+	says(&c, id, "larger than the tunnel", NULL);
+	client_close(&c);
+}
+
+/* To any port of it, and of any protocol. */
+static void recent_drops_of_a_whole_address(void **state)
+{
+	struct stats_recent_drop drop = {.proto = IPPROTO_TCP,
+		.src = {address("203.0.113.9"), 5},
+		.dst = {address("198.51.100.64"), 22},
+		.size_bytes = 60};
+	struct server *s = *state;
+	struct client c;
+	char id[32];
+	json_t *answer;
+
+	client_open(&c, s);
+	snprintf(id, sizeof(id), "%lld", (long long)make_whole(&c, s));
+	drop.at_ns = test_now_ns();
+	stats_recent_put(&recent[0], &drop);
+	drop.proto = IPPROTO_ICMP;
+	drop.dst.port = 0;
+	stats_recent_put(&recent[0], &drop);
+	drop.dst.addr = address("198.51.100.65");
+	stats_recent_put(&recent[0], &drop);
+	answer = explain(&c, id, NULL);
+	assert_int_equal(json_array_size(json_object_get(answer, "recent")), 2);
+	json_decref(answer);
+	answer = explain(&c, "198.51.100.64:443/tcp", NULL);
+	assert_int_equal(json_array_size(json_object_get(answer, "recent")), 1);
+	json_decref(answer);
+	client_close(&c);
+}
+
+static void a_dedicated_address_without_a_lease(void **state)
+{
+	struct server *s = *state;
+	struct client c;
+	char params[64];
+	json_t *answer;
+
+	client_open(&c, s);
+	says(&c, "198.51.100.64:80", "dedicated and free",
+		"--whole-address --public-address 198.51.100.64 opens");
+	snprintf(params, sizeof(params), "{'id':%lld}", (long long)make_whole(&c, s));
+	json_decref(call(&c, "lease.close", params));
+	answer = explain(&c, "198.51.100.64:80",
+		"no lease is open at 198.51.100.64:80: it ended, and the address is kept for peer "
+		"bob",
+		NULL);
+	assert_string_equal(text(json_object_get(answer, "kept"), "state"), "reserved");
+	json_decref(answer);
+	says(&c, "198.51.100.65:80", "dedicated and free", NULL);
+	json_decref(call(&c, "peer.del", "{'peer':'bob'}"));
+	says(&c, "198.51.100.64:80", "the address is in quarantine", NULL);
+	client_close(&c);
+}
+
 static void a_pinhole_is_found(void **state)
 {
 	struct client c;
@@ -385,6 +491,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			a_number_that_is_kept_for_its_owner, setup_reserving, teardown),
 		served(a_range_is_found),
+		served(a_whole_address_is_explained),
+		served(recent_drops_of_a_whole_address),
+		cmocka_unit_test_setup_teardown(
+			a_dedicated_address_without_a_lease, setup_reserving, teardown),
 		served(a_pinhole_is_found),
 		served(recent_drops_of_a_lease),
 	};
