@@ -14,6 +14,9 @@
 #define MATCHES_MAX	 16
 #define SENTENCE_CHARS	 384
 #define WORDS_CHARS	 64
+/* So many sources of a lease are named. */
+#define SOURCES_NAMED 3
+#define SOURCES_CHARS (SOURCES_NAMED * IP_TEXT_CHARS)
 
 static const struct rpc_param lease_params[] = {
 	{"lease", RPC_TEXT, true, LEASE_WORDS},
@@ -112,15 +115,20 @@ static const char *count_words(uint64_t n, const char *what, char buf[static WOR
 	return buf;
 }
 
-static const char *sources_words(const struct lease *lease, char *buf, size_t size)
+/* "192.0.2.0/24, 198.51.100.7/32, 2001:db8::/32 and 5 more" */
+static const char *sources_words(const struct lease *lease, char buf[static SOURCES_CHARS])
 {
 	char prefix[IP_TEXT_CHARS];
 	size_t len = 0;
 
+	/* A prefix has at most 43 characters: room for all this is there. */
 	buf[0] = '\0';
-	for (unsigned i = 0; i < lease->n_sources && len < size; i++)
-		len += (size_t)snprintf(buf + len, size - len, "%s%s", i > 0 ? ", " : "",
+	for (unsigned i = 0; i < lease->n_sources && i < SOURCES_NAMED; i++)
+		len += (size_t)snprintf(buf + len, SOURCES_CHARS - len, "%s%s", i > 0 ? ", " : "",
 			ip_prefix_format(&lease->sources[i], prefix));
+	if (lease->n_sources > SOURCES_NAMED)
+		snprintf(buf + len, SOURCES_CHARS - len, " and %u more",
+			lease->n_sources - SOURCES_NAMED);
 	return buf;
 }
 
@@ -164,7 +172,7 @@ static void failure_sentence(struct ctl *c, const struct lease *lease, enum door
 	uint64_t n, uint64_t last_ns, char buf[static SENTENCE_CHARS])
 {
 	char peer[CTL_PEER_WORD_CHARS], count[WORDS_CHARS], age[WORDS_CHARS];
-	char from[128];
+	char from[SOURCES_CHARS];
 
 	age_words(c->p.now_ns(), last_ns, age);
 	count_words(n, "packet", count);
@@ -201,7 +209,7 @@ static void failure_sentence(struct ctl *c, const struct lease *lease, enum door
 		snprintf(buf, SENTENCE_CHARS,
 			"%s refused because of where it came from, the last %s ago; the lease "
 			"admits %s (--from)",
-			count, age, sources_words(lease, from, sizeof(from)));
+			count, age, sources_words(lease, from));
 	}
 }
 

@@ -226,6 +226,28 @@ static void failures_are_told(void **state)
 	client_close(&c);
 }
 
+static void sources_are_named_whole(void **state)
+{
+	struct server *s = *state;
+	struct client c;
+	char id[32];
+
+	client_open(&c, s);
+	snprintf(id, sizeof(id), "%lld",
+		(long long)make_lease(&c, s,
+			",'from':['2001:db8:1111:2222:3333:4444:5555:6660/127',"
+			"'2001:db8:1111:2222:3333:4444:5555:6662/127',"
+			"'2001:db8:1111:2222:3333:4444:5555:6664/127','192.0.2.0/24',"
+			"'192.0.3.0/24','192.0.4.0/24','192.0.5.0/24','192.0.6.0/24']"));
+	fails(s, DOOR_FAILURE_lease_source, 1);
+	says(&c, id,
+		"admits 2001:db8:1111:2222:3333:4444:5555:6660/127, "
+		"2001:db8:1111:2222:3333:4444:5555:6662/127, "
+		"2001:db8:1111:2222:3333:4444:5555:6664/127 and 5 more (--from)",
+		NULL);
+	client_close(&c);
+}
+
 /* One datagram from anywhere says nothing of the connections that are accepted. */
 static void each_protocol_has_its_own_reason(void **state)
 {
@@ -485,6 +507,7 @@ int main(void)
 		served(what_names_none_is_refused),
 		served(a_peer_that_is_not_there),
 		served(failures_are_told),
+		served(sources_are_named_whole),
 		served(each_protocol_has_its_own_reason),
 		served(datagrams_are_called_so),
 		served(numbers_without_a_lease),
