@@ -163,6 +163,25 @@ static int refuse_port_in_use(
 		ctl_peer_word(c, l->peer_idx, owner), (unsigned long long)l->id, accepts);
 }
 
+static const char *of_a_range(const struct lease_request *req)
+{
+	return lease_is_range(req->n_ports) ? ", or a port of its range," : "";
+}
+
+static int refuse_part(
+	struct ctl *c, const struct lease_request *req, const char *peer, struct rpc_fault *fault)
+{
+	const char *accepts = "the same range again, another port, or none for any free one";
+	uint64_t kept_ns = c->p.conf->reserve_ns + c->p.conf->quarantine_ns;
+	char kept[TIME_DURATION_CHARS], culprit[32];
+
+	snprintf(culprit, sizeof(culprit), "public port %u", req->public_port);
+	return rpc_fault_set(fault, RPC_IN_USE, culprit, accepts,
+		"%s%s is part of a larger range, which is peer %s's own and rests for up to %s "
+		"after its end; accepted: %s",
+		culprit, of_a_range(req), peer, time_duration_format(kept_ns, kept), accepts);
+}
+
 static int refuse_other_address(
 	struct ctl *c, const struct lease_request *req, const char *peer, struct rpc_fault *fault)
 {
@@ -206,11 +225,6 @@ static int refuse_pinhole(const struct lease_request *req, int err, struct rpc_f
 	default:
 		return 0;
 	}
-}
-
-static const char *of_a_range(const struct lease_request *req)
-{
-	return lease_is_range(req->n_ports) ? ", or a port of its range," : "";
 }
 
 /* A lease of the peer leads where the new one would. */
@@ -339,6 +353,8 @@ static int refuse_grant(
 			addr, text);
 	case -EADDRINUSE:
 		return refuse_port_in_use(c, req, peer, fault);
+	case -EBUSY:
+		return refuse_part(c, req, peer, fault);
 	case -EXDEV:
 		return refuse_other_address(c, req, peer, fault);
 	case -EEXIST:

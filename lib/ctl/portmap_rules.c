@@ -251,7 +251,7 @@ static enum ctl_portmap_outcome outcome_of(int err)
 
 static bool is_about_the_port(int err)
 {
-	return err == -EADDRINUSE || err == -ERANGE || err == -EACCES;
+	return err == -EADDRINUSE || err == -EBUSY || err == -ERANGE || err == -EACCES;
 }
 
 /* The address that is the peer's, and not for choosing. */

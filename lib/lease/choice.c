@@ -11,7 +11,7 @@
 /* ---- choosing a number ---- */
 
 /* *out: the number that is kept for the holder and that the request asks for, or was for the same
- * inner endpoint; 0: none, and a free one is to be taken. 0; -EADDRINUSE. */
+ * inner endpoint; 0: none, and a free one is to be taken. 0; -EADDRINUSE; -EBUSY. */
 static int find_own(const struct lease_table *t, const struct lease_request *req, uint32_t holder,
 	const struct ip_addr *addr, uint32_t *out)
 {
@@ -21,9 +21,10 @@ static int find_own(const struct lease_table *t, const struct lease_request *req
 	if (req->public_port != 0) {
 		*out = lease_number_find(&t->numbers, addr, req->public_port);
 		n = &t->numbers.numbers[*out];
-		if (*out != 0 && (holder == 0 || n->holder != holder || lease_number_is_live(n) ||
-					 lease_is_range(n->n_ports)))
+		if (*out != 0 && !lease_is_kept_for(n, holder))
 			return -EADDRINUSE;
+		if (*out != 0 && lease_is_range(n->n_ports))
+			return -EBUSY;
 	} else if (req->is_symmetric && holder != 0) {
 		*out = t->holders[holder].symmetric;
 		n = &t->numbers.numbers[*out];
@@ -128,8 +129,9 @@ static int take_number_anywhere(
 	/* Its address of old first: that is where others may still look for it. */
 	if (holder != 0 && lease_pool_contains(&t->conf, &t->holders[holder].public_addr)) {
 		addr = t->holders[holder].public_addr;
-		if (take_at(t, req, holder, &addr, out) == 0)
-			return 0;
+		r = take_at(t, req, holder, &addr, out);
+		if (r == 0 || r == -EBUSY)
+			return r;
 	}
 	if (lease_pool_contains(&t->conf, &req->paired_addr) &&
 		take_at(t, req, holder, &req->paired_addr, out) == 0)

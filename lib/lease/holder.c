@@ -68,7 +68,13 @@ uint16_t lease_target_port(const struct lease_request *req, uint16_t public_port
 bool lease_holds_enough(
 	const struct lease_table *t, const struct lease_request *req, uint32_t holder)
 {
-	uint64_t n_held = holder != 0 ? t->holders[holder].n_held : 0;
+	return lease_holds_enough_but(t, req, holder, 0);
+}
+
+bool lease_holds_enough_but(const struct lease_table *t, const struct lease_request *req,
+	uint32_t holder, uint32_t n_freed)
+{
+	uint64_t n_held = holder != 0 ? t->holders[holder].n_held - n_freed : 0;
 
 	return n_held + lease_ports_of(req->n_ports) > 2ull * req->peer_max_leases;
 }
@@ -145,16 +151,29 @@ void lease_holder_reclaim(struct lease_table *t, uint32_t i, const struct lease_
 	note_symmetric(t, i);
 }
 
+static void detach_number(struct lease_table *t, uint32_t i)
+{
+	struct holder *h = &t->holders[t->numbers.numbers[i].holder];
+
+	lease_list_del(&h->kept, t->number_links, i);
+	forget_symmetric(h, i);
+	h->n_numbers--;
+	h->n_held -= t->numbers.numbers[i].n_ports;
+}
+
 /* Take a kept number from its holder. */
 static void orphan_number(struct lease_table *t, uint32_t i)
 {
 	uint32_t holder = t->numbers.numbers[i].holder;
 
-	lease_list_del(&t->holders[holder].kept, t->number_links, i);
-	forget_symmetric(&t->holders[holder], i);
-	t->holders[holder].n_numbers--;
-	t->holders[holder].n_held -= t->numbers.numbers[i].n_ports;
+	detach_number(t, i);
 	del_holder_if_idle(t, holder);
+}
+
+void lease_holder_free(struct lease_table *t, uint32_t i)
+{
+	detach_number(t, i);
+	lease_number_del(&t->numbers, i);
 }
 
 void lease_kept_move(struct lease_table *t, uint64_t now_ns)

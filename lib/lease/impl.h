@@ -70,6 +70,9 @@ uint16_t lease_target_port(const struct lease_request *req, uint16_t public_port
 /* Another number would be more than twice its quota. */
 bool lease_holds_enough(
 	const struct lease_table *t, const struct lease_request *req, uint32_t holder);
+/* The same, once so many ports of its kept numbers are free. */
+bool lease_holds_enough_but(const struct lease_table *t, const struct lease_request *req,
+	uint32_t holder, uint32_t n_freed);
 uint32_t lease_holder_find(const struct lease_table *t, uint32_t peer_idx);
 /* Hold a free number; *holder is made when the peer is none yet. */
 uint32_t lease_holder_number_add(struct lease_table *t, const struct lease_request *req,
@@ -80,6 +83,8 @@ uint32_t lease_holder_pinhole_add(
 /* Its last lease has ended: the number waits for its owner, then for the world to forget it; a
  * pinhole is gone. */
 void lease_holder_retire(struct lease_table *t, uint32_t number, uint64_t now_ns);
+/* Free a kept number of a holder that gets another at once: it stays, even without any. */
+void lease_holder_free(struct lease_table *t, uint32_t number);
 /* Its owner takes it back, for the request's inner endpoint. */
 void lease_holder_reclaim(struct lease_table *t, uint32_t number, const struct lease_request *req);
 /* Kept numbers that are due go from RESERVED to QUARANTINE, and from there to FREE. Each change
@@ -125,6 +130,10 @@ uint32_t lease_id_find(const struct lease_table *t, uint64_t id);
 /* The lease, all set but for its deadline, on a number that the peer holds and whose wanted
  * protocols are free. */
 uint32_t lease_add(struct lease_table *t, uint32_t number, const struct lease *from);
+static inline bool lease_is_kept_for(const struct lease_number *n, uint32_t holder)
+{
+	return holder != 0 && n->holder == holder && !lease_number_is_live(n);
+}
 bool lease_request_is_sound(const struct lease_request *req);
 
 #endif

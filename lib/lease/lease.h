@@ -203,7 +203,8 @@ void lease_table_times_set(struct lease_table *t, uint64_t default_ttl_ns, uint6
  *
  * A range is renewed by a request for as many ports from the same inner one on, a symmetric one by
  * one that says its public port or none. It has no number and no inner port in common with any
- * other lease of the peer.
+ * other lease of the peer. Numbers that are kept for the peer and lie in the range that it asks for
+ * become part of it.
  *
  * A whole address is the requested one, else the one that is kept for the peer, else a random free
  * one of those that are dedicated.
@@ -221,10 +222,11 @@ void lease_table_times_set(struct lease_table *t, uint64_t default_ttl_ns, uint6
  *   -ERANGE public port outside the lease range, or not the pinhole's inner one; -EACCES public
  * port denied; -EADDRNOTAVAIL public address not in the pool, or not the pinhole's inner one;
  *   -EADDRINUSE port held by another peer, kept for or from another, or by the caller for another
- *   inner endpoint; -EXDEV the peer's leases have another public address, or a whole one; -EDQUOT
- * per-peer limit (or twice that, kept numbers included, when a port is asked for); -ENOSPC table
- * full or no free port; -ETIME until_ns has come. The ttl is clamped to max_ttl, the end to
- * until_ns and the maximum age. Cost O(1) expected, O(log n) for the deadline, never blocks. */
+ *   inner endpoint; -EBUSY port of a larger range that is kept for the caller; -EXDEV the peer's
+ * leases have another public address, or a whole one; -EDQUOT per-peer limit (or twice that, kept
+ * numbers included, when a port is asked for); -ENOSPC table full or no free port; -ETIME until_ns
+ * has come. The ttl is clamped to max_ttl, the end to until_ns and the maximum age. Cost O(1)
+ * expected, O(log n) for the deadline, never blocks. */
 int lease_grant(struct lease_table *t, const struct lease_request *req, uint64_t now_ns,
 	const struct lease **out);
 

@@ -81,20 +81,43 @@ static uint32_t find_kept(const struct lease_table *t, const struct lease_reques
 	return first;
 }
 
-/* The range that is asked for is nobody's, and may be one. */
+/* The range that is asked for may be one, and is nobody's but for numbers that are kept for the
+ * holder and lie in it, with *n_kept ports. */
 static int check_asked(const struct lease_table *t, const struct lease_request *req,
-	uint32_t holder, const struct ip_addr *addr)
+	uint32_t holder, const struct ip_addr *addr, uint32_t *n_kept)
 {
+	uint32_t end = (uint32_t)req->public_port + req->n_ports;
+
+	*n_kept = 0;
 	for (uint32_t i = 0; i < req->n_ports; i++) {
 		int r = lease_port_check(t, (uint16_t)(req->public_port + i));
 
 		if (r < 0)
 			return r;
 	}
-	if (lease_number_find_overlap(&t->numbers, addr, req->public_port, req->n_ports) != 0 ||
-		is_in_the_way(t, req, holder, req->public_port))
-		return -EADDRINUSE;
-	return 0;
+	for (uint32_t port = req->public_port; port < end; port++) {
+		uint32_t i = lease_number_find(&t->numbers, addr, (uint16_t)port);
+		const struct lease_number *n = &t->numbers.numbers[i];
+
+		if (i == 0)
+			continue;
+		if (!lease_is_kept_for(n, holder))
+			return -EADDRINUSE;
+		if (n->n_ports > req->n_ports)
+			return -EBUSY; /* ranges that overlap contain one another */
+		++*n_kept;
+	}
+	return is_in_the_way(t, req, holder, req->public_port) ? -EADDRINUSE : 0;
+}
+
+static void free_kept(
+	struct lease_table *t, const struct lease_request *req, const struct ip_addr *addr)
+{
+	uint32_t i;
+
+	while ((i = lease_number_find_overlap(&t->numbers, addr, req->public_port, req->n_ports)) !=
+		0)
+		lease_holder_free(t, i);
 }
 
 /* A few draws: one that leads where another lease of the holder does is no use. */
@@ -115,19 +138,24 @@ int lease_range_take(struct lease_table *t, const struct lease_request *req, uin
 {
 	uint32_t i = find_kept(t, req, holder, addr);
 	uint16_t first = req->public_port;
+	uint32_t n_kept = 0;
 	int r = 0;
 
 	if (i == 0) {
-		if (lease_holds_enough(t, req, holder))
+		if (first != 0)
+			r = check_asked(t, req, holder, addr, &n_kept);
+		if (r < 0)
+			return r;
+		if (lease_holds_enough_but(t, req, holder, n_kept))
 			return -EDQUOT;
-		if (lease_slab_is_full(&t->numbers.slab))
+		if (n_kept == 0 && lease_slab_is_full(&t->numbers.slab))
 			return -ENOSPC;
 		if (first == 0)
 			first = choose(t, req, holder, addr);
-		else
-			r = check_asked(t, req, holder, addr);
-		if (r < 0 || first == 0)
-			return r < 0 ? r : -ENOSPC;
+		if (first == 0)
+			return -ENOSPC;
+		if (n_kept > 0)
+			free_kept(t, req, addr);
 		i = lease_holder_number_add(t, req, &holder, addr, first);
 	} else {
 		lease_holder_reclaim(t, i, req);

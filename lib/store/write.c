@@ -219,7 +219,8 @@ static const char *const op_sql[STORE_OP_KINDS] = {
 	[STORE_LEASE_PUT] = ("INSERT OR REPLACE INTO leases"
 			     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
 			     " ?15, ?16, ?17, ?18, ?19)"),
-	[STORE_HELD_DEL] = "DELETE FROM reserved WHERE public_address = ?1 AND public_port = ?2",
+	[STORE_HELD_DEL] = "DELETE FROM reserved WHERE public_address = ?1 AND public_port >= ?2"
+			   " AND public_port < ?2 + ?3",
 	[STORE_LEASE_DEL] = "DELETE FROM leases WHERE id = ?1",
 	[STORE_HELD_PUT] =
 		"INSERT OR REPLACE INTO reserved VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -323,6 +324,7 @@ static int write_lease(struct store *s, const struct store_lease *l)
 	bind_number(st, 19, ports_of(l->n_ports));
 	bind_addr(held, 1, &l->public_addr);
 	bind_number(held, 2, l->public_port);
+	bind_number(held, 3, ports_of(l->n_ports));
 	if (l->id > s->written_last_id)
 		s->written_last_id = l->id;
 	return run(st) != 0 ? -EIO : run(held);

@@ -253,6 +253,43 @@ static void it_is_kept_and_comes_back_whole(void **state)
 	lease_table_destroy(t);
 }
 
+static void what_is_kept_for_its_owner_may_grow(void **state)
+{
+	struct lease_table *t = table_of(120, 50000, 50999, 128);
+	struct lease_request req = range(1, 16, 50176);
+	struct lease_request one = make_request(1, LEASE_PROTO_TCP, 50200);
+	const struct lease *l = must_grant(t, &req, 0);
+	struct ip_addr addr = l->public_addr;
+	struct lease_held held;
+
+	(void)state;
+	one.public_port = 50200;
+	close_id(t, must_grant(t, &one, 0)->id, 0);
+	close_id(t, l->id, 0);
+	req = range(1, 16, 50016), req.public_addr = addr;
+	close_id(t, must_grant(t, &req, 0)->id, 0);
+	/* On its address, though none is asked for; and what it had there is not counted twice. */
+	req = range(1, 32, 50176);
+	req.peer_max_leases = 32;
+	l = must_grant(t, &req, 0);
+	assert_true(ip_equal(&l->public_addr, &addr));
+	assert_int_equal(lease_held_count(t), 1);
+	close_id(t, l->id, 0);
+	assert_true(lease_held_get(t, &addr, 50200, &held));
+	assert_int_equal(held.n_ports, 32);
+	/* Not smaller, and not elsewhere instead. */
+	req = range(1, 16, 50176);
+	assert_refused(t, &req, -EBUSY);
+	assert_refused(t, &one, -EBUSY);
+	/* Not over what is another's. */
+	req = range(2, 16, 50208), req.public_addr = addr;
+	close_id(t, must_grant(t, &req, 0)->id, 0);
+	req = range(1, 64, 50176), req.public_addr = addr;
+	assert_refused(t, &req, -EADDRINUSE);
+	assert_int_equal(lease_held_count(t), 3);
+	lease_table_destroy(t);
+}
+
 /* An address has more ports in ranges that are kept than the table has numbers. */
 static void kept_ranges_may_fill_an_address(void **state)
 {
@@ -433,6 +470,7 @@ int main(void)
 		cmocka_unit_test(quotas_count_its_ports),
 		cmocka_unit_test(a_denied_port_is_in_none),
 		cmocka_unit_test(it_is_kept_and_comes_back_whole),
+		cmocka_unit_test(what_is_kept_for_its_owner_may_grow),
 		cmocka_unit_test(kept_ranges_may_fill_an_address),
 		cmocka_unit_test(a_restart_changes_nothing),
 		cmocka_unit_test(no_port_has_two_owners),

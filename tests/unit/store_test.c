@@ -224,7 +224,7 @@ static void all_that_was_put_comes_back(void **state)
 	assert_int_equal(store_last_lease_id(s), 7);
 	assert_int_equal(store_start(s), 0);
 	lease = make_lease(8);
-	lease.public_port = held.public_port;
+	lease.public_port = held.public_port - 3, lease.n_ports = 4;
 	store_lease_put(s, &lease);
 	wait_for(s, store_commit(s));
 	store_close(s);
