@@ -14,8 +14,8 @@
  *
  * A lease may have a whole address, one of those that are dedicated: all its ports, unchanged,
  * which is what ports 0 on both sides stand for. Nothing else is on such an address, and its owner
- * has no other lease to IPv4. It is one number, kept after its end as others are. Asked for by the
- * operator only.
+ * has no other lease to IPv4. What is denied is not denied there. It is one number, kept
+ * after its end as others are. Asked for by the operator only.
  *
  * Spec:      DESIGN section 4; RFC 6888 REQ-8 (quarantine); RFC 6056 (random choice); RFC 6092
  *            section 3.3 (pinholes).
