@@ -56,7 +56,7 @@ server.serve_forever()
 ' "$target"
 	server=$SPAWNED
 	checked answered "the program on the peer's port 8080 accepted a connection"
-	assert_equal "the answer" "$(field answer sent <"$RUN/check")" "syn-ack 1"
+	assert_equal "the answer" "$(field answer <"$RUN/check")" syn-ack
 	eventually 5 "nothing stays half open at the client" nothing_half_open
 	assert_unused
 	[[ $target == *:* ]] && host="[$LEASE_ADDRESS]" || host=$LEASE_ADDRESS
@@ -90,7 +90,7 @@ time.sleep(3600)
 ' "$target"
 	server=$SPAWNED
 	checked silent "a UDP service may do that" --proto udp --timeout 1500ms
-	assert_equal "packets" "$(field sent <"$RUN/check")" 2
+	assert_at_least "packets" "$(field sent <"$RUN/check")" 1
 	stop_process "$server"
 	assert_unused
 	ctl lease close "$LEASE_ID" >/dev/null
