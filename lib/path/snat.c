@@ -88,11 +88,12 @@ static void find_sessions(struct path_worker *w, struct rte_mbuf **pkts,
 struct door *path_whole_door(const struct path *p, const struct flow_out_key *key)
 {
 	uint8_t inner_v4[4];
+	struct door *door;
 
-	if (path_prefixes_have(p->exempt, p->n_exempt, key->remote_v4))
-		return NULL;
 	store_be32(inner_v4, key->inner_v4);
-	return doors_lookup_whole_of(p->params.doors, key->peer_idx, inner_v4);
+	door = doors_lookup_whole_of(p->params.doors, key->peer_idx, inner_v4);
+	/* Last: most who come here have none, and the list is walked. */
+	return door && !path_prefixes_have(p->exempt, p->n_exempt, key->remote_v4) ? door : NULL;
 }
 
 /* Only where there is no session, and the peer has a lease at all. */
