@@ -12,7 +12,6 @@
 
 #include <cmocka.h>
 
-#include "lease/lease.h"
 #include "path_pass.h"
 
 #define RST 0x04
@@ -26,20 +25,6 @@ static int setup(void **state)
 static int setup_two_workers(void **state)
 {
 	return pass_setup(&(struct rig_params){.n_workers = 2}, 1);
-}
-
-static struct lease lease_of(bool is_v4)
-{
-	struct lease l = {.id = is_v4 ? client->lease_id : 777,
-		.peer_idx = client->peer_idx,
-		.protos = LEASE_PROTO_BOTH,
-		.inner_addr = frame_addr(is_v4 ? client->inner4 : client->inner6),
-		.inner_port = RIG_INNER_PORT};
-
-	l.public_addr = is_v4 ? frame_addr(RIG_POOL4) : l.inner_addr;
-	l.public_port = is_v4 ? client->lease_port : RIG_INNER_PORT;
-	assert_int_equal(doors_open(rig->doors, &l), 0);
-	return l;
 }
 
 /* From the host to the lease. */
@@ -129,12 +114,12 @@ static void check_terms(struct lease l)
 
 static void terms_of_a_lease(void **state)
 {
-	check_terms(lease_of(true));
+	check_terms(pass_lease(true));
 }
 
 static void terms_of_a_pinhole(void **state)
 {
-	check_terms(lease_of(false));
+	check_terms(pass_lease(false));
 }
 
 static void check_size(const struct lease *l)
@@ -152,7 +137,7 @@ static void check_size(const struct lease *l)
 
 static void too_big(void **state)
 {
-	struct lease v4 = lease_of(true), v6 = lease_of(false);
+	struct lease v4 = pass_lease(true), v6 = pass_lease(false);
 
 	check_size(&v4);
 	check_size(&v6);
@@ -190,7 +175,7 @@ static void check_refused_connections(const struct lease *l)
 
 static void nobody_listens_for_connections(void **state)
 {
-	struct lease v4 = lease_of(true), v6 = lease_of(false);
+	struct lease v4 = pass_lease(true), v6 = pass_lease(false);
 
 	check_refused_connections(&v4);
 	check_refused_connections(&v6);
@@ -199,7 +184,7 @@ static void nobody_listens_for_connections(void **state)
 /* A connection that the peer began itself is none of its lease's business. */
 static void a_session_of_the_peer_ends(void **state)
 {
-	struct lease l = lease_of(true);
+	struct lease l = pass_lease(true);
 	struct flow flow = flow_from(&l, IPPROTO_TCP, 0);
 	struct frame f, out;
 
@@ -235,7 +220,7 @@ static void refuses(const struct lease *l, uint8_t proto, enum nat_icmp_kind kin
 static void nobody_listens_for_datagrams(void **state)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		struct lease l = lease_of(i == 0);
+		struct lease l = pass_lease(i == 0);
 
 		comes_in(&l, IPPROTO_UDP);
 		refuses(&l, IPPROTO_UDP, NAT_ICMP_TIME_EXCEEDED);
@@ -251,7 +236,7 @@ static void nobody_listens_for_datagrams(void **state)
 static void a_connection_is_refused_by_an_error(void **state)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		struct lease l = lease_of(i == 0);
+		struct lease l = pass_lease(i == 0);
 
 		comes_in(&l, IPPROTO_TCP);
 		refuses(&l, IPPROTO_TCP, NAT_ICMP_PORT_UNREACHABLE);

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #define TIME_STEP_NS (5 * NS_IN_S)
+#define PINHOLE_ID   777
 
 struct rig *rig;
 struct rig_client *client;
@@ -88,4 +89,18 @@ void pass_time(uint64_t ns)
 	}
 	rig_client_connect(rig, client);
 	rig_tx_discard(rig);
+}
+
+struct lease pass_lease(bool is_v4)
+{
+	struct lease l = {.id = is_v4 ? client->lease_id : PINHOLE_ID,
+		.peer_idx = client->peer_idx,
+		.protos = LEASE_PROTO_BOTH,
+		.inner_addr = frame_addr(is_v4 ? client->inner4 : client->inner6),
+		.inner_port = RIG_INNER_PORT};
+
+	l.public_addr = is_v4 ? frame_addr(RIG_POOL4) : l.inner_addr;
+	l.public_port = is_v4 ? client->lease_port : RIG_INNER_PORT;
+	assert_int_equal(doors_open(rig->doors, &l), 0);
+	return l;
 }

@@ -6,6 +6,8 @@
 
 #include "path_rig.h"
 
+#include "lease/lease.h"
+
 extern struct rig *rig;
 extern struct rig_client *client; /* number 0 */
 
@@ -14,6 +16,8 @@ int pass_setup(const struct rig_params *params, unsigned home);
 int pass_teardown(void **state);
 /* Another client, connected, at home on that worker. */
 struct rig_client *pass_client_add(unsigned i, unsigned home);
+/* The client's lease for both protocols, opened; of IPv6 a pinhole. */
+struct lease pass_lease(bool is_v4);
 
 /* A frame goes in, one leaves by a port (*out), nothing is dropped. */
 void pass(unsigned from, unsigned to, const struct frame *f, struct frame *out);

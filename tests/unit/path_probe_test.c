@@ -12,7 +12,6 @@
 
 #include <cmocka.h>
 
-#include "lease/lease.h"
 #include "path_pass.h"
 
 #define SYN 0x02
@@ -28,20 +27,6 @@ static int setup(void **state)
 static int setup_two_workers(void **state)
 {
 	return pass_setup(&(struct rig_params){.n_workers = 2}, 1);
-}
-
-static struct lease lease_of(bool is_v4)
-{
-	struct lease l = {.id = is_v4 ? client->lease_id : 777,
-		.peer_idx = client->peer_idx,
-		.protos = LEASE_PROTO_BOTH,
-		.inner_addr = frame_addr(is_v4 ? client->inner4 : client->inner6),
-		.inner_port = RIG_INNER_PORT};
-
-	l.public_addr = is_v4 ? frame_addr(RIG_POOL4) : l.inner_addr;
-	l.public_port = is_v4 ? client->lease_port : RIG_INNER_PORT;
-	assert_int_equal(doors_open(rig->doors, &l), 0);
-	return l;
 }
 
 /* From the public side's own address, or this one. */
@@ -161,7 +146,7 @@ static struct traces traces_of(const struct lease *l)
 
 static void check_answers(bool is_v4, unsigned worker)
 {
-	struct lease l = lease_of(is_v4);
+	struct lease l = pass_lease(is_v4);
 	struct probe_ask ask = ask_of(&l, IPPROTO_TCP, NULL);
 	struct flow rst = flow_of(&ask.from, &ask.inner, IPPROTO_TCP, RST);
 	struct traces before = traces_of(&l), after;
@@ -213,7 +198,7 @@ static void answers_of_a_pinhole(void **state)
 static void a_port_is_unreachable(void **state)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		struct lease l = lease_of(i);
+		struct lease l = pass_lease(i);
 		struct probe_ask ask = ask_of(&l, IPPROTO_UDP, NULL), got = ask;
 		struct nat_icmp_make make = {
 			.kind = NAT_ICMP_PORT_UNREACHABLE, .src = l.inner_addr};
@@ -241,7 +226,7 @@ static void a_port_is_unreachable(void **state)
 static void what_is_no_answer(void **state)
 {
 	static const char *const froms[] = {RIG_PUBLIC4, "203.0.113.6"};
-	struct lease l = lease_of(true);
+	struct lease l = pass_lease(true);
 	struct door_counters before, after;
 
 	for (size_t i = 0; i < 2; i++) {
@@ -276,7 +261,7 @@ static void what_is_no_answer(void **state)
 static void another_peer_answers(void **state)
 {
 	struct rig_client *other = pass_client_add(1, client->home);
-	struct lease l = lease_of(true);
+	struct lease l = pass_lease(true);
 	struct probe_ask ask = ask_of(&l, IPPROTO_UDP, NULL);
 	uint8_t number = begin(&ask, 0);
 	struct flow flow = flow_of(&ask.inner, &ask.from, IPPROTO_UDP, 0);
@@ -290,7 +275,7 @@ static void another_peer_answers(void **state)
 /* Other packets of the peer go as ever, while a probe runs. */
 static void others_pass(void **state)
 {
-	struct lease l = lease_of(true);
+	struct lease l = pass_lease(true);
 	struct probe_ask ask = ask_of(&l, IPPROTO_TCP, NULL);
 	uint8_t number = begin(&ask, 0);
 	const struct flow out = {
@@ -320,7 +305,7 @@ static void is_lost(const struct probe_ask *ask, const struct lease *l, enum sta
 static void why_it_is_lost(void **state)
 {
 	struct rig_client *silent = rig_client_add(rig, 1, client->home);
-	struct lease l = lease_of(true), v6 = lease_of(false), its = {.id = silent->lease_id};
+	struct lease l = pass_lease(true), v6 = pass_lease(false), its = {.id = silent->lease_id};
 	struct probe_ask ask = ask_of(&l, IPPROTO_TCP, NULL), asks_it = ask;
 	struct peer_order *o;
 
@@ -357,7 +342,7 @@ static void why_it_is_lost(void **state)
 /* It takes nothing of what a lease takes in a second. */
 static void limits_are_not_used_up(void **state)
 {
-	struct lease l = lease_of(true);
+	struct lease l = pass_lease(true);
 	struct probe_ask ask = ask_of(&l, IPPROTO_TCP, NULL);
 	const struct flow in = {RIG_HOST4, RIG_POOL4, 5555, client->lease_port, IPPROTO_UDP, 0};
 	struct frame f, out;
