@@ -30,23 +30,10 @@ static const char *text_of(const json_t *params, const char *name)
 
 static int get_number(const char *text, struct store_history_query *q, struct rpc_fault *fault)
 {
-	char copy[IP_TEXT_CHARS + 8], excerpt[RPC_EXCERPT_CHARS], *proto;
-	struct ip_endpoint end = {0};
-	int err = -EINVAL;
+	char excerpt[RPC_EXCERPT_CHARS];
+	struct ip_endpoint end;
 
-	if (snprintf(copy, sizeof(copy), "%s", text) < (int)sizeof(copy)) {
-		proto = strchr(copy, '/');
-		if (proto != NULL)
-			*proto++ = '\0';
-		err = ip_endpoint_parse(copy, &end);
-		if (proto != NULL && strcmp(proto, "tcp") == 0)
-			q->protos = LEASE_PROTO_TCP;
-		else if (proto != NULL && strcmp(proto, "udp") == 0)
-			q->protos = LEASE_PROTO_UDP;
-		else if (proto != NULL)
-			err = -EINVAL;
-	}
-	if (err != 0 || end.port == 0)
+	if (ctl_number_parse(text, &end, &q->protos) != 0)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, text, NUMBER_WORDS,
 			"\"%s\" is no public port; accepted: %s, with tcp or udp",
 			rpc_excerpt(text, excerpt), NUMBER_WORDS);

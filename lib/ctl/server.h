@@ -585,6 +585,9 @@ void ctl_held_write(
 	struct ctl *c, const char *name, const struct lease_held *held, struct rpc_text *t);
 const char *ctl_opener_word(enum lease_opener opener);
 const char *ctl_proto_word(uint8_t protos);
+/* "ADDRESS:PORT" or "ADDRESS:PORT/PROTO", tcp or udp, to a public port and LEASE_PROTO_*, 0 when it
+ * is not said. -EINVAL: something else; *out and *protos may be changed. */
+int ctl_number_parse(const char *text, struct ip_endpoint *out, uint8_t *protos);
 json_t *ctl_seconds_build(uint64_t ns);
 /* Seconds since then; null when then is 0. */
 json_t *ctl_age_build(uint64_t now_ns, uint64_t then_ns);

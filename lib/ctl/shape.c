@@ -196,6 +196,26 @@ const char *ctl_proto_word(uint8_t protos)
 	return words[protos & LEASE_PROTO_BOTH];
 }
 
+int ctl_number_parse(const char *text, struct ip_endpoint *out, uint8_t *protos)
+{
+	const char *slash = strchr(text, '/');
+	size_t len = slash != NULL ? (size_t)(slash - text) : strlen(text);
+	char end[IP_TEXT_CHARS];
+
+	*protos = 0;
+	if (slash != NULL && strcmp(slash, "/tcp") == 0)
+		*protos = LEASE_PROTO_TCP;
+	else if (slash != NULL && strcmp(slash, "/udp") == 0)
+		*protos = LEASE_PROTO_UDP;
+	else if (slash != NULL)
+		return -EINVAL;
+	if (len >= sizeof(end))
+		return -EINVAL;
+	memcpy(end, text, len);
+	end[len] = '\0';
+	return ip_endpoint_parse(end, out) == 0 && out->port != 0 ? 0 : -EINVAL;
+}
+
 static const char *state_word(enum lease_state state)
 {
 	switch (state) {

@@ -41,23 +41,10 @@ static int refuse_lease(const char *text, struct rpc_fault *fault)
 
 static int get_public(const char *text, struct question *q, struct rpc_fault *fault)
 {
-	const char *slash = strchr(text, '/');
-	char end[IP_TEXT_CHARS];
-	size_t len = slash != NULL ? (size_t)(slash - text) : strlen(text);
-
-	q->protos = LEASE_PROTO_BOTH;
-	if (slash != NULL && strcmp(slash, "/tcp") == 0)
-		q->protos = LEASE_PROTO_TCP;
-	else if (slash != NULL && strcmp(slash, "/udp") == 0)
-		q->protos = LEASE_PROTO_UDP;
-	else if (slash != NULL)
+	if (ctl_number_parse(text, &q->public, &q->protos) != 0)
 		return refuse_lease(text, fault);
-	if (len >= sizeof(end))
-		return refuse_lease(text, fault);
-	memcpy(end, text, len);
-	end[len] = '\0';
-	if (ip_endpoint_parse(end, &q->public) != 0 || q->public.port == 0)
-		return refuse_lease(text, fault);
+	if (q->protos == 0)
+		q->protos = LEASE_PROTO_BOTH;
 	return 0;
 }
 
@@ -360,7 +347,7 @@ static void verdict_of_none(
 	else if (other != NULL)
 		snprintf(buf, SENTENCE_CHARS,
 			"lease %" PRIu64 " has %s, but not for %s: open it for that too", other->id,
-			end, q->protos == LEASE_PROTO_TCP ? "tcp" : "udp");
+			end, ctl_proto_word(q->protos));
 	else
 		verdict_of_free(c, &q->public, end, buf);
 }
