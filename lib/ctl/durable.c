@@ -89,6 +89,7 @@ void ctl_store_lease(struct ctl *c, const struct lease *lease)
 		.max_new_flows = lease->max_new_flows,
 		.n_sources = lease->n_sources,
 	};
+	uint64_t used_ns;
 
 	if (!is_stored(c) || peer == NULL)
 		return;
@@ -100,6 +101,8 @@ void ctl_store_lease(struct ctl *c, const struct lease *lease)
 	row.opened_ns = ctl_wall_of(c, lease->opened_ns);
 	row.expires_ns = ctl_wall_of(c, lease->expires_ns);
 	row.until_ns = ctl_wall_of(c, lease->until_ns);
+	used_ns = ctl_lease_used_ns(c, lease);
+	row.used_ns = used_ns == 0 ? TIME_NEVER : ctl_wall_of(c, used_ns);
 	memcpy(row.sources, lease->sources, lease->n_sources * sizeof(row.sources[0]));
 	memcpy(row.label, lease->label, sizeof(row.label));
 	memcpy(row.nonce, lease->nonce, sizeof(row.nonce));
@@ -302,6 +305,7 @@ int ctl_durable_init(struct ctl *c)
 
 void ctl_durable_fini(struct ctl *c)
 {
+	ctl_used_fini(c);
 	if (c->p.store != NULL)
 		store_commit(c->p.store);
 	if (c->ev_store != NULL)

@@ -334,20 +334,6 @@ static int check_page(json_int_t limit, uint64_t cursor, struct rpc_fault *fault
 
 /* A place in the whole table is an index that stays good while leases come and go; a place in the
  * list of one peer does not, so that one is given at once (its quota bounds it). */
-/* Nothing has come in or gone out by it for so long. */
-static bool is_unused(struct ctl *c, const struct lease *lease, uint64_t unused_ns)
-{
-	struct door_counters counters;
-	uint64_t since_ns = lease->opened_ns, now_ns = c->p.now_ns();
-
-	if (unused_ns == 0)
-		return true;
-	doors_counters_get(c->p.doors, lease->id, &counters);
-	if (counters.last_used_ns > since_ns)
-		since_ns = counters.last_used_ns;
-	return now_ns > since_ns && now_ns - since_ns >= unused_ns;
-}
-
 static int run_list(
 	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
 {
@@ -378,7 +364,7 @@ static int run_list(
 		lease = lease_next(c->p.leases, peer_idx, &cursor);
 		if (lease == NULL)
 			break;
-		if (is_unused(c, lease, unused_ns))
+		if (ctl_lease_is_unused(c, lease, unused_ns))
 			write_lease(c, lease, NULL, result);
 	}
 	rpc_write_end(result, ']');

@@ -560,21 +560,6 @@ void ctl_leases_expire(struct ctl *c, uint64_t now_ns)
 		log_debug("control: %u leases expired", n);
 }
 
-/* When a lease was used last: counters stand still while nothing passes. */
-static bool is_idle(struct ctl *c, const struct lease *lease, uint64_t now_ns)
-{
-	struct door_counters counters;
-	/* Of what was before a restart nothing is known. */
-	uint64_t since_ns = lease->opened_ns > c->p.started_ns ? lease->opened_ns : c->p.started_ns;
-
-	if (lease->idle_ns == 0)
-		return false;
-	doors_counters_get(c->p.doors, lease->id, &counters);
-	if (counters.last_used_ns > since_ns)
-		since_ns = counters.last_used_ns;
-	return now_ns > since_ns && now_ns - since_ns >= lease->idle_ns;
-}
-
 void ctl_leases_reach(struct ctl *c, uint32_t peer_idx)
 {
 	bool is_reachable = peer_is_reachable(c->p.peers, peer_idx);
@@ -600,6 +585,8 @@ void ctl_leases_sweep(struct ctl *c, uint64_t now_ns)
 	const struct lease *lease;
 	struct rpc_fault ignored;
 
+	if (c->sweep_cursor == 0)
+		ctl_used_round(c, now_ns);
 	for (unsigned n = 0; n < CTL_SWEEP_SLICE; n++) {
 		lease = lease_next(c->p.leases, UINT32_MAX, &c->sweep_cursor);
 		if (lease == NULL) {
@@ -611,7 +598,8 @@ void ctl_leases_sweep(struct ctl *c, uint64_t now_ns)
 		if (c->n_rewrite_rounds > 0 && !ctl_lease_is_configured(lease))
 			ctl_store_renewal(c, lease);
 		ctl_leases_reach(c, lease->peer_idx);
-		if (is_idle(c, lease, now_ns))
+		ctl_used_sweep(c, lease);
+		if (ctl_lease_is_idle(c, lease))
 			ctl_lease_end(c, lease->id, "idle", NULL, NULL, &ignored);
 	}
 }

@@ -311,7 +311,7 @@ static const char *check_lease(const struct restore *r, const struct lease *l)
 
 /* NULL: it is back. One that ended meanwhile has no door any more, and expires at the first tick:
  * so its number is kept after those that were kept before. */
-static const char *restore_lease_as(struct restore *r, struct lease *l)
+static const char *restore_lease_as(struct restore *r, struct lease *l, uint64_t used_ns)
 {
 	struct ctl *c = r->c;
 	uint64_t now_ns = c->p.now_ns();
@@ -332,6 +332,8 @@ static const char *restore_lease_as(struct restore *r, struct lease *l)
 		lease_close(c->p.leases, l->id, now_ns, &gone);
 		return strerror(-err);
 	}
+	if (used_ns != TIME_NEVER)
+		doors_used_set(c->p.doors, l->id, used_ns < now_ns ? used_ns : now_ns);
 	ctl_peer_public_update(c, l->peer_idx);
 	return NULL;
 }
@@ -365,7 +367,7 @@ static void restore_lease(void *arg, const struct store_lease *row)
 	memcpy(l.sources, row->sources, row->n_sources * sizeof(l.sources[0]));
 	memcpy(l.label, row->label, sizeof(l.label));
 	memcpy(l.nonce, row->nonce, sizeof(l.nonce));
-	why = restore_lease_as(r, &l);
+	why = restore_lease_as(r, &l, ctl_moment_of(c, row->used_ns));
 	if (why == NULL) {
 		r->n_leases++;
 		return;

@@ -8,6 +8,7 @@
  *   overrule.c   which entries of the configuration a change since was stronger than
  *   announce.c           PCP clients are told, unasked, that leases were lost
  *   restore.c, heard.c   what comes back after a restart
+ *   used.c     when leases were used last
  *   method.c   a line to replies: the table of methods
  *   peer_methods.c, lease_methods.c, session_methods.c, report_methods.c   the methods
  *   pool.c     the public addresses and what each is used for
@@ -242,6 +243,11 @@ struct ctl {
 	bool has_unwritten;		  /* renewals, while it failed */
 	unsigned n_rewrite_rounds;	  /* of the sweep, in which leases are put again */
 
+	/* used.c */
+	bool is_used_round;	/* of the sweep: what was used since used_since_ns is put */
+	uint64_t used_since_ns; /* when the round before it began */
+	uint64_t used_round_ns; /* when the last of these rounds began */
+
 	/* restore.c */
 	uint64_t epoch_ns; /* when the table of leases began, of all runs */
 
@@ -367,6 +373,19 @@ void ctl_wait_cancel(struct ctl_wait *w);
 /* 0 or -1: memory or descriptors are out. */
 int ctl_durable_init(struct ctl *c);
 void ctl_durable_fini(struct ctl *c);
+
+/* --- used.c */
+/* When anything last came in or went out by it, also before a restart; 0: never yet. */
+uint64_t ctl_lease_used_ns(const struct ctl *c, const struct lease *lease);
+/* Nobody used it for so long. */
+bool ctl_lease_is_unused(const struct ctl *c, const struct lease *lease, uint64_t unused_ns);
+/* Its idle limit is over. */
+bool ctl_lease_is_idle(const struct ctl *c, const struct lease *lease);
+/* A round of the sweep begins; a lease of the round. */
+void ctl_used_round(struct ctl *c, uint64_t now_ns);
+void ctl_used_sweep(struct ctl *c, const struct lease *lease);
+/* All, at the end. */
+void ctl_used_fini(struct ctl *c);
 
 /* --- overrule.c: entries as words, and what of them is in the store at the start */
 struct ctl_overrules;

@@ -472,6 +472,14 @@ void doors_counters_get(const struct doors *d, uint64_t lease_id, struct door_co
 	out->last_used_ns = __atomic_load_n(&c->last_used_ns, __ATOMIC_RELAXED);
 }
 
+void doors_used_set(struct doors *d, uint64_t lease_id, uint64_t at_ns)
+{
+	struct door *door = find(d, lease_id);
+
+	if (door)
+		__atomic_store_n(&door->counters.last_used_ns, at_ns, __ATOMIC_RELAXED);
+}
+
 uint64_t doors_lease_id(const struct doors *d, const struct door *door)
 {
 	return note_of(d, door)->lease_id;

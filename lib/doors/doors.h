@@ -120,6 +120,8 @@ int doors_open(struct doors *d, const struct lease *lease);
 int doors_close(struct doors *d, uint64_t lease_id);
 /* Sums over the lease's life; zeros when it is not open. */
 void doors_counters_get(const struct doors *d, uint64_t lease_id, struct door_counters *out);
+/* It was used then, before this process began. Control, for a door whose peer has no home yet. */
+void doors_used_set(struct doors *d, uint64_t lease_id, uint64_t at_ns);
 /* Of a door that was looked up, in the same turn of control. */
 uint64_t doors_lease_id(const struct doors *d, const struct door *door);
 /* False: nothing was seen at its door, or there is no room for what is (knocks.h). O(256). */

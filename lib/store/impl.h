@@ -22,6 +22,7 @@ enum store_op_kind {
 	STORE_LEASE_PUT,
 	STORE_HELD_DEL, /* the second half of LEASE_PUT */
 	STORE_LEASE_DEL,
+	STORE_LEASE_USED,
 	STORE_HELD_PUT,
 	STORE_HEARD_PUT,
 	STORE_OVERRULE_PUT,
@@ -52,6 +53,9 @@ struct store_op {
 		} gone;
 		struct store_lease lease;
 		uint64_t lease_id;
+		struct {
+			uint64_t lease_id, at_ns;
+		} used;
 		struct store_held held;
 		struct store_heard heard;
 		char entry[STORE_ENTRY_CHARS];

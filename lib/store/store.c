@@ -48,6 +48,8 @@ static const char *const steps[STORE_SCHEMA] = {
 	"CREATE INDEX history_by_number ON history (public_address, first_port);"
 	"CREATE INDEX history_by_peer ON history (substr(peer, 1, 8));"
 	"CREATE INDEX history_by_end ON history (closed_ns);",
+#define SCHEMA_OF_USES 6
+	"ALTER TABLE leases ADD COLUMN used_ns INTEGER;",
 };
 
 int store_sql(struct store *s, const char *sql)
@@ -89,6 +91,12 @@ static int migrate(struct store *s, uint64_t wall_ns, int64_t from)
 		snprintf(sql, sizeof(sql),
 			"INSERT INTO meta VALUES ('epoch_ns', %lld), ('last_lease_id', 0)",
 			(long long)wall_ns);
+		if (store_sql(s, sql) != 0)
+			return -EIO;
+	}
+	if (from < SCHEMA_OF_USES) {
+		/* When they were used was not written down: they count as used now. */
+		snprintf(sql, sizeof(sql), "UPDATE leases SET used_ns = %lld", (long long)wall_ns);
 		if (store_sql(s, sql) != 0)
 			return -EIO;
 	}
@@ -323,7 +331,8 @@ static bool read_lease(sqlite3_stmt *st, struct store_lease *l)
 	       snprintf(l->label, sizeof(l->label), "%s", text_at(st, 13)) < STORE_LABEL_CHARS &&
 	       snprintf(l->opened_by, sizeof(l->opened_by), "%s", text_at(st, 14)) <
 		       STORE_WORD_CHARS &&
-	       nonce_at(st, 15, l->nonce) && port_at(st, 18, &l->n_ports);
+	       nonce_at(st, 15, l->nonce) && port_at(st, 18, &l->n_ports) &&
+	       time_at(st, 19, &l->used_ns);
 }
 
 static bool read_held(sqlite3_stmt *st, struct store_held *h)

@@ -22,7 +22,7 @@
 #include "base/ip.h"
 #include "crypto/crypto.h"
 
-#define STORE_SCHEMA	     5
+#define STORE_SCHEMA	     6
 #define STORE_FAULT_CHARS    512
 #define STORE_SETTINGS_CHARS 2048
 #define STORE_LABEL_CHARS    64
@@ -53,6 +53,7 @@ struct store_lease {
 	uint8_t n_sources;
 	char label[STORE_LABEL_CHARS];
 	char opened_by[STORE_WORD_CHARS]; /* the interface, in a word */
+	uint64_t used_ns;		  /* when last, as far as was put; TIME_NEVER: not yet */
 	uint8_t nonce[STORE_NONCE_BYTES]; /* of PCP; zero: NULL */
 };
 
@@ -119,6 +120,8 @@ void store_peer_del(struct store *s, const uint8_t public_key[static CRYPTO_KEY_
 /* Its number is held no more. */
 void store_lease_put(struct store *s, const struct store_lease *l);
 void store_lease_del(struct store *s, uint64_t id);
+/* It was used then; nothing when there is none. */
+void store_lease_used_put(struct store *s, uint64_t id, uint64_t used_ns);
 void store_held_put(struct store *s, const struct store_held *h);
 void store_heard_put(struct store *s, const struct store_heard *h);
 /* An entry of the configuration, in the caller's words, that a change since then is stronger than.

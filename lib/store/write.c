@@ -23,6 +23,7 @@ static const size_t op_bytes[STORE_OP_KINDS] = {
 	[STORE_PEER_DEL] = offsetof(struct store_op, u) + sizeof(((struct store_op *)0)->u.gone),
 	[STORE_LEASE_PUT] = offsetof(struct store_op, u) + sizeof(struct store_lease),
 	[STORE_LEASE_DEL] = offsetof(struct store_op, u) + sizeof(uint64_t),
+	[STORE_LEASE_USED] = offsetof(struct store_op, u) + sizeof(((struct store_op *)0)->u.used),
 	[STORE_HELD_PUT] = offsetof(struct store_op, u) + sizeof(struct store_held),
 	[STORE_HEARD_PUT] = offsetof(struct store_op, u) + sizeof(struct store_heard),
 	[STORE_OVERRULE_PUT] = offsetof(struct store_op, u) + STORE_ENTRY_CHARS,
@@ -122,6 +123,12 @@ void store_lease_del(struct store *s, uint64_t id)
 	store_put(s, &(struct store_op){.kind = STORE_LEASE_DEL, .u.lease_id = id});
 }
 
+void store_lease_used_put(struct store *s, uint64_t id, uint64_t used_ns)
+{
+	store_put(s, &(struct store_op){.kind = STORE_LEASE_USED,
+			     .u.used = {.lease_id = id, .at_ns = used_ns}});
+}
+
 void store_held_put(struct store *s, const struct store_held *h)
 {
 	store_put(s, &(struct store_op){.kind = STORE_HELD_PUT, .u.held = *h});
@@ -218,10 +225,11 @@ static const char *const op_sql[STORE_OP_KINDS] = {
 	[STORE_HEARD_DEL] = "DELETE FROM heard WHERE peer = ?1",
 	[STORE_LEASE_PUT] = ("INSERT OR REPLACE INTO leases"
 			     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
-			     " ?15, ?16, ?17, ?18, ?19)"),
+			     " ?15, ?16, ?17, ?18, ?19, ?20)"),
 	[STORE_HELD_DEL] = "DELETE FROM reserved WHERE public_address = ?1 AND public_port >= ?2"
 			   " AND public_port < ?2 + ?3",
 	[STORE_LEASE_DEL] = "DELETE FROM leases WHERE id = ?1",
+	[STORE_LEASE_USED] = "UPDATE leases SET used_ns = ?2 WHERE id = ?1",
 	[STORE_HELD_PUT] =
 		"INSERT OR REPLACE INTO reserved VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
 	[STORE_HEARD_PUT] = "INSERT OR REPLACE INTO heard VALUES (?1, ?2, ?3)",
@@ -322,6 +330,7 @@ static int write_lease(struct store *s, const struct store_lease *l)
 	bind_number(st, 17, l->max_pps);
 	bind_number(st, 18, l->max_new_flows);
 	bind_number(st, 19, ports_of(l->n_ports));
+	bind_time(st, 20, l->used_ns);
 	bind_addr(held, 1, &l->public_addr);
 	bind_number(held, 2, l->public_port);
 	bind_number(held, 3, ports_of(l->n_ports));
@@ -372,6 +381,10 @@ static int write_op(struct store *s, const struct store_op *op)
 	case STORE_LEASE_DEL:
 		bind_number(s->op[STORE_LEASE_DEL], 1, op->u.lease_id);
 		return run(s->op[STORE_LEASE_DEL]);
+	case STORE_LEASE_USED:
+		bind_number(s->op[STORE_LEASE_USED], 1, op->u.used.lease_id);
+		bind_number(s->op[STORE_LEASE_USED], 2, op->u.used.at_ns);
+		return run(s->op[STORE_LEASE_USED]);
 	case STORE_HELD_PUT:
 		return write_held(s, &op->u.held);
 	case STORE_HEARD_PUT:

@@ -85,6 +85,77 @@ static void what_ended_meanwhile_is_kept_for_its_owner(void **state)
 		"{'peer':'bob','to_port':7,'public_address':'198.51.100.1','public_port':40007}");
 }
 
+/* As its worker would. */
+static void use_lease(uint64_t id)
+{
+	const struct lease *l = lease_get(server->leases, id);
+	const struct door_public_key key =
+					     {
+						     .addr_v4 = {l->public_addr.bytes[12],
+							     l->public_addr.bytes[13],
+							     l->public_addr.bytes[14],
+							     l->public_addr.bytes[15]},
+						     .port_be16 = htons(l->public_port),
+						     .proto = IPPROTO_TCP,
+					     },
+				     *keys[] = {&key};
+	struct door *door;
+
+	assert_int_equal(doors_lookup_public_bulk(server->doors, keys, 1, &door), 1);
+	door->counters.last_used_ns = test_now_ns();
+}
+
+static void is_forgotten(unsigned days, unsigned n)
+{
+	char params[64];
+
+	snprintf(params, sizeof(params), "{'unused_s':%u}", days * 86400);
+	assert_int_equal(count("lease.list", params, "leases"), n);
+}
+
+#define DAY_NS (24 * HOUR_NS)
+
+/* What was not written yet is lost. */
+static void die_and_restart(void)
+{
+	fill_disk();
+	end();
+	limit_files(RLIM_INFINITY);
+	server_tables_create(server);
+	begin();
+}
+
+/* Used and then ended in order, killed more than an hour later, and used before a renewal. */
+static void doors_in_use_are_not_forgotten_by_a_restart(void **state)
+{
+	add_peer(&operator, "alice", 2);
+	server->conf.max_ttl_ns = 365 * DAY_NS;
+	for (unsigned i = 0; i < 4; i++) {
+		char params[64];
+
+		snprintf(params, sizeof(params), "{'peer':'alice','to_port':%u,'ttl_s':20000000}",
+			i + 1);
+		open_lease(&operator, params);
+	}
+	pass(30 * DAY_NS);
+	use_lease(1);
+	is_forgotten(30, 3);
+	restart();
+	is_forgotten(30, 3);
+	pass(DAY_NS);
+	use_lease(2);
+	use_lease(3);
+	json_decref(call(&operator, "lease.renew", "{'id':3,'ttl_s':20000000}"));
+	pass(2 * NS_IN_S); /* a round of the sweep */
+	pass(2 * HOUR_NS);
+	pass(2 * NS_IN_S);
+	die_and_restart();
+	is_forgotten(30, 1);
+	pass(30 * DAY_NS);
+	is_forgotten(30, 4);
+	is_forgotten(31, 2);
+}
+
 static void a_clock_that_went_back_prolongs_nothing(void **state)
 {
 	json_t *lease;
@@ -480,6 +551,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(peers_and_leases_come_back),
 		TEST(what_ended_meanwhile_is_kept_for_its_owner),
+		TEST(doors_in_use_are_not_forgotten_by_a_restart),
 		TEST(a_clock_that_went_back_prolongs_nothing),
 		TEST(a_change_is_stronger_than_the_file_that_it_changed),
 		TEST(forwarding_that_was_taken_stays_taken),

@@ -97,6 +97,7 @@ static struct store_lease make_lease(uint64_t id)
 		.max_new_flows = (uint32_t)id + 10,
 		.opened_by = "pcp",
 		.nonce = {(uint8_t)(id % 2)},
+		.used_ns = id % 2 ? TIME_NEVER : WALL_NS + id,
 	};
 
 	snprintf(l.label, sizeof(l.label), "label '%llu'", (unsigned long long)id);
@@ -207,6 +208,16 @@ static void all_that_was_put_comes_back(void **state)
 	assert_memory_equal(&r.held, &held, sizeof(held));
 	assert_memory_equal(&r.heard, &heard, sizeof(heard));
 	assert_int_equal(store_last_lease_id(s), 7);
+
+	assert_int_equal(store_start(s), 0);
+	store_lease_used_put(s, 7, WALL_NS + 50);
+	store_lease_used_put(s, 6, WALL_NS + 50);
+	wait_for(s, store_commit(s));
+	store_close(s);
+	s = open_store();
+	r = load(s);
+	assert_int_equal(r.n_leases, 1);
+	assert_int_equal(r.lease.used_ns, WALL_NS + 50);
 
 	/* The end of the lease does not free its id; a peer that goes leaves its number to nobody;
 	 * and a new lease takes the number. */
@@ -342,6 +353,7 @@ static void a_file_of_schema_1_is_brought_up_to_date(void **state)
 	assert_int_equal(r.n_heard, 1);
 	assert_int_equal(r.lease.id, 44);
 	assert_string_equal(r.lease.label, "old");
+	assert_int_equal(r.lease.used_ns, WALL_NS);
 	assert_int_equal(r.lease.max_pps, 0);
 	assert_int_equal(r.lease.n_ports, 1);
 	assert_int_equal(r.held.n_ports, 1);
