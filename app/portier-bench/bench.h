@@ -29,7 +29,7 @@ struct bench_options {
 	bool is_huge; /* hugepages for DPDK's memory */
 	unsigned repeats;
 	unsigned burst;	 /* packets a turn of a worker finds */
-	uint32_t n_pkts; /* per trial */
+	uint32_t n_pkts; /* per trial; 0: it lasts a time instead */
 	uint64_t seed;
 	enum aead_backend aead;
 	struct bench_size sizes[BENCH_SIZES_MAX];
@@ -42,6 +42,10 @@ struct report;
 struct bench {
 	const char *name, *help;
 	unsigned memory_mb; /* for DPDK; quick runs take BENCH_QUICK_MB */
+	/* Unless said otherwise. Trials are short and many where they are compared with each other:
+	 * what disturbs a shared machine lasts 10 ms and more, and must hit both. */
+	unsigned repeats;
+	uint32_t n_pkts;
 	/* 0, or -1 when a check failed or the gateway did not come up; the reason was printed. */
 	int (*run)(const struct bench_options *o, struct report *r);
 };

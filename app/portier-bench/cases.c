@@ -74,7 +74,12 @@ static int run_once(struct lab *lab, const struct bench_options *o, const struct
 	struct bench_case *c, struct room *room)
 {
 	struct trial trial = {
-		.has_in = c->has_in, .has_out = c->has_out, .burst = o->burst, .n_pkts = o->n_pkts};
+		.has_in = c->has_in,
+		.has_out = c->has_out,
+		.burst = o->burst,
+		.n_pkts = o->n_pkts,
+		.n_warm_pkts = c->n_warm_pkts,
+	};
 	struct flow_tally before = lab->flows.counts;
 	struct sample_figure figure;
 	double aead, mb;

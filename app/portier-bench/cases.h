@@ -16,6 +16,7 @@ struct bench_case {
 	struct bench_size size;
 	uint32_t first_flow, n_flows;
 	unsigned wrong_pct;
+	uint32_t n_warm_pkts; /* before each trial: what it needs is near again */
 
 	/* Filled by cases_run. */
 	struct sample_series cycles, mean, slowest, aead, ratio, maker, sink;

@@ -62,6 +62,8 @@ static const struct column {
 	{"neighbour_cycles_per_pkt", "beside", 9, 1},
 	{"quiet_cycles_per_pkt", "quiet", 9, 1},
 	{"slow_down_pct", "slower %", 9, 2},
+	{"slow_down_q1_pct", "q1", 7, 2},
+	{"slow_down_q3_pct", "q3", 7, 2},
 	{"slow_down_to_quiet_pct", "to quiet %", 11, 2},
 	{"updates_per_s", "updates/s", 10, 0},
 	{"updates_per_cpu_s", "a CPU second", 13, 0},
@@ -185,9 +187,9 @@ void row_course(json_t *row, const char *key, const struct sample_course *course
 
 	json_object_set_new(row, key,
 		json_pack("{s:o, s:o, s:o}", "ms",
-			numbers(course->ends_cycles, SAMPLE_SLOTS, us * 1000), "cycles",
-			numbers(course->cycles, SAMPLE_SLOTS, 1), "slowest_us",
-			numbers(course->slowest, SAMPLE_SLOTS, us)));
+			numbers(course->ends_cycles, course->n, us * 1000), "cycles",
+			numbers(course->cycles, course->n, 1), "slowest_us",
+			numbers(course->slowest, course->n, us)));
 }
 
 static bool has_column(const struct report *r, const char *key)

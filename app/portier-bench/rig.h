@@ -140,7 +140,7 @@ unsigned rig_work(struct rig *rig);
 void rig_rest(struct rig *rig);
 void rig_resume(struct rig *rig);
 
-/* Add peer number peer_idx (they come in order, from 0), forwarding on. 0 or -errno. */
+/* Add peer number peer_idx (they come in order, from 0), forwarding on. 0 or -errno, printed. */
 int rig_peer_add(struct rig *rig, uint32_t peer_idx, const uint8_t public_key[CRYPTO_KEY_BYTES]);
 /* Open a UDP lease as control does: lease_grant, doors_open. 0 or -errno. */
 int rig_lease_open(struct rig *rig, uint32_t peer_idx, uint16_t inner_port, struct lease *out);

@@ -96,8 +96,8 @@ int rig_peer_add(struct rig *rig, uint32_t peer_idx, const uint8_t public_key[CR
 		.max_leases = rig->params.max_leases,
 		.limits = {.max_sessions = rig->params.max_sessions, .max_blocks = UINT16_MAX},
 	};
-	const char *culprit;
-	uint32_t got;
+	const char *culprit = "its number";
+	uint32_t got = peer_idx;
 	int rc;
 
 	if (rig->remote)
@@ -105,11 +105,16 @@ int rig_peer_add(struct rig *rig, uint32_t peer_idx, const uint8_t public_key[CR
 	snprintf(conf.name, sizeof(conf.name), "peer-%" PRIu32, peer_idx);
 	memcpy(conf.public_key, public_key, sizeof(conf.public_key));
 	rc = peer_add(rig->peers, &conf, &got, &culprit);
-	if (rc < 0)
+	if (rc == 0 && got != peer_idx)
+		rc = -ESTALE;
+	if (rc < 0) {
+		fprintf(stderr, "portier-bench: peer %" PRIu32 ": %s: %s\n", peer_idx, culprit,
+			strerror(-rc));
 		return rc;
+	}
 	if (rig->params.max_sessions)
 		peer_public_set(rig->peers, got, RIG_POOL_V4 + got % RIG_PUBLIC_ADDRS);
-	return got == peer_idx ? 0 : -ESTALE;
+	return 0;
 }
 
 int rig_lease_open(struct rig *rig, uint32_t peer_idx, uint16_t inner_port, struct lease *out)

@@ -3,7 +3,7 @@
  * Three states in turns: quiet; next to a thread that works as hard without touching the gateway,
  * because CPUs may share a core; and next to the control thread at full rate. What churn costs the
  * path is the difference between the last two; what the machine makes of it all, that between the
- * first and the last.
+ * first and the last: medians over the repeats of what slices next to each other differ by.
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -20,6 +20,7 @@
 #define CHURN_LEASES 2000 /* open at a time, about, on top of the lab's */
 #define CHURN_PEERS  100
 #define BATCH	     500
+#define SLICE_US     8000 /* of the worker's time: shorter than what disturbs a shared machine */
 
 enum state {
 	STATE_QUIET = 0,
@@ -31,8 +32,8 @@ enum state {
 struct churn_case {
 	struct bench_size size;
 	struct sample_series cycles[STATE_N], slowest[STATE_N];
-	struct sample_course course[STATE_N]; /* of the last repeat */
-	struct sample_series slow_down, slow_down_quiet, updates, updates_cpu;
+	struct sample_course course[STATE_N];
+	struct sample_series updates, updates_cpu;
 	uint64_t n_interrupted, lost;
 };
 
@@ -92,7 +93,12 @@ struct churn {
 static int run_once(struct churn *ch, struct churn_case *c, enum state state)
 {
 	struct trial trial = {
-		.has_in = true, .burst = ch->o->burst, .n_pkts = ch->o->n_pkts, .is_live = true};
+		.has_in = true,
+		.burst = ch->o->burst,
+		.n_pkts = ch->o->n_pkts,
+		.n_cycles = ch->o->n_pkts ? 0 : rte_get_tsc_hz() / 1000000 * SLICE_US,
+		.is_live = true,
+	};
 	uint64_t lost = ch->lab->flows.counts.lost, cpu_ns, began_ns, updates;
 	struct neighbour neighbour = {.is_running = false};
 	struct sample_figure figure;
@@ -120,8 +126,8 @@ static int run_once(struct churn *ch, struct churn_case *c, enum state state)
 	rig_resume(&ch->lab->rig);
 	if (rc < 0)
 		return rc;
-	sample_course(&ch->result->sample, &c->course[state]);
 	figure = sample_figure(&ch->result->sample);
+	course_add(&c->course[state], &figure, ch->result->gateway_cycles);
 	series_add(&c->cycles[state], figure.mean);
 	series_add(&c->slowest[state], figure.slowest_burst);
 	c->n_interrupted += ch->result->n_interrupted;
@@ -133,29 +139,23 @@ static int run_once(struct churn *ch, struct churn_case *c, enum state state)
 	return 0;
 }
 
-static void slow_downs_add(struct churn_case *c)
-{
-	unsigned last = c->cycles[STATE_CHURN].n - 1;
-	double churn = c->cycles[STATE_CHURN].values[last];
-
-	series_add(&c->slow_down, (churn / c->cycles[STATE_NEIGHBOUR].values[last] - 1) * 100);
-	series_add(&c->slow_down_quiet, (churn / c->cycles[STATE_QUIET].values[last] - 1) * 100);
-}
-
 static void churn_row(struct report *r, const struct churn_case *c)
 {
 	double us = (double)rte_get_tsc_hz() / 1e6;
+	struct sample_series slow_downs, to_quiet;
 	json_t *row = report_row(r);
 
+	series_slow_downs(&c->cycles[STATE_CHURN], &c->cycles[STATE_NEIGHBOUR], &slow_downs);
+	series_slow_downs(&c->cycles[STATE_CHURN], &c->cycles[STATE_QUIET], &to_quiet);
 	row_text(row, "way", "in");
 	row_size(row, c->size);
 	row_cycles(row, series_median(&c->cycles[STATE_CHURN]), c->size.bytes);
 	row_number(row, "neighbour_cycles_per_pkt", series_median(&c->cycles[STATE_NEIGHBOUR]));
 	row_number(row, "quiet_cycles_per_pkt", series_median(&c->cycles[STATE_QUIET]));
-	row_number(row, "slow_down_pct", series_median(&c->slow_down));
-	row_number(row, "slow_down_min_pct", series_min(&c->slow_down));
-	row_number(row, "slow_down_max_pct", series_max(&c->slow_down));
-	row_number(row, "slow_down_to_quiet_pct", series_median(&c->slow_down_quiet));
+	row_number(row, "slow_down_pct", series_median(&slow_downs));
+	row_number(row, "slow_down_q1_pct", series_quantile(&slow_downs, 0.25));
+	row_number(row, "slow_down_q3_pct", series_quantile(&slow_downs, 0.75));
+	row_number(row, "slow_down_to_quiet_pct", series_median(&to_quiet));
 	row_number(row, "updates_per_s", series_median(&c->updates));
 	row_number(row, "updates_per_cpu_s", series_median(&c->updates_cpu));
 	row_number(row, "slowest_turn_us", series_median(&c->slowest[STATE_CHURN]) / us);
@@ -174,10 +174,8 @@ static int run_all(struct churn *ch, struct churn_case *cases, unsigned n)
 
 	for (unsigned repeat = 0; rc == 0 && repeat < ch->o->repeats; repeat++) {
 		for (unsigned i = 0; rc == 0 && i < n; i++) {
-			for (enum state state = 0; rc == 0 && state < STATE_N; state++)
-				rc = run_once(ch, &cases[i], state);
-			if (rc == 0)
-				slow_downs_add(&cases[i]);
+			for (unsigned k = 0; rc == 0 && k < STATE_N; k++)
+				rc = run_once(ch, &cases[i], repeat % 2 ? STATE_N - 1 - k : k);
 		}
 	}
 	return rc;
@@ -226,13 +224,10 @@ int bench_churn(const struct bench_options *o, struct report *r)
 	static struct churn_case cases[BENCH_SIZES_MAX];
 	struct bench_size sizes[BENCH_SIZES_MAX];
 	unsigned n = cases_sizes(o, sizes_default, RTE_DIM(sizes_default), sizes);
-	struct bench_options longer = *o;
-	struct churn ch = {.o = &longer};
+	struct churn ch = {.o = o};
 	static struct lab lab;
 	int rc = churn_up(&ch, &lab, o);
 
-	/* Some tenths of a second each. */
-	longer.n_pkts = RTE_MAX(o->n_pkts, o->is_quick ? 8192u : 8 * 65536u);
 	for (unsigned i = 0; i < n; i++)
 		cases[i] = (struct churn_case){.size = sizes[i]};
 	if (rc == 0)

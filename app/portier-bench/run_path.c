@@ -169,56 +169,83 @@ int bench_both(const struct bench_options *o, struct report *r)
 /* --- leases ------------------------------------------------------------------------------------
  */
 
-/* The gateway is configured for the most leases; they are opened step by step, and each step is
- * measured. The first row has one peer, the others spread over a thousand. */
+#define LEASES_STEPS	 5
+#define LEASES_PEERS	 1000
+#define LEASES_OF_ONE	 1000
+#define LEASES_MOST	 1000000
+#define LEASES_WARM_PKTS 4096
+
+/* Packets to some of the leases: all of them are open. */
+struct leases_step {
+	uint32_t n_peers, first_flow, n_flows;
+};
+
+/* The leases of one peer, then 1 k to 1 M of a thousand peers. Returns how many steps. */
+static unsigned leases_plan(uint32_t most, uint32_t n_one, uint32_t n_peers,
+	struct leases_step out[static LEASES_STEPS])
+{
+	unsigned n = 0;
+
+	out[n++] = (struct leases_step){1, 0, n_one};
+	for (uint32_t n_flows = 1000; n_flows <= most && n < LEASES_STEPS; n_flows *= 10)
+		out[n++] = (struct leases_step){n_peers, n_one, n_flows};
+	return n;
+}
+
+/* What is compared takes its turns: every number of leases in one size, then the next size. */
+static int leases_run(struct lab *lab, const struct bench_options *o, struct report *r,
+	const struct leases_step *steps, unsigned n_steps)
+{
+	static const struct bench_size sizes_default[] = {{64}, {1420}};
+	static struct bench_case cases[LEASES_STEPS * BENCH_SIZES_MAX];
+	struct bench_size sizes[BENCH_SIZES_MAX];
+	unsigned n_cases = n_steps * cases_sizes(o, sizes_default, RTE_DIM(sizes_default), sizes);
+
+	for (unsigned i = 0; i < n_cases; i++)
+		cases[i] = (struct bench_case){.has_in = true,
+			.size = sizes[i / n_steps],
+			.first_flow = steps[i % n_steps].first_flow,
+			.n_flows = steps[i % n_steps].n_flows,
+			.n_warm_pkts = LEASES_WARM_PKTS};
+	if (cases_run(lab, o, cases, n_cases) < 0)
+		return -1;
+	for (unsigned i = 0; i < n_cases; i++) {
+		json_t *row = case_row(r, &cases[i]);
+
+		row_count(row, "peers", steps[i % n_steps].n_peers);
+		row_count(row, "leases", steps[i % n_steps].n_flows);
+		row_number(row, "against_first",
+			series_median_ratio(
+				&cases[i].cycles, &cases[i / n_steps * n_steps].cycles));
+	}
+	return 0;
+}
+
 int bench_leases(const struct bench_options *o, struct report *r)
 {
-	static const uint32_t steps[] = {1000, 10000, 100000, 1000000};
-	static const struct bench_size sizes_default[] = {{64}, {1420}};
-	static struct bench_case cases[BENCH_SIZES_MAX];
-	struct bench_size sizes[BENCH_SIZES_MAX];
-	unsigned n_sizes = cases_sizes(o, sizes_default, RTE_DIM(sizes_default), sizes);
-	double first_ratio[BENCH_SIZES_MAX];
-	uint32_t most = at_most(o->is_quick ? 2000 : 1000000, o->max_leases);
-	uint32_t n_one = at_most(1000, most), n_peers = o->is_quick ? 10 : 1000, n_open = 0;
+	uint32_t most = at_most(o->is_quick ? 2000 : LEASES_MOST, o->max_leases);
+	uint32_t n_one = at_most(LEASES_OF_ONE, most);
+	uint32_t n_peers = o->is_quick ? 10 : LEASES_PEERS;
+	struct leases_step steps[LEASES_STEPS];
+	unsigned n_steps;
 	static struct lab lab;
-	int rc = lab_up(&lab, o,
+	int rc;
+
+	most = RTE_MAX(most / n_peers * n_peers, n_peers);
+	n_steps = leases_plan(most, n_one, n_peers, steps);
+	rc = lab_up(&lab, o,
 		&(struct rig_params){.n_workers = 1,
 			.max_peers = n_peers + 1,
 			.max_leases = most + n_one,
 			.aead = o->aead});
-
 	if (rc == 0)
 		rc = lab_peers_add(&lab, n_peers + 1, 0);
 	if (rc == 0)
 		rc = lab_leases_add(&lab, n_one, 0, 1);
-	for (unsigned step = 0; rc == 0 && step <= RTE_DIM(steps); step++) {
-		uint32_t n = step == 0 ? n_one : steps[step - 1];
-
-		if (n > most)
-			break;
-		if (step > 0) {
-			rc = lab_leases_add(&lab, n - n_open, 1, n_peers);
-			n_open = n;
-		}
-		for (unsigned i = 0; i < n_sizes; i++)
-			cases[i] = (struct bench_case){.has_in = true,
-				.size = sizes[i],
-				.first_flow = step == 0 ? 0 : n_one,
-				.n_flows = n};
-		if (rc == 0)
-			rc = cases_run(&lab, o, cases, n_sizes);
-		for (unsigned i = 0; rc == 0 && i < n_sizes; i++) {
-			json_t *row = case_row(r, &cases[i]);
-			double ratio = series_median(&cases[i].ratio);
-
-			if (step == 0)
-				first_ratio[i] = ratio;
-			row_count(row, "peers", step == 0 ? 1 : n_peers);
-			row_count(row, "leases", n);
-			row_number(row, "against_first", ratio / first_ratio[i]);
-		}
-	}
+	if (rc == 0)
+		rc = lab_leases_add(&lab, most, 1, n_peers);
+	if (rc == 0)
+		rc = leases_run(&lab, o, r, steps, n_steps);
 	report_backend(r, lab.rig.aead);
 	return lab_finish(&lab, rc);
 }

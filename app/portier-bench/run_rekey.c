@@ -4,6 +4,9 @@
  * what rekeys cost a worker; and with that thread running beside it, as in the daemon, which shows
  * what the machine makes of it. Where two CPUs are two threads of one core, the second is slower,
  * because the Diffie-Hellmans take their share of that core.
+ *
+ * Quiet and busy slices of SLICE_US take turns, either first in every second pair; the slow-down is
+ * the median over the pairs.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +16,12 @@
 #include "cases.h"
 
 #define REKEYS_PER_S 1000 /* of the time that the workers work */
+#define SLICE_US     8000 /* of that time: shorter than what disturbs a shared machine */
 
+/* Goes on from one busy slice to the next. */
 struct pace {
 	uint32_t cursor;
+	uint64_t cycles_before; /* that the workers worked in the slices before this one */
 	uint64_t n_begun;
 	uint64_t n_busy; /* the next peer still waited for its last one */
 };
@@ -23,7 +29,7 @@ struct pace {
 static void rekey_some(struct lab *lab, void *arg, uint64_t gateway_cycles)
 {
 	struct pace *pace = arg;
-	uint64_t n_due = gateway_cycles / (rte_get_tsc_hz() / REKEYS_PER_S);
+	uint64_t n_due = (pace->cycles_before + gateway_cycles) / (rte_get_tsc_hz() / REKEYS_PER_S);
 
 	while (pace->n_begun + pace->n_busy < n_due) {
 		if (lab_initiate(lab, pace->cursor))
@@ -38,23 +44,24 @@ static void rekey_some(struct lab *lab, void *arg, uint64_t gateway_cycles)
 struct rekey_case {
 	enum flow_way way;
 	struct bench_size size;
-	struct sample_series quiet, busy, quiet_slowest, busy_slowest, slow_down, rate;
-	struct sample_course course[2]; /* of the last repeat: quiet, busy */
-	uint64_t n_rekeys, n_late, n_interrupted, lost;
+	struct pace pace;
+	struct sample_series quiet, busy, quiet_slowest, busy_slowest;
+	struct sample_course course[2]; /* quiet, busy */
+	uint64_t n_rekeys, n_interrupted, lost;
 };
 
 static int run_once(struct lab *lab, const struct bench_options *o, struct rekey_case *c,
 	bool is_busy, struct trial_result *result)
 {
-	struct pace pace = {0};
 	struct trial trial = {
 		.has_in = c->way == FLOW_IN,
 		.has_out = c->way == FLOW_OUT,
 		.burst = o->burst,
 		.n_pkts = o->n_pkts,
+		.n_cycles = o->n_pkts ? 0 : rte_get_tsc_hz() / 1000000 * SLICE_US,
 		.is_live = true,
 		.between = is_busy ? rekey_some : NULL,
-		.between_arg = &pace,
+		.between_arg = &c->pace,
 	};
 	uint64_t lost = lab->flows.counts.lost, n_handshakes = lab->parties.n_handshakes;
 	struct sample_figure figure;
@@ -66,40 +73,38 @@ static int run_once(struct lab *lab, const struct bench_options *o, struct rekey
 		rc = lab_handshakes_wait(lab, 0, lab->parties.n);
 	if (rc < 0)
 		return rc;
-	sample_course(&result->sample, &c->course[is_busy]);
 	figure = sample_figure(&result->sample);
+	course_add(&c->course[is_busy], &figure, result->gateway_cycles);
 	series_add(is_busy ? &c->busy : &c->quiet, figure.mean);
 	series_add(is_busy ? &c->busy_slowest : &c->quiet_slowest, figure.slowest_burst);
 	c->lost += lab->flows.counts.lost - lost;
 	c->n_interrupted += result->n_interrupted;
-	if (!is_busy)
-		return 0;
-	n_handshakes = lab->parties.n_handshakes - n_handshakes;
-	c->n_rekeys += n_handshakes;
-	c->n_late += pace.n_busy;
-	series_add(&c->rate,
-		(double)n_handshakes * (double)rte_get_tsc_hz() / (double)result->gateway_cycles);
-	series_add(&c->slow_down,
-		(c->busy.values[c->busy.n - 1] / c->quiet.values[c->quiet.n - 1] - 1) * 100);
+	if (is_busy) {
+		c->n_rekeys += lab->parties.n_handshakes - n_handshakes;
+		c->pace.cycles_before += result->gateway_cycles;
+	}
 	return 0;
 }
 
 static void rekey_row(struct report *r, const struct rekey_case *c, bool has_thread)
 {
 	double us = (double)rte_get_tsc_hz() / 1e6;
+	struct sample_series slow_downs;
 	json_t *row = report_row(r);
 
+	series_slow_downs(&c->busy, &c->quiet, &slow_downs);
 	row_text(row, "handshakes", has_thread ? "beside" : "untimed");
 	row_text(row, "way", c->way == FLOW_IN ? "in" : "out");
 	row_size(row, c->size);
 	row_cycles(row, series_median(&c->busy), c->size.bytes);
 	row_number(row, "quiet_cycles_per_pkt", series_median(&c->quiet));
-	row_number(row, "slow_down_pct", series_median(&c->slow_down));
-	row_number(row, "slow_down_min_pct", series_min(&c->slow_down));
-	row_number(row, "slow_down_max_pct", series_max(&c->slow_down));
-	row_number(row, "rekeys_per_s", series_median(&c->rate));
+	row_number(row, "slow_down_pct", series_median(&slow_downs));
+	row_number(row, "slow_down_q1_pct", series_quantile(&slow_downs, 0.25));
+	row_number(row, "slow_down_q3_pct", series_quantile(&slow_downs, 0.75));
+	row_number(row, "rekeys_per_s",
+		(double)c->n_rekeys * us * 1e6 / (double)RTE_MAX(c->pace.cycles_before, 1u));
 	row_count(row, "rekeys", c->n_rekeys);
-	row_count(row, "late", c->n_late);
+	row_count(row, "late", c->pace.n_busy);
 	row_number(row, "slowest_turn_us", series_median(&c->busy_slowest) / us);
 	row_number(row, "slowest_turn_max_us", series_max(&c->busy_slowest) / us);
 	row_number(row, "quiet_slowest_turn_us", series_median(&c->quiet_slowest) / us);
@@ -117,7 +122,6 @@ static int run_rekeys(const struct bench_options *o, struct report *r, bool has_
 	struct bench_size sizes[BENCH_SIZES_MAX];
 	unsigned n = 2 * cases_sizes(o, sizes_default, RTE_DIM(sizes_default), sizes);
 	uint32_t n_peers = o->max_peers ? o->max_peers : o->is_quick ? 10 : 1000;
-	struct bench_options longer = *o;
 	static struct lab lab;
 	int rc = lab_up(&lab, o,
 		&(struct rig_params){.n_workers = 1,
@@ -126,8 +130,6 @@ static int run_rekeys(const struct bench_options *o, struct report *r, bool has_
 			.aead = o->aead,
 			.has_handshake_thread = has_thread});
 
-	/* A few rekeys, or a hundred, fall into a trial. */
-	longer.n_pkts = RTE_MAX(o->n_pkts, o->is_quick ? 16384u : 4 * 65536u);
 	if (rc == 0)
 		rc = lab_peers_add(&lab, n_peers, 0);
 	if (rc == 0)
@@ -137,7 +139,7 @@ static int run_rekeys(const struct bench_options *o, struct report *r, bool has_
 			.way = i % 2 ? FLOW_OUT : FLOW_IN, .size = sizes[i / 2]};
 	for (unsigned repeat = 0; rc == 0 && repeat < o->repeats; repeat++)
 		for (unsigned i = 0; rc == 0 && i < 2 * n; i++)
-			rc = run_once(&lab, &longer, &cases[i / 2], i % 2, result);
+			rc = run_once(&lab, o, &cases[i / 2], (i + repeat) % 2, result);
 	for (unsigned i = 0; rc == 0 && i < n; i++)
 		rekey_row(r, &cases[i], has_thread);
 	return lab_finish(&lab, rc);

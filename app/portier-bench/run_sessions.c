@@ -95,8 +95,7 @@ static int run_step(struct lab *lab, const struct bench_options *o, struct repor
 		row_count(row, k == LEASE ? "leases" : "sessions", n);
 		if (k == SESSION)
 			row_number(row, "against_leases",
-				series_median(&cases[i].ratio) /
-					series_median(&cases[i - 1].ratio));
+				series_median_ratio(&cases[i].cycles, &cases[i - 1].cycles));
 	}
 	return 0;
 }

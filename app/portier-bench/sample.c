@@ -71,26 +71,15 @@ struct sample_figure sample_figure(struct sample *s)
 	return f;
 }
 
-void sample_course(const struct sample *s, struct sample_course *out)
+void course_add(struct sample_course *c, const struct sample_figure *f, uint64_t gateway_cycles)
 {
-	double now = 0;
-	uint32_t at = 0;
+	double before = c->n ? c->ends_cycles[c->n - 1] : 0;
 
-	for (unsigned slot = 0; slot < SAMPLE_SLOTS; slot++) {
-		uint32_t end = (uint32_t)((uint64_t)s->n * (slot + 1) / SAMPLE_SLOTS);
-		double cycles = 0, n_pkts = 0, slowest = 0;
-
-		for (; at < end; at++) {
-			cycles += s->bursts[at].cycles;
-			n_pkts += s->bursts[at].n_pkts;
-			if (s->bursts[at].cycles > slowest)
-				slowest = s->bursts[at].cycles;
-		}
-		now += cycles;
-		out->ends_cycles[slot] = now;
-		out->cycles[slot] = n_pkts > 0 ? cycles / n_pkts : 0;
-		out->slowest[slot] = slowest;
-	}
+	if (c->n == SAMPLE_REPEATS_MAX)
+		return;
+	c->ends_cycles[c->n] = before + (double)gateway_cycles;
+	c->cycles[c->n] = f->mean;
+	c->slowest[c->n++] = f->slowest_burst;
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -100,15 +89,37 @@ static int compare_doubles(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-double series_median(const struct sample_series *s)
+double series_quantile(const struct sample_series *s, double share)
 {
-	double sorted[SAMPLE_REPEATS_MAX];
+	double sorted[SAMPLE_REPEATS_MAX], at;
+	unsigned below;
 
 	if (s->n == 0)
 		return 0;
 	memcpy(sorted, s->values, s->n * sizeof(sorted[0]));
 	qsort(sorted, s->n, sizeof(sorted[0]), compare_doubles);
-	return s->n % 2 ? sorted[s->n / 2] : (sorted[s->n / 2 - 1] + sorted[s->n / 2]) / 2;
+	at = share * (s->n - 1);
+	below = (unsigned)at;
+	if (below + 1 >= s->n)
+		return sorted[s->n - 1];
+	return sorted[below] + (sorted[below + 1] - sorted[below]) * (at - below);
+}
+
+double series_median_ratio(const struct sample_series *a, const struct sample_series *b)
+{
+	struct sample_series ratios = {.n = 0};
+
+	for (unsigned i = 0; i < a->n && i < b->n; i++)
+		series_add(&ratios, a->values[i] / b->values[i]);
+	return series_median(&ratios);
+}
+
+void series_slow_downs(
+	const struct sample_series *a, const struct sample_series *b, struct sample_series *out_pct)
+{
+	out_pct->n = 0;
+	for (unsigned i = 0; i < a->n && i < b->n; i++)
+		series_add(out_pct, (a->values[i] / b->values[i] - 1) * 100);
 }
 
 double series_min(const struct sample_series *s)

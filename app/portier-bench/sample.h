@@ -12,7 +12,7 @@
 
 #define SAMPLE_CUT_PCT	   2
 #define SAMPLE_BURSTS_MAX  65536
-#define SAMPLE_REPEATS_MAX 64
+#define SAMPLE_REPEATS_MAX 256
 
 /* One trial, while it runs. */
 struct sample {
@@ -56,17 +56,18 @@ static inline void sample_add(struct sample *s, uint64_t cycles, uint32_t n_pkts
 	s->n += s->n < SAMPLE_BURSTS_MAX;
 }
 
-/* The course of a trial, in SAMPLE_SLOTS parts of as many bursts each. Before sample_figure. */
-#define SAMPLE_SLOTS 50
-struct sample_course {
-	double ends_cycles[SAMPLE_SLOTS]; /* since the trial began: time that the gateway worked */
-	double cycles[SAMPLE_SLOTS];	  /* a packet */
-	double slowest[SAMPLE_SLOTS];	  /* burst, in cycles */
-};
-void sample_course(const struct sample *s, struct sample_course *out);
-
 /* Reorders the bursts. Zeros when there is none. */
 struct sample_figure sample_figure(struct sample *s);
+
+/* One figure after the other, by the time that the gateway had worked when each was taken. */
+struct sample_course {
+	unsigned n;
+	double ends_cycles[SAMPLE_REPEATS_MAX];
+	double cycles[SAMPLE_REPEATS_MAX];  /* a packet, the slowest bursts included */
+	double slowest[SAMPLE_REPEATS_MAX]; /* burst, in cycles */
+};
+/* After a trial in which the gateway worked this long. */
+void course_add(struct sample_course *c, const struct sample_figure *f, uint64_t gateway_cycles);
 
 static inline void series_add(struct sample_series *s, double value)
 {
@@ -74,8 +75,21 @@ static inline void series_add(struct sample_series *s, double value)
 		s->values[s->n++] = value;
 }
 
-/* Of an empty series: 0. */
-double series_median(const struct sample_series *s);
+/* The value that this share of them does not exceed, between two where it falls between; of an
+ * empty series 0. */
+double series_quantile(const struct sample_series *s, double share);
+
+static inline double series_median(const struct sample_series *s)
+{
+	return series_quantile(s, 0.5);
+}
+
+/* The median over what each value of a is to its neighbour in b: what was measured right before or
+ * after it, so that noise which lasts longer than both cancels out. */
+double series_median_ratio(const struct sample_series *a, const struct sample_series *b);
+/* How much slower, in per cent: each value of a beside its neighbour in b. */
+void series_slow_downs(const struct sample_series *a, const struct sample_series *b,
+	struct sample_series *out_pct);
 double series_min(const struct sample_series *s);
 double series_max(const struct sample_series *s);
 

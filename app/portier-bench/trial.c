@@ -79,19 +79,34 @@ static void run_batch(struct lab *lab, const struct trial *t, struct lab_batch *
 	} while (has_more);
 }
 
+static void result_clear(struct trial_result *out)
+{
+	out->sample.n = 0;
+	out->n_pkts = 0;
+	out->gateway_cycles = 0;
+}
+
+static bool is_over(const struct trial *t, const struct trial_result *result, uint64_t n_made)
+{
+	return n_made >= (uint64_t)t->n_warm_pkts + t->n_pkts && result->sample.n &&
+	       result->gateway_cycles >= t->n_cycles;
+}
+
 int trial_run(struct lab *lab, const struct trial *t, struct trial_result *out)
 {
 	uint64_t maker_cycles = 0, sink_cycles = 0;
 	struct sample_watch watch = {0};
 	static struct lab_batch batch;
 
-	out->sample.n = 0;
-	out->n_pkts = 0;
-	out->gateway_cycles = 0;
-	for (uint32_t done = 0; done < t->n_pkts || !out->sample.n; done += LAB_AHEAD) {
+	result_clear(out);
+	for (uint64_t n_made = 0; !is_over(t, out, n_made); n_made += LAB_AHEAD) {
 		uint64_t began, made, turned;
 		bool is_made = true;
 
+		if (n_made < (uint64_t)t->n_warm_pkts + LAB_AHEAD) {
+			result_clear(out);
+			maker_cycles = sink_cycles = 0;
+		}
 		if (t->between)
 			t->between(lab, t->between_arg, out->gateway_cycles);
 		/* What is not timed is not the worker's: control does not wait for it. */

@@ -14,8 +14,10 @@
 struct trial {
 	bool has_in, has_out;
 	unsigned burst;
-	uint32_t n_pkts; /* each way */
-	bool in_stages;	 /* of one worker */
+	uint32_t n_pkts;      /* each way */
+	uint32_t n_warm_pkts; /* each way, before those: as the others, but not in the result */
+	uint64_t n_cycles;    /* goes on until the workers have worked so long */
+	bool in_stages;	      /* of one worker */
 	/* Timers, orders and handshakes fall into the timed turns, as they come. */
 	bool is_live;
 	/* Before each batch, when there is one: gateway_cycles is what the workers have worked. */
@@ -32,8 +34,8 @@ struct trial_result {
 	uint32_t stages[SAMPLE_BURSTS_MAX][STAGE_N]; /* of each burst, by its idx; in_stages only */
 };
 
-/* Goes on beyond n_pkts as long as every burst was interrupted. 0, or -1 when no packets could be
- * made (printed). Soundness is lab_is_sound's. */
+/* Goes on beyond n_pkts and n_cycles as long as every burst was interrupted. 0, or -1 when no
+ * packets could be made (printed). Soundness is lab_is_sound's. */
 int trial_run(struct lab *lab, const struct trial *t, struct trial_result *out);
 
 #endif

@@ -30,14 +30,14 @@ COLUMNS = {
     "rekey": [("handshakes", "handshakes", 0), ("way", "way", 0), ("size", "bytes", 0),
               ("rekeys_per_s", "rekeys/s", 0), ("cycles_per_pkt", "cycles", 0),
               ("quiet_cycles_per_pkt", "quiet", 0), ("slow_down_pct", "slower, %", 1),
-              ("slow_down_min_pct", "min", 1), ("slow_down_max_pct", "max", 1),
+              ("slow_down_q1_pct", "quartile", 1), ("slow_down_q3_pct", "quartile", 1),
               ("slowest_turn_us", "slowest turn, us", 0), ("quiet_slowest_turn_us", "quiet", 0),
               ("lost", "lost", 0)],
     "churn": [("way", "way", 0), ("size", "bytes", 0), ("updates_per_s", "updates/s", 0),
               ("updates_per_cpu_s", "a CPU second", 0), ("cycles_per_pkt", "cycles", 0),
               ("neighbour_cycles_per_pkt", "next to other work", 0),
               ("quiet_cycles_per_pkt", "quiet", 0), ("slow_down_pct", "slower, %", 1),
-              ("slow_down_min_pct", "min", 1), ("slow_down_max_pct", "max", 1),
+              ("slow_down_q1_pct", "quartile", 1), ("slow_down_q3_pct", "quartile", 1),
               ("slow_down_to_quiet_pct", "to quiet, %", 1),
               ("slowest_turn_us", "slowest turn, us", 0), ("quiet_slowest_turn_us", "quiet", 0),
               ("lost", "lost", 0)],
@@ -59,9 +59,9 @@ INTRO = {
     "in": "Internet to peer: lease look-up, translation, seal. One peer unless said otherwise.",
     "out": "Peer to Internet: open, replay window, anti-spoofing, translation.",
     "both": "A burst each way in every turn.",
-    "leases": "The gateway is configured for the most leases, and they are opened step by "
-              "step. Packets are spread over all of them at random: nothing is near in any "
-              "cache. The first rows have one peer, the others a thousand.",
+    "leases": "All leases are open all the time; the packets of a row are spread at random over "
+              "as many of them as it says, and the rows of a size take turns. The first has one "
+              "peer, the others a thousand.",
     "sessions": "Established sessions of source NAT beside as many leases, in turns; a million "
                 "leases are open all the time. A beginning is a packet of 64 bytes that takes a "
                 "mapping and a session: its cycles are those of the whole path. The first rows "
@@ -73,13 +73,15 @@ INTRO = {
                 "cycles are what a packet costs more that arrives on the second.",
     "handshake": "Only the handshake thread's turns are timed. The bound is three X25519 "
                  "operations and one key generation, which no responder can do without.",
-    "rekey": "1,000 rekeys a second of the time that the worker works. With handshakes "
+    "rekey": "1,000 rekeys a second of the time that the worker works, in slices of 8 ms, beside "
+             "slices without any; slower is the median over pairs of them. With handshakes "
              "untimed, the handshake thread's turns are taken between the worker's; beside, it "
              "has the other CPU, and where CPUs share a core the Diffie-Hellmans take their "
              "part of it.",
     "churn": "A client opens and closes leases in batches through the socket, as fast as it is "
              "answered; client and control thread share the other CPU. What churn costs is the "
-             "difference to a gateway next to other work of the same kind.",
+             "difference to a gateway next to other work of the same kind, in slices of 8 ms, "
+             "pair by pair.",
     "latency": "From arrival in the rx ring to the end of the turn that sent the packet; "
                "random arrivals, in virtual time. Load is a share of the highest rate.",
     "ndr": "RFC 2544: the highest even rate without loss, and with at most 0.5 %, at 1,024 rx "
@@ -359,11 +361,11 @@ GOAL_HEADINGS = ["what", "goal", "measured", ""]
 def about(meta):
     return (f"{meta['date']}, {meta['cpu']}, {meta['cpus']} CPUs, "
             f"TSC {meta['tsc_hz'] / 1e9:.2f} GHz; portier {meta['version']}{meta['revision']}; "
-            f"seed {meta['seed']}, {meta['repeats']} repeats, bursts of {meta['burst']}, "
+            f"seed {meta['seed']}, bursts of {meta['burst']}, "
             f"{'hugepages' if meta['huge'] else 'ordinary pages'}.")
 
 
-NOTE = ("Cycles are TSC cycles a packet of the worker's turns alone, medians of the repeats, each "
+NOTE = ("Cycles are TSC cycles a packet of the worker's turns alone, medians of short trials, each "
         "the mean without the slowest 2 % of bursts; ratios compare what was measured in turns in "
         "one run. Absolute figures of a machine that others share are not to be trusted.")
 

@@ -106,6 +106,13 @@ def check_report(name, report):
             expect(row["rekeys"] > 0, f"{where}: nobody rekeyed")
         if name == "churn":
             expect(row["updates_per_s"] > 0, f"{where}: no lease changed")
+        if name in ("rekey", "churn"):
+            expect(row["slow_down_q1_pct"] <= row["slow_down_pct"] <= row["slow_down_q3_pct"],
+                   f"{where}: the slow-down is not between its quartiles")
+            expect(len(row["course"]["cycles"]) == report["repeats"],
+                   f"{where}: the course lacks slices")
+        if name == "leases" and row["peers"] == 1:
+            expect(row["against_first"] == 1, f"{where}: the first differs from itself")
         if name == "latency":
             expect(0 < row["p50_us"] <= row["p99_us"] <= row["p999_us"], f"{where}: no quantiles")
         if name == "ndr":
