@@ -31,10 +31,10 @@ static const struct rpc_param check_params[] = {
 
 /* --- what is asked */
 
-static int get_proto(
-	const json_t *params, const struct lease *l, uint8_t *out, struct rpc_fault *fault)
+static int get_proto(const struct rpc_value *params, const struct lease *l, uint8_t *out,
+	struct rpc_fault *fault)
 {
-	const char *text = json_string_value(json_object_get(params, "proto"));
+	const char *text = rpc_value_text(rpc_value_get(params, "proto"));
 	char excerpt[RPC_EXCERPT_CHARS];
 	uint8_t bit;
 
@@ -57,14 +57,14 @@ static int get_proto(
 
 /* Which port of the lease: the first, unless it is said. A whole address has none that is the first
  * to be meant. */
-static int get_port(
-	const json_t *params, const struct lease *l, uint16_t *out, struct rpc_fault *fault)
+static int get_port(const struct rpc_value *params, const struct lease *l, uint16_t *out,
+	struct rpc_fault *fault)
 {
-	const json_t *value = json_object_get(params, "public_port");
+	const struct rpc_value *value = rpc_value_get(params, "public_port");
 	bool is_whole = lease_is_whole(l->public_port);
 	unsigned first = is_whole ? 1 : l->public_port;
 	unsigned last = is_whole ? UINT16_MAX : first + lease_ports_of(l->n_ports) - 1;
-	json_int_t port = value != NULL ? json_integer_value(value) : (json_int_t)first;
+	int64_t port = value != NULL ? rpc_value_integer(value) : (int64_t)first;
 	char accepts[32];
 
 	if (first == last)
@@ -84,7 +84,7 @@ static int get_port(
 	return 0;
 }
 
-static int get_timeout(const json_t *params, uint64_t *out_ns, struct rpc_fault *fault)
+static int get_timeout(const struct rpc_value *params, uint64_t *out_ns, struct rpc_fault *fault)
 {
 	*out_ns = TIMEOUT_DEFAULT_NS;
 	if (ctl_seconds_get(params, "timeout_s", out_ns, fault) != 0)
@@ -95,7 +95,7 @@ static int get_timeout(const json_t *params, uint64_t *out_ns, struct rpc_fault 
 	return 0;
 }
 
-static int get_ask(struct ctl *c, const json_t *params, const struct lease *l,
+static int get_ask(struct ctl *c, const struct rpc_value *params, const struct lease *l,
 	struct probe_ask *ask, struct rpc_fault *fault)
 {
 	uint16_t port = 0;
@@ -162,10 +162,10 @@ static void look_soon(struct ctl *c)
 	event_add(c->ev_checks, &soon);
 }
 
-static int begin_check(
-	struct ctl *c, const json_t *id, const json_t *params, struct rpc_fault *fault)
+static int begin_check(struct ctl *c, const struct rpc_value *id, const struct rpc_value *params,
+	struct rpc_fault *fault)
 {
-	uint64_t lease_id = (uint64_t)json_integer_value(json_object_get(params, "id"));
+	uint64_t lease_id = (uint64_t)rpc_value_integer(rpc_value_get(params, "id"));
 	const struct lease *l = ctl_lease_get(c, lease_id, fault);
 	uint64_t now_ns = c->p.now_ns(), timeout_ns;
 	struct ctl_check *check;

@@ -355,15 +355,14 @@ static const char *const names[] = {"lease", "lease.opened", "lease.renewed", "l
 	"pool", "pool.low", "pool.enough", "block", "block.claimed", "block.released",
 	"block.missed", "store", "store.failing", "store.recovered"};
 
-static int check_names(const json_t *list, struct rpc_fault *fault)
+static int check_names(const struct rpc_value *list, struct rpc_fault *fault)
 {
+	const struct rpc_value *item = NULL;
 	char excerpt[RPC_EXCERPT_CHARS];
-	const json_t *item;
-	size_t i, k;
+	size_t k;
 
-	json_array_foreach(list, i, item)
-	{
-		const char *word = json_string_value(item);
+	while ((item = rpc_value_next(list, item)) != NULL) {
+		const char *word = rpc_value_text(item);
 
 		for (k = 0; k < sizeof(names) / sizeof(names[0]); k++)
 			if (strcmp(word, names[k]) == 0)
@@ -379,14 +378,17 @@ static int check_names(const json_t *list, struct rpc_fault *fault)
 	return 0;
 }
 
-static json_t *run_subscribe(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static json_t *run_subscribe(struct ctl *c, const struct rpc_value *params, struct rpc_fault *fault)
 {
-	json_t *list = json_object_get(params, "events");
+	const struct rpc_value *wanted = rpc_value_get(params, "events"), *item = NULL;
 	struct ctl_client *client = c->asking;
+	json_t *list;
 
-	if (check_names(list, fault) != 0)
+	if (check_names(wanted, fault) != 0)
 		return NULL;
-	list = list != NULL ? json_deep_copy(list) : json_array();
+	list = json_array();
+	while ((item = rpc_value_next(wanted, item)) != NULL)
+		json_array_append_new(list, json_string(item->text));
 	ctl_events_unsubscribe(client);
 	if (list == NULL || (c->n_subscribers == 0 && begin_looking(c) != 0)) {
 		json_decref(list);

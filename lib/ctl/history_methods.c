@@ -23,9 +23,9 @@ static const struct rpc_param list_params[] = {
 
 /* ---- what is asked ---- */
 
-static const char *text_of(const json_t *params, const char *name)
+static const char *text_of(const struct rpc_value *params, const char *name)
 {
-	return json_string_value(json_object_get(params, name));
+	return rpc_value_text(rpc_value_get(params, name));
 }
 
 static int get_number(const char *text, struct store_history_query *q, struct rpc_fault *fault)
@@ -66,25 +66,26 @@ static int get_peer(
 }
 
 /* step_ns: how much is meant by a moment without a fraction; 0: none. */
-static int get_moment(const json_t *params, const char *name, uint64_t *out_ns,
+static int get_moment(const struct rpc_value *params, const char *name, uint64_t *out_ns,
 	uint64_t *out_width_ns, struct rpc_fault *fault)
 {
-	const json_t *value = json_object_get(params, name);
-	double s = json_number_value(value);
+	const struct rpc_value *value = rpc_value_get(params, name);
+	double s = rpc_value_number(value);
 
 	if (value == NULL)
 		return 0;
 	if (s > MOMENT_MAX_S)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, name, MOMENT_WORDS,
 			"%s is too far ahead; accepted: %s", name, MOMENT_WORDS);
-	*out_ns = json_is_integer(value) ? (uint64_t)json_integer_value(value) * NS_IN_S
-					 : (uint64_t)(s * 1e3) * NS_IN_MS;
-	*out_width_ns = json_is_integer(value) ? NS_IN_S : NS_IN_MS;
+	*out_ns = rpc_value_is_integer(value) ? (uint64_t)rpc_value_integer(value) * NS_IN_S
+					      : (uint64_t)(s * 1e3) * NS_IN_MS;
+	*out_width_ns = rpc_value_is_integer(value) ? NS_IN_S : NS_IN_MS;
 	return 0;
 }
 
 /* A complaint has a second (RFC 6302): whoever had the port in any part of it is meant. */
-static int get_span(const json_t *params, struct store_history_query *q, struct rpc_fault *fault)
+static int get_span(
+	const struct rpc_value *params, struct store_history_query *q, struct rpc_fault *fault)
 {
 	uint64_t at_ns = 0, width_ns = 0, ignored;
 
@@ -93,7 +94,7 @@ static int get_span(const json_t *params, struct store_history_query *q, struct 
 		get_moment(params, "since", &q->since_ns, &ignored, fault) != 0 ||
 		get_moment(params, "until", &q->until_ns, &ignored, fault) != 0)
 		return -EINVAL;
-	if (json_object_get(params, "at") == NULL)
+	if (rpc_value_get(params, "at") == NULL)
 		return 0;
 	if (q->since_ns != 0 || q->until_ns != TIME_NEVER)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "at", "at, or since and until",
@@ -103,8 +104,8 @@ static int get_span(const json_t *params, struct store_history_query *q, struct 
 	return 0;
 }
 
-static int get_query(
-	struct ctl *c, const json_t *params, struct store_history_query *q, struct rpc_fault *fault)
+static int get_query(struct ctl *c, const struct rpc_value *params, struct store_history_query *q,
+	struct rpc_fault *fault)
 {
 	const char *number = text_of(params, "number"), *peer = text_of(params, "peer");
 	struct ctl_page page;
@@ -248,8 +249,8 @@ static void write_mode(struct ctl *c, struct rpc_text *t)
 	write_moment(t, "kept_since_s", since_ns);
 }
 
-static int run_list(
-	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
+static int run_list(struct ctl *c, const struct rpc_value *params, struct rpc_text *result,
+	struct rpc_fault *fault)
 {
 	struct store_history_query q = {0};
 	uint64_t next_id;

@@ -57,12 +57,12 @@ static const struct rpc_param reserved_params[] = {
 	{"cursor", RPC_INTEGER, false, NULL},
 };
 
-static const char *text_of(const json_t *params, const char *name)
+static const char *text_of(const struct rpc_value *params, const char *name)
 {
-	return json_string_value(json_object_get(params, name));
+	return rpc_value_text(rpc_value_get(params, name));
 }
 
-static int get_proto(const json_t *params, uint8_t *out, struct rpc_fault *fault)
+static int get_proto(const struct rpc_value *params, uint8_t *out, struct rpc_fault *fault)
 {
 	const char *text = text_of(params, "proto");
 	char excerpt[RPC_EXCERPT_CHARS];
@@ -80,10 +80,11 @@ static int get_proto(const json_t *params, uint8_t *out, struct rpc_fault *fault
 	return 0;
 }
 
-static int get_port(const json_t *params, const char *name, uint16_t *out, struct rpc_fault *fault)
+static int get_port(
+	const struct rpc_value *params, const char *name, uint16_t *out, struct rpc_fault *fault)
 {
-	const json_t *value = json_object_get(params, name);
-	json_int_t port = json_integer_value(value);
+	const struct rpc_value *value = rpc_value_get(params, name);
+	int64_t port = rpc_value_integer(value);
 
 	if (value == NULL)
 		return 0;
@@ -96,12 +97,13 @@ static int get_port(const json_t *params, const char *name, uint16_t *out, struc
 
 /* All ports, and both protocols, of anyone: nothing else is to be said of them. What the
  * configuration says of limits is for leases that carry no answers to the peer's own traffic. */
-static int get_whole(const json_t *params, struct lease_request *req, struct rpc_fault *fault)
+static int get_whole(
+	const struct rpc_value *params, struct lease_request *req, struct rpc_fault *fault)
 {
 	static const char *const others[] = {"to_port", "public_port", "ports", "proto", "from"};
 
 	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++)
-		if (json_object_get(params, others[i]) != NULL)
+		if (rpc_value_get(params, others[i]) != NULL)
 			return rpc_fault_set(fault, RPC_INVALID_PARAMS, others[i], "none",
 				"whole_address is all ports and protocols, for anyone; accepted: "
 				"no %s",
@@ -112,19 +114,20 @@ static int get_whole(const json_t *params, struct lease_request *req, struct rpc
 }
 
 /* How many, and where they lead: a range that does not say leads to the ports that it has. */
-static int get_ports(const json_t *params, struct lease_request *req, struct rpc_fault *fault)
+static int get_ports(
+	const struct rpc_value *params, struct lease_request *req, struct rpc_fault *fault)
 {
-	const json_t *value = json_object_get(params, "ports");
-	json_int_t n = value != NULL ? json_integer_value(value) : 1;
+	const struct rpc_value *value = rpc_value_get(params, "ports");
+	int64_t n = value != NULL ? rpc_value_integer(value) : 1;
 
 	static_assert(LEASE_RANGE_MAX == 1024, "as the words say");
 	if (n < 1 || n > LEASE_RANGE_MAX || (n & (n - 1)) != 0)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "ports", RANGE_WORDS,
 			"ports %lld is not accepted; accepted: %s", (long long)n, RANGE_WORDS);
-	if (json_is_true(json_object_get(params, "whole_address")))
+	if (rpc_value_is_true(rpc_value_get(params, "whole_address")))
 		return get_whole(params, req, fault);
 	req->n_ports = (uint16_t)n;
-	if (json_object_get(params, "to_port") != NULL)
+	if (rpc_value_get(params, "to_port") != NULL)
 		return get_port(params, "to_port", &req->inner_port, fault);
 	if (n == 1)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "to_port", PORT_WORDS,
@@ -133,10 +136,11 @@ static int get_ports(const json_t *params, struct lease_request *req, struct rpc
 	return 0;
 }
 
-static int get_rate(const json_t *params, const char *name, uint32_t *out, struct rpc_fault *fault)
+static int get_rate(
+	const struct rpc_value *params, const char *name, uint32_t *out, struct rpc_fault *fault)
 {
-	const json_t *value = json_object_get(params, name);
-	json_int_t rate = json_integer_value(value);
+	const struct rpc_value *value = rpc_value_get(params, name);
+	int64_t rate = rpc_value_integer(value);
 
 	if (value == NULL)
 		return 0;
@@ -147,8 +151,8 @@ static int get_rate(const json_t *params, const char *name, uint32_t *out, struc
 	return 0;
 }
 
-static int get_address(
-	const json_t *params, const char *name, struct ip_addr *out, struct rpc_fault *fault)
+static int get_address(const struct rpc_value *params, const char *name, struct ip_addr *out,
+	struct rpc_fault *fault)
 {
 	const char *text = text_of(params, name);
 	char excerpt[RPC_EXCERPT_CHARS];
@@ -161,32 +165,32 @@ static int get_address(
 	return 0;
 }
 
-static int get_sources(const json_t *params, struct lease_request *req, struct rpc_fault *fault)
+static int get_sources(
+	const struct rpc_value *params, struct lease_request *req, struct rpc_fault *fault)
 {
-	const json_t *list = json_object_get(params, "from"), *item;
+	const struct rpc_value *list = rpc_value_get(params, "from"), *item = NULL;
+	uint32_t n = rpc_value_count(list), i = 0;
 	char excerpt[RPC_EXCERPT_CHARS];
-	size_t i;
 
-	if (json_array_size(list) > LEASE_SOURCES_MAX)
+	if (n > LEASE_SOURCES_MAX)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "from", "up to 8 prefixes",
-			"from has %zu prefixes; accepted: up to %d", json_array_size(list),
-			LEASE_SOURCES_MAX);
-	json_array_foreach(list, i, item)
-	{
-		const char *text = json_string_value(item);
+			"from has %u prefixes; accepted: up to %d", n, LEASE_SOURCES_MAX);
+	while ((item = rpc_value_next(list, item)) != NULL) {
+		const char *text = rpc_value_text(item);
 
-		if (ip_prefix_parse(text, &req->sources[i]) != 0)
+		if (ip_prefix_parse(text, &req->sources[i++]) != 0)
 			return rpc_fault_set(fault, RPC_INVALID_PARAMS, text,
 				"a prefix without host bits, as 192.0.2.0/24",
 				"from \"%s\" is no prefix; accepted: one without host bits, as "
 				"192.0.2.0/24",
 				rpc_excerpt(text, excerpt));
 	}
-	req->n_sources = (uint8_t)json_array_size(list);
+	req->n_sources = (uint8_t)n;
 	return 0;
 }
 
-static int get_label(const json_t *params, struct lease_request *req, struct rpc_fault *fault)
+static int get_label(
+	const struct rpc_value *params, struct lease_request *req, struct rpc_fault *fault)
 {
 	const char *text = text_of(params, "label");
 
@@ -206,11 +210,11 @@ static int get_label(const json_t *params, struct lease_request *req, struct rpc
 	return 0;
 }
 
-static int get_ttl(const json_t *params, uint64_t *out_ns, struct rpc_fault *fault)
+static int get_ttl(const struct rpc_value *params, uint64_t *out_ns, struct rpc_fault *fault)
 {
 	if (ctl_seconds_get(params, "ttl_s", out_ns, fault) != 0)
 		return -EINVAL;
-	if (json_object_get(params, "ttl_s") != NULL && *out_ns == 0)
+	if (rpc_value_get(params, "ttl_s") != NULL && *out_ns == 0)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "ttl_s", "more than 0",
 			"ttl_s is 0; accepted: more, or none for the default");
 	return 0;
@@ -224,8 +228,8 @@ static void write_lease(struct ctl *c, const struct lease *lease,
 	rpc_write_end(result, '}');
 }
 
-static int run_open(
-	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
+static int run_open(struct ctl *c, const struct rpc_value *params, struct rpc_text *result,
+	struct rpc_fault *fault)
 {
 	struct lease_request req = {
 		.max_pps = c->p.conf->lease_max_pps,
@@ -255,13 +259,13 @@ static int run_open(
 	return 0;
 }
 
-static uint64_t id_of(const json_t *params)
+static uint64_t id_of(const struct rpc_value *params)
 {
-	return (uint64_t)json_integer_value(json_object_get(params, "id"));
+	return (uint64_t)rpc_value_integer(rpc_value_get(params, "id"));
 }
 
-static int run_renew(
-	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
+static int run_renew(struct ctl *c, const struct rpc_value *params, struct rpc_text *result,
+	struct rpc_fault *fault)
 {
 	const struct lease *lease;
 	uint64_t ttl_ns = 0;
@@ -290,14 +294,14 @@ static int close_of_peer(
 	return 0;
 }
 
-static int run_close(
-	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
+static int run_close(struct ctl *c, const struct rpc_value *params, struct rpc_text *result,
+	struct rpc_fault *fault)
 {
 	struct door_counters counters;
 	const char *peer = text_of(params, "peer");
 	struct lease gone;
 
-	if ((peer == NULL) == (json_object_get(params, "id") == NULL))
+	if ((peer == NULL) == (rpc_value_get(params, "id") == NULL))
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "id", "id, or peer",
 			"which lease is to close? accepted: the id of one, or a peer for all that "
 			"it has");
@@ -309,8 +313,8 @@ static int run_close(
 	return 0;
 }
 
-static int run_show(
-	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
+static int run_show(struct ctl *c, const struct rpc_value *params, struct rpc_text *result,
+	struct rpc_fault *fault)
 {
 	const struct lease *lease = ctl_lease_get(c, id_of(params), fault);
 
@@ -323,7 +327,7 @@ static int run_show(
 	return 0;
 }
 
-static int check_page(json_int_t limit, uint64_t cursor, struct rpc_fault *fault)
+static int check_page(int64_t limit, uint64_t cursor, struct rpc_fault *fault)
 {
 	if (limit <= CTL_LIST_MAX && cursor <= INT32_MAX)
 		return 0;
@@ -334,15 +338,15 @@ static int check_page(json_int_t limit, uint64_t cursor, struct rpc_fault *fault
 
 /* A place in the whole table is an index that stays good while leases come and go; a place in the
  * list of one peer does not, so that one is given at once (its quota bounds it). */
-static int run_list(
-	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
+static int run_list(struct ctl *c, const struct rpc_value *params, struct rpc_text *result,
+	struct rpc_fault *fault)
 {
-	const json_t *peer = json_object_get(params, "peer"),
-		     *limit_value = json_object_get(params, "limit"),
-		     *cursor_value = json_object_get(params, "cursor");
-	json_int_t limit = limit_value == NULL ? (json_int_t)CTL_LIST_DEFAULT
-					       : json_integer_value(limit_value);
-	uint64_t cursor = (uint64_t)json_integer_value(cursor_value);
+	const struct rpc_value *peer = rpc_value_get(params, "peer"),
+			       *limit_value = rpc_value_get(params, "limit"),
+			       *cursor_value = rpc_value_get(params, "cursor");
+	int64_t limit =
+		limit_value == NULL ? (int64_t)CTL_LIST_DEFAULT : rpc_value_integer(limit_value);
+	uint64_t cursor = (uint64_t)rpc_value_integer(cursor_value);
 	const struct lease *lease = NULL;
 	uint32_t peer_idx = UINT32_MAX;
 	uint64_t unused_ns = 0;
@@ -356,11 +360,11 @@ static int run_list(
 			"cursor");
 	if (check_page(limit, cursor, fault) != 0)
 		return -EINVAL;
-	if (peer != NULL && ctl_peer_find(c, json_string_value(peer), &peer_idx, fault) != 0)
+	if (peer != NULL && ctl_peer_find(c, rpc_value_text(peer), &peer_idx, fault) != 0)
 		return -EINVAL;
 	rpc_write_begin(result, NULL, '{');
 	rpc_write_begin(result, "leases", '[');
-	for (json_int_t n = 0; n < limit || peer != NULL; n++) {
+	for (int64_t n = 0; n < limit || peer != NULL; n++) {
 		lease = lease_next(c->p.leases, peer_idx, &cursor);
 		if (lease == NULL)
 			break;
@@ -377,13 +381,13 @@ static int run_list(
 }
 
 /* Numbers without leases. */
-static int run_reserved(
-	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
+static int run_reserved(struct ctl *c, const struct rpc_value *params, struct rpc_text *result,
+	struct rpc_fault *fault)
 {
-	const json_t *limit_value = json_object_get(params, "limit");
-	json_int_t limit = limit_value == NULL ? (json_int_t)CTL_LIST_DEFAULT
-					       : json_integer_value(limit_value);
-	uint64_t cursor = (uint64_t)json_integer_value(json_object_get(params, "cursor"));
+	const struct rpc_value *limit_value = rpc_value_get(params, "limit");
+	int64_t limit =
+		limit_value == NULL ? (int64_t)CTL_LIST_DEFAULT : rpc_value_integer(limit_value);
+	uint64_t cursor = (uint64_t)rpc_value_integer(rpc_value_get(params, "cursor"));
 	struct lease_held held;
 	bool has_more = true;
 
@@ -391,7 +395,7 @@ static int run_reserved(
 		return -EINVAL;
 	rpc_write_begin(result, NULL, '{');
 	rpc_write_begin(result, "reserved", '[');
-	for (json_int_t n = 0; n < limit; n++) {
+	for (int64_t n = 0; n < limit; n++) {
 		has_more = lease_held_next(c->p.leases, &cursor, &held);
 		if (!has_more)
 			break;

@@ -43,7 +43,7 @@ static int refuse_writer(const struct ctl *c, const struct ctl_role *role, const
 		"uid %u may read, but not %s; accepted: %s", (unsigned)role->uid, method, accepts);
 }
 
-static int write_result(struct ctl *c, const struct ctl_method *m, const json_t *params,
+static int write_result(struct ctl *c, const struct ctl_method *m, const struct rpc_value *params,
 	struct rpc_text *reply, struct rpc_fault *fault)
 {
 	json_t *result;
@@ -111,15 +111,15 @@ static void append_refusal(const struct ctl *c, struct rpc_text *refusal,
 	rpc_text_fault(refusal, request->id, &fault);
 }
 
-/* Request i of the message, and its reply when one is due. */
-static bool run_one(struct ctl *c, const struct ctl_role *role, const struct rpc_message *m,
-	size_t i, struct rpc_text *reply, struct rpc_text *refusal)
+/* The next request of the message, and its reply when one is due. */
+static bool run_one(struct ctl *c, const struct ctl_role *role, struct rpc_message *m,
+	struct rpc_text *reply, struct rpc_text *refusal)
 {
 	struct rpc_request request;
 	struct rpc_fault fault;
 	bool is_change = false;
 	size_t begin = reply->len;
-	int err = rpc_message_request(m, i, &request, &fault);
+	int err = rpc_message_request(m, &request, &fault);
 
 	c->is_asked_alone = !m->is_batch && !request.is_notification;
 	if (m->is_batch)
@@ -161,7 +161,7 @@ bool ctl_line_run(struct ctl *c, const struct ctl_role *role, const char *line, 
 		return false;
 	}
 	for (size_t i = 0; i < m.n; i++)
-		is_change |= run_one(c, role, &m, i, reply, refusal);
+		is_change |= run_one(c, role, &m, reply, refusal);
 	end_line(reply, m.is_batch);
 	end_line(refusal, m.is_batch);
 	rpc_message_fini(&m);

@@ -58,14 +58,14 @@ static const struct rpc_param list_params[] = {
 	{"cursor", RPC_INTEGER, false, NULL},
 };
 
-static const char *text_of(const json_t *params, const char *name)
+static const char *text_of(const struct rpc_value *params, const char *name)
 {
-	return json_string_value(json_object_get(params, name));
+	return rpc_value_text(rpc_value_get(params, name));
 }
 
 /* An empty text means none. */
-static int get_address(
-	const json_t *params, const char *name, struct ip_addr *out, struct rpc_fault *fault)
+static int get_address(const struct rpc_value *params, const char *name, struct ip_addr *out,
+	struct rpc_fault *fault)
 {
 	const char *text = text_of(params, name);
 	char excerpt[RPC_EXCERPT_CHARS];
@@ -84,7 +84,8 @@ static int get_address(
 	return 0;
 }
 
-static int get_endpoint(const json_t *params, struct ip_endpoint *out, struct rpc_fault *fault)
+static int get_endpoint(
+	const struct rpc_value *params, struct ip_endpoint *out, struct rpc_fault *fault)
 {
 	const char *text = text_of(params, "endpoint");
 	char excerpt[RPC_EXCERPT_CHARS];
@@ -103,8 +104,8 @@ static int get_endpoint(const json_t *params, struct ip_endpoint *out, struct rp
 }
 
 /* The text is not said again: it may be most of a key. */
-static int get_key(const json_t *params, const char *name, uint8_t out[static CRYPTO_KEY_BYTES],
-	struct rpc_fault *fault)
+static int get_key(const struct rpc_value *params, const char *name,
+	uint8_t out[static CRYPTO_KEY_BYTES], struct rpc_fault *fault)
 {
 	const char *text = text_of(params, name);
 
@@ -120,11 +121,11 @@ static int get_key(const json_t *params, const char *name, uint8_t out[static CR
 	return 0;
 }
 
-static int get_number(const json_t *params, const char *name, uint32_t max, uint32_t *out,
+static int get_number(const struct rpc_value *params, const char *name, uint32_t max, uint32_t *out,
 	struct rpc_fault *fault)
 {
-	const json_t *value = json_object_get(params, name);
-	json_int_t number = json_integer_value(value);
+	const struct rpc_value *value = rpc_value_get(params, name);
+	int64_t number = rpc_value_integer(value);
 	char accepts[32];
 
 	if (value == NULL)
@@ -137,7 +138,8 @@ static int get_number(const json_t *params, const char *name, uint32_t max, uint
 	return 0;
 }
 
-static int get_filter(const json_t *params, enum flow_filter *out, struct rpc_fault *fault)
+static int get_filter(
+	const struct rpc_value *params, enum flow_filter *out, struct rpc_fault *fault)
 {
 	const char *text = text_of(params, "filter");
 	char excerpt[RPC_EXCERPT_CHARS];
@@ -154,10 +156,10 @@ static int get_filter(const json_t *params, enum flow_filter *out, struct rpc_fa
 		"filter \"%s\" is none; accepted: %s", rpc_excerpt(text, excerpt), FILTER_WORDS);
 }
 
-static int get_max_sessions(const json_t *params, uint32_t *out, struct rpc_fault *fault)
+static int get_max_sessions(const struct rpc_value *params, uint32_t *out, struct rpc_fault *fault)
 {
-	const json_t *value = json_object_get(params, "max_sessions");
-	json_int_t number = json_integer_value(value);
+	const struct rpc_value *value = rpc_value_get(params, "max_sessions");
+	int64_t number = rpc_value_integer(value);
 
 	if (value == NULL)
 		return 0;
@@ -170,22 +172,21 @@ static int get_max_sessions(const json_t *params, uint32_t *out, struct rpc_faul
 }
 
 /* All that it has from now on; an empty text means none. */
-static int get_routes(const json_t *params, struct peer_conf *conf, struct rpc_fault *fault)
+static int get_routes(
+	const struct rpc_value *params, struct peer_conf *conf, struct rpc_fault *fault)
 {
-	const json_t *list = json_object_get(params, "routes"), *item;
+	const struct rpc_value *list = rpc_value_get(params, "routes"), *item = NULL;
 	char excerpt[RPC_EXCERPT_CHARS];
-	size_t i;
 
 	if (list == NULL)
 		return 0;
-	if (json_array_size(list) > PEER_ROUTES_MAX)
+	if (rpc_value_count(list) > PEER_ROUTES_MAX)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "routes", ROUTES_WORDS,
-			"routes has %zu prefixes; accepted: up to %d", json_array_size(list),
+			"routes has %u prefixes; accepted: up to %d", rpc_value_count(list),
 			PEER_ROUTES_MAX);
 	conf->n_routes = 0;
-	json_array_foreach(list, i, item)
-	{
-		const char *text = json_string_value(item);
+	while ((item = rpc_value_next(list, item)) != NULL) {
+		const char *text = rpc_value_text(item);
 		struct ip_prefix p;
 
 		if (text[0] == '\0')
@@ -202,11 +203,11 @@ static int get_routes(const json_t *params, struct peer_conf *conf, struct rpc_f
 }
 
 /* What the parameters say replaces what conf says. */
-static int get_conf(const json_t *params, struct peer_conf *conf, struct rpc_fault *fault)
+static int get_conf(const struct rpc_value *params, struct peer_conf *conf, struct rpc_fault *fault)
 {
 	const char *name = text_of(params, "name");
-	const json_t *forwarding = json_object_get(params, "forwarding");
-	const json_t *portmap = json_object_get(params, "portmap");
+	const struct rpc_value *forwarding = rpc_value_get(params, "forwarding");
+	const struct rpc_value *portmap = rpc_value_get(params, "portmap");
 	uint32_t keepalive_s = conf->persistent_keepalive_s;
 	char excerpt[RPC_EXCERPT_CHARS];
 
@@ -228,9 +229,9 @@ static int get_conf(const json_t *params, struct peer_conf *conf, struct rpc_fau
 	if (name != NULL)
 		snprintf(conf->name, sizeof(conf->name), "%s", name);
 	if (forwarding != NULL)
-		conf->forwarding = json_is_true(forwarding);
+		conf->forwarding = rpc_value_is_true(forwarding);
 	if (portmap != NULL)
-		conf->portmap = json_is_true(portmap);
+		conf->portmap = rpc_value_is_true(portmap);
 	conf->persistent_keepalive_s = (uint16_t)keepalive_s;
 	return 0;
 }
@@ -273,24 +274,28 @@ void ctl_peer_settings(const struct peer_conf *conf, char buf[static STORE_SETTI
 int ctl_peer_settings_read(const char *settings, const uint8_t public_key[static CRYPTO_KEY_BYTES],
 	struct peer_conf *conf, struct rpc_fault *fault)
 {
-	json_t *params = json_loads(settings, JSON_REJECT_DUPLICATES, NULL);
-	char key[CRYPTO_KEY_TEXT_CHARS];
-	int err = rpc_fault_set(
-		fault, RPC_INVALID_PARAMS, "settings", NULL, "its settings are no JSON object");
+	const struct rpc_value *params = NULL;
+	struct rpc_arena arena = {0};
+	size_t at;
+	int err;
 
-	if (json_is_object(params)) {
-		json_object_set_new(
-			params, "public_key", json_string(crypto_key_format(public_key, key)));
-		err = rpc_params_check(
-			params, add_params, sizeof(add_params) / sizeof(add_params[0]), fault);
-	}
+	/* All but the key, which is the first. */
+	if (rpc_read(&arena, settings, strlen(settings), &params, &at) == 0 &&
+		params->kind == RPC_OBJECT)
+		err = rpc_params_check(params, add_params + 1,
+			sizeof(add_params) / sizeof(add_params[0]) - 1, fault);
+	else
+		err = rpc_fault_set(fault, RPC_INVALID_PARAMS, "settings", NULL,
+			"its settings are no JSON object");
 	if (err == 0)
 		err = get_conf(params, conf, fault);
-	json_decref(params);
+	if (err == 0)
+		memcpy(conf->public_key, public_key, CRYPTO_KEY_BYTES);
+	rpc_arena_fini(&arena);
 	return err;
 }
 
-static json_t *run_add(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static json_t *run_add(struct ctl *c, const struct rpc_value *params, struct rpc_fault *fault)
 {
 	struct peer_conf conf = ctl_peer_conf_default(c->p.conf); /* wiped */
 	json_t *result = NULL;
@@ -302,7 +307,7 @@ static json_t *run_add(struct ctl *c, const json_t *params, struct rpc_fault *fa
 	return result;
 }
 
-static json_t *run_set(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static json_t *run_set(struct ctl *c, const struct rpc_value *params, struct rpc_fault *fault)
 {
 	struct peer_conf conf; /* wiped */
 	json_t *result = NULL;
@@ -321,7 +326,7 @@ static json_t *run_set(struct ctl *c, const json_t *params, struct rpc_fault *fa
 	return result;
 }
 
-static json_t *run_del(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static json_t *run_del(struct ctl *c, const struct rpc_value *params, struct rpc_fault *fault)
 {
 	uint32_t peer_idx;
 	unsigned n_closed;
@@ -338,7 +343,7 @@ static json_t *run_del(struct ctl *c, const json_t *params, struct rpc_fault *fa
 	return result;
 }
 
-static json_t *run_bar(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static json_t *run_bar(struct ctl *c, const struct rpc_value *params, struct rpc_fault *fault)
 {
 	uint32_t peer_idx;
 	unsigned n_closed;
@@ -353,7 +358,7 @@ static json_t *run_bar(struct ctl *c, const json_t *params, struct rpc_fault *fa
 }
 
 /* Of a peer that is gone there is no more than its key. */
-static json_t *run_unbar(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static json_t *run_unbar(struct ctl *c, const struct rpc_value *params, struct rpc_fault *fault)
 {
 	uint32_t peer_idx;
 
@@ -365,7 +370,7 @@ static json_t *run_unbar(struct ctl *c, const json_t *params, struct rpc_fault *
 		"is_barred", 0);
 }
 
-static json_t *run_show(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static json_t *run_show(struct ctl *c, const struct rpc_value *params, struct rpc_fault *fault)
 {
 	uint32_t peer_idx;
 
@@ -374,7 +379,7 @@ static json_t *run_show(struct ctl *c, const json_t *params, struct rpc_fault *f
 	return ctl_peer_build(c, peer_idx);
 }
 
-static json_t *run_list(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static json_t *run_list(struct ctl *c, const struct rpc_value *params, struct rpc_fault *fault)
 {
 	uint32_t limit = CTL_LIST_DEFAULT, cursor = 0, peer_idx = PEER_NONE;
 	json_t *list;

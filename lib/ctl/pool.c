@@ -131,8 +131,8 @@ static void write_totals(struct ctl *c, struct rpc_text *t)
 	rpc_write_end(t, '}');
 }
 
-static int run_show(
-	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
+static int run_show(struct ctl *c, const struct rpc_value *params, struct rpc_text *result,
+	struct rpc_fault *fault)
 {
 	uint64_t n_addrs = c->p.blocks != NULL ? blocks_addrs(c->p.blocks) : 0;
 	struct ctl_page page;

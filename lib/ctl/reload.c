@@ -310,7 +310,7 @@ json_t *ctl_reload(struct ctl *c, struct rpc_fault *fault)
 	return result;
 }
 
-static json_t *run_reload(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static json_t *run_reload(struct ctl *c, const struct rpc_value *params, struct rpc_fault *fault)
 {
 	return ctl_reload(c, fault);
 }

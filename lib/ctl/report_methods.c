@@ -84,7 +84,7 @@ static json_t *neigh_build(const struct ctl *c)
 		(json_int_t)n.held_dropped, "input_dropped", (json_int_t)n.input_dropped);
 }
 
-static json_t *run_stats(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static json_t *run_stats(struct ctl *c, const struct rpc_value *params, struct rpc_fault *fault)
 {
 	struct stats_worker sum = {0}, one;
 	json_t *workers = json_array();
@@ -124,11 +124,11 @@ static void write_drop(struct ctl *c, unsigned reason, int64_t *total, struct rp
 	*total += sum;
 }
 
-static int run_drops(
-	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
+static int run_drops(struct ctl *c, const struct rpc_value *params, struct rpc_text *result,
+	struct rpc_fault *fault)
 {
-	const json_t *recent = json_object_get(params, "recent");
-	json_int_t n_recent = json_integer_value(recent);
+	const struct rpc_value *recent = rpc_value_get(params, "recent");
+	int64_t n_recent = rpc_value_integer(recent);
 	int64_t total = 0;
 
 	if (recent != NULL && (n_recent < 1 || n_recent > CTL_LIST_MAX))
@@ -151,7 +151,7 @@ static const struct rpc_param drops_params[] = {
 	{"recent", RPC_INTEGER, false, "how many of the last dropped packets"},
 };
 
-static json_t *run_workers(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static json_t *run_workers(struct ctl *c, const struct rpc_value *params, struct rpc_fault *fault)
 {
 	uint64_t now_ns = c->p.now_ns();
 	json_t *workers = json_array();
@@ -239,7 +239,7 @@ static json_t *port_build(const struct conf_port *port, uint16_t eth_id)
 		device_counters_build(eth_id));
 }
 
-static json_t *run_ports(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static json_t *run_ports(struct ctl *c, const struct rpc_value *params, struct rpc_fault *fault)
 {
 	json_t *ports = json_array();
 
@@ -249,12 +249,12 @@ static json_t *run_ports(struct ctl *c, const json_t *params, struct rpc_fault *
 	return json_pack("{s:o}", "ports", ports);
 }
 
-static json_t *run_health(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static json_t *run_health(struct ctl *c, const struct rpc_value *params, struct rpc_fault *fault)
 {
 	return ctl_health_build(c);
 }
 
-static json_t *run_version(struct ctl *c, const json_t *params, struct rpc_fault *fault)
+static json_t *run_version(struct ctl *c, const struct rpc_value *params, struct rpc_fault *fault)
 {
 	return json_pack("{s:s, s:s, s:s, s:o}", "version", PORTIER_VERSION, "dpdk", rte_version(),
 		"aead", c->p.aead_name, "uptime_s",

@@ -326,15 +326,15 @@ struct ctl_method {
 	const struct rpc_param *params;
 	size_t n_params;
 	/* The result; NULL with *fault on failure: then nothing changed. */
-	json_t *(*run)(struct ctl *c, const json_t *params, struct rpc_fault *fault);
+	json_t *(*run)(struct ctl *c, const struct rpc_value *params, struct rpc_fault *fault);
 	/* The same, for what is asked for by the thousand: the result goes straight into the text,
 	 * as one value. 0; -EINVAL with *fault: then nothing changed. */
-	int (*write)(struct ctl *c, const json_t *params, struct rpc_text *result,
+	int (*write)(struct ctl *c, const struct rpc_value *params, struct rpc_text *result,
 		struct rpc_fault *fault);
 	/* The reply to the request with this id comes later, by itself. 0; -EINVAL with *fault:
 	 * then nothing was begun, and none comes. */
-	int (*begin)(
-		struct ctl *c, const json_t *id, const json_t *params, struct rpc_fault *fault);
+	int (*begin)(struct ctl *c, const struct rpc_value *id, const struct rpc_value *params,
+		struct rpc_fault *fault);
 };
 /* Each ends with a method without a name. */
 extern const struct ctl_method ctl_peer_methods[];
@@ -612,8 +612,8 @@ json_t *ctl_seconds_build(uint64_t ns);
 json_t *ctl_age_build(uint64_t now_ns, uint64_t then_ns);
 /* A parameter, seconds since 1970, to a moment of the monotonic clock; what has passed is 1.
  * Absent: leaves *out_ns. */
-int ctl_moment_get(const struct ctl *c, const json_t *params, const char *name, uint64_t *out_ns,
-	struct rpc_fault *fault);
+int ctl_moment_get(const struct ctl *c, const struct rpc_value *params, const char *name,
+	uint64_t *out_ns, struct rpc_fault *fault);
 json_t *ctl_address_build(const struct ip_addr *a);
 /* null for none. */
 void ctl_address_write(struct rpc_text *t, const char *name, const struct ip_addr *a);
@@ -627,11 +627,11 @@ struct ctl_page {
 	uint64_t limit, cursor;
 };
 /* 0; -EINVAL with *fault: limit over CTL_LIST_MAX. Any cursor is taken. */
-int ctl_page_get(const json_t *params, struct ctl_page *out, struct rpc_fault *fault);
+int ctl_page_get(const struct rpc_value *params, struct ctl_page *out, struct rpc_fault *fault);
 /* Seconds of a checked parameter to nanoseconds: -EINVAL with *fault over 100 years. absent: leaves
  * *out_ns. */
-int ctl_seconds_get(
-	const json_t *params, const char *name, uint64_t *out_ns, struct rpc_fault *fault);
+int ctl_seconds_get(const struct rpc_value *params, const char *name, uint64_t *out_ns,
+	struct rpc_fault *fault);
 
 /* --- ctl.c */
 /* An entry of the configuration, into what is all zero and stays so where it says nothing. */

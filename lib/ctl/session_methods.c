@@ -71,12 +71,12 @@ int ctl_ip_proto_parse(const char *text, uint8_t *out, struct rpc_fault *fault)
 }
 
 static int get_wanted(
-	struct ctl *c, const json_t *params, struct wanted *out, struct rpc_fault *fault)
+	struct ctl *c, const struct rpc_value *params, struct wanted *out, struct rpc_fault *fault)
 {
-	const char *peer = json_string_value(json_object_get(params, "peer"));
-	const char *proto = json_string_value(json_object_get(params, "proto"));
-	const json_t *port = json_object_get(params, "port");
-	json_int_t number = json_integer_value(port);
+	const char *peer = rpc_value_text(rpc_value_get(params, "peer"));
+	const char *proto = rpc_value_text(rpc_value_get(params, "proto"));
+	const struct rpc_value *port = rpc_value_get(params, "port");
+	int64_t number = rpc_value_integer(port);
 
 	*out = (struct wanted){.peer_idx = PEER_NONE, .has_proto = proto != NULL};
 	if (peer != NULL && ctl_peer_find(c, peer, &out->peer_idx, fault) != 0)
@@ -170,8 +170,8 @@ static bool write_sessions(struct ctl *c, const struct wanted *wanted, unsigned 
 	return false;
 }
 
-static int run_list(
-	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
+static int run_list(struct ctl *c, const struct rpc_value *params, struct rpc_text *result,
+	struct rpc_fault *fault)
 {
 	unsigned end_worker = c->p.flows != NULL ? c->p.n_workers : 0;
 	struct ctl_page page;

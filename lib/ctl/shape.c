@@ -26,45 +26,45 @@ json_t *ctl_age_build(uint64_t now_ns, uint64_t then_ns)
 }
 
 int ctl_seconds_get(
-	const json_t *params, const char *name, uint64_t *out_ns, struct rpc_fault *fault)
+	const struct rpc_value *params, const char *name, uint64_t *out_ns, struct rpc_fault *fault)
 {
-	const json_t *value = json_object_get(params, name);
+	const struct rpc_value *value = rpc_value_get(params, name);
 
 	if (value == NULL)
 		return 0;
-	if (json_number_value(value) > SECONDS_MAX)
+	if (rpc_value_number(value) > SECONDS_MAX)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, name, "up to 100 years",
 			"%s is over 100 years", name);
-	*out_ns = (uint64_t)(json_number_value(value) * 1e9);
+	*out_ns = (uint64_t)(rpc_value_number(value) * 1e9);
 	return 0;
 }
 
-int ctl_page_get(const json_t *params, struct ctl_page *out, struct rpc_fault *fault)
+int ctl_page_get(const struct rpc_value *params, struct ctl_page *out, struct rpc_fault *fault)
 {
 	static const char accepts[] = "limit up to 4000, cursor of a reply";
-	const json_t *limit = json_object_get(params, "limit");
+	const struct rpc_value *limit = rpc_value_get(params, "limit");
 
 	static_assert(CTL_LIST_MAX == 4000, "as the words say");
-	out->limit = limit == NULL ? CTL_LIST_DEFAULT : (uint64_t)json_integer_value(limit);
-	out->cursor = (uint64_t)json_integer_value(json_object_get(params, "cursor"));
+	out->limit = limit == NULL ? CTL_LIST_DEFAULT : (uint64_t)rpc_value_integer(limit);
+	out->cursor = (uint64_t)rpc_value_integer(rpc_value_get(params, "cursor"));
 	if (out->limit > CTL_LIST_MAX)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "limit", accepts,
 			"limit is over %u; accepted: %s", CTL_LIST_MAX, accepts);
 	return 0;
 }
 
-int ctl_moment_get(const struct ctl *c, const json_t *params, const char *name, uint64_t *out_ns,
-	struct rpc_fault *fault)
+int ctl_moment_get(const struct ctl *c, const struct rpc_value *params, const char *name,
+	uint64_t *out_ns, struct rpc_fault *fault)
 {
 	uint64_t wall_ns = c->p.wall_ns(), at_ns = 0;
-	const json_t *value = json_object_get(params, name);
+	const struct rpc_value *value = rpc_value_get(params, name);
 
 	if (value == NULL)
 		return 0;
-	if (json_number_value(value) > (double)wall_ns / 1e9 + SECONDS_MAX)
+	if (rpc_value_number(value) > (double)wall_ns / 1e9 + SECONDS_MAX)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, name, "up to 100 years ahead",
 			"%s is over 100 years ahead; accepted: seconds since 1970", name);
-	at_ns = (uint64_t)(json_number_value(value) * 1e9);
+	at_ns = (uint64_t)(rpc_value_number(value) * 1e9);
 	*out_ns = at_ns > wall_ns ? c->p.now_ns() + (at_ns - wall_ns) : 1;
 	return 0;
 }

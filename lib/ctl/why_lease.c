@@ -49,9 +49,9 @@ static int get_public(const char *text, struct question *q, struct rpc_fault *fa
 }
 
 static int get_question(
-	struct ctl *c, const json_t *params, struct question *q, struct rpc_fault *fault)
+	struct ctl *c, const struct rpc_value *params, struct question *q, struct rpc_fault *fault)
 {
-	const char *text = json_string_value(json_object_get(params, "lease"));
+	const char *text = rpc_value_text(rpc_value_get(params, "lease"));
 	uint64_t id = 0;
 
 	*q = (struct question){0};
@@ -471,8 +471,8 @@ static void write_none(struct ctl *c, const struct question *q, struct rpc_text 
 	rpc_write_text(t, "verdict", sentence);
 }
 
-static int run_lease(
-	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
+static int run_lease(struct ctl *c, const struct rpc_value *params, struct rpc_text *result,
+	struct rpc_fault *fault)
 {
 	struct question q;
 

@@ -32,9 +32,9 @@ static const struct rpc_param packet_params[] = {
 	{"about", RPC_TEXT, false, ABOUT_WORDS},
 };
 
-static const char *text_of(const json_t *params, const char *name)
+static const char *text_of(const struct rpc_value *params, const char *name)
 {
-	return json_string_value(json_object_get(params, name));
+	return rpc_value_text(rpc_value_get(params, name));
 }
 
 /* An address alone has port 0. */
@@ -141,7 +141,7 @@ static int get_quote(const char *text, struct why_packet *q, struct rpc_fault *f
 		"about is of the other family; accepted: a packet of the same");
 }
 
-static int get_error(const json_t *params, struct why_packet *q, struct rpc_fault *fault)
+static int get_error(const struct rpc_value *params, struct why_packet *q, struct rpc_fault *fault)
 {
 	const char *error = text_of(params, "error"), *about = text_of(params, "about");
 
@@ -162,7 +162,7 @@ static int get_error(const json_t *params, struct why_packet *q, struct rpc_faul
 	return get_type(error, q, fault) != 0 ? -EINVAL : get_quote(about, q, fault);
 }
 
-static int get_ends(const json_t *params, struct why_packet *q, struct rpc_fault *fault)
+static int get_ends(const struct rpc_value *params, struct why_packet *q, struct rpc_fault *fault)
 {
 	struct why_tuple t;
 
@@ -177,7 +177,7 @@ static int get_ends(const json_t *params, struct why_packet *q, struct rpc_fault
 	return 0;
 }
 
-static int get_flags(const json_t *params, uint8_t *out, struct rpc_fault *fault)
+static int get_flags(const struct rpc_value *params, uint8_t *out, struct rpc_fault *fault)
 {
 	static const char letters[] = "FSRPAU"; /* by bit, from the lowest */
 	const char *text = text_of(params, "flags");
@@ -195,22 +195,22 @@ static int get_flags(const json_t *params, uint8_t *out, struct rpc_fault *fault
 	return 0;
 }
 
-static int get_number(const json_t *params, const char *name, json_int_t max, const char *accepts,
-	json_int_t *out, struct rpc_fault *fault)
+static int get_number(const struct rpc_value *params, const char *name, int64_t max,
+	const char *accepts, int64_t *out, struct rpc_fault *fault)
 {
-	const json_t *value = json_object_get(params, name);
+	const struct rpc_value *value = rpc_value_get(params, name);
 
 	if (value == NULL)
 		return 0;
-	*out = json_integer_value(value);
+	*out = rpc_value_integer(value);
 	if (*out < 1 || *out > max)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, name, accepts,
 			"%s %lld is not accepted; accepted: %s", name, (long long)*out, accepts);
 	return 0;
 }
 
-static int get_port(
-	struct ctl *c, const json_t *params, struct why_packet *q, struct rpc_fault *fault)
+static int get_port(struct ctl *c, const struct rpc_value *params, struct why_packet *q,
+	struct rpc_fault *fault)
 {
 	const char *name = text_of(params, "port");
 	char excerpt[RPC_EXCERPT_CHARS];
@@ -233,15 +233,15 @@ static int get_port(
 		rpc_excerpt(name, excerpt));
 }
 
-static int get_packet(
-	struct ctl *c, const json_t *params, struct why_packet *q, struct rpc_fault *fault)
+static int get_packet(struct ctl *c, const struct rpc_value *params, struct why_packet *q,
+	struct rpc_fault *fault)
 {
 	const char *peer = text_of(params, "peer");
-	json_int_t size = 0, ttl = 64;
+	int64_t size = 0, ttl = 64;
 	uint8_t flags = 0x02;
 
 	*q = (struct why_packet){.is_out = peer != NULL,
-		.dont_fragment = json_is_true(json_object_get(params, "df"))};
+		.dont_fragment = rpc_value_is_true(rpc_value_get(params, "df"))};
 	if (peer != NULL && ctl_peer_find(c, peer, &q->peer_idx, fault) != 0)
 		return -EINVAL;
 	if (get_ends(params, q, fault) != 0 || get_error(params, q, fault) != 0 ||
@@ -327,8 +327,8 @@ static void write_answer(struct ctl *c, const struct why_answer *a, struct rpc_t
 	rpc_write_end(t, '}');
 }
 
-static int run_packet(
-	struct ctl *c, const json_t *params, struct rpc_text *result, struct rpc_fault *fault)
+static int run_packet(struct ctl *c, const struct rpc_value *params, struct rpc_text *result,
+	struct rpc_fault *fault)
 {
 	struct why_answer answer;
 	struct why_packet q;

@@ -2,17 +2,17 @@
 #ifndef PORTIER_RPC_IMPL_H
 #define PORTIER_RPC_IMPL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
-#include <jansson.h>
+/* In a text it stands for itself, alone. */
+static inline bool rpc_is_plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
 
-struct rpc_arena;
-
-/* json_loadb whose values live in the arena until it is reset: reference counts do not free them,
- * and nothing may be added to them. On NULL the arena wants a reset too. */
-json_t *rpc_arena_load(
-	struct rpc_arena *a, const char *text, size_t len, size_t flags, json_error_t *error);
-/* Wipes all, keeps one chunk. */
-void rpc_arena_reset(struct rpc_arena *a);
+/* What comes before the closing quote to out, which has room for as much; *at is then behind the
+ * quote. Returns its end; NULL: it is no text, and *at is where. */
+char *rpc_chars_read(const char **at, const char *end, char *out);
 
 #endif

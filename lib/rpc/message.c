@@ -1,38 +1,39 @@
 /* Messages: a line to requests, a line to a reply, and what a method takes. */
-#include "rpc/impl.h"
 #include "rpc/rpc.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Duplicate names are refused: two readers of one line must not see two different requests. */
-#define PARSE_FLAGS (JSON_REJECT_DUPLICATES | JSON_DECODE_ANY)
-
 int rpc_message_parse(struct rpc_arena *a, const char *line, size_t len, struct rpc_message *out,
 	struct rpc_fault *fault)
 {
-	json_error_t error;
-	json_t *root = rpc_arena_load(a, line, len, PARSE_FLAGS, &error);
-	size_t n = 1;
-	int err = 0;
+	const struct rpc_value *root = NULL;
+	size_t at, n = 1;
+	int err = rpc_read(a, line, len, &root, &at);
 
-	/* The parser's own words would quote the line, and the line may hold a key. */
-	if (root == NULL)
-		err = rpc_fault_set(fault, RPC_PARSE_ERROR, NULL,
-			"one JSON object or array a line, in UTF-8",
-			"the line is not JSON (at byte %d of %zu)", error.position, len);
-	else if (json_is_array(root))
-		n = json_array_size(root);
-	if (n == 0 || n > RPC_BATCH_MAX)
-		err = rpc_fault_set(fault, RPC_INVALID_REQUEST, NULL, NULL,
-			"a batch of %zu requests; accepted are 1 to %u", n, RPC_BATCH_MAX);
+	/* The line is not quoted: it may hold a key. */
+	if (err == -ENOMEM)
+		return rpc_fault_set(fault, RPC_INTERNAL_ERROR, NULL, NULL, "memory is out");
+	if (err == -E2BIG)
+		return rpc_fault_set(fault, RPC_PARSE_ERROR, NULL, NULL,
+			"the line has more than %u values in one another, or %u members in an "
+			"object (at byte %zu of %zu)",
+			RPC_DEPTH_MAX, RPC_MEMBERS_MAX, at, len);
 	if (err != 0)
+		return rpc_fault_set(fault, RPC_PARSE_ERROR, NULL,
+			"one JSON object or array a line, in UTF-8",
+			"the line is not JSON (at byte %zu of %zu)", at, len);
+	if (root->kind == RPC_ARRAY)
+		n = root->n;
+	if (n == 0 || n > RPC_BATCH_MAX) {
 		rpc_arena_reset(a);
-	else
-		*out = (struct rpc_message){
-			.root = root, .arena = a, .is_batch = json_is_array(root), .n = n};
-	return err;
+		return rpc_fault_set(fault, RPC_INVALID_REQUEST, NULL, NULL,
+			"a batch of %zu requests; accepted are 1 to %u", n, RPC_BATCH_MAX);
+	}
+	*out = (struct rpc_message){
+		.root = root, .arena = a, .is_batch = root->kind == RPC_ARRAY, .n = n};
+	return 0;
 }
 
 void rpc_message_fini(struct rpc_message *m)
@@ -41,19 +42,25 @@ void rpc_message_fini(struct rpc_message *m)
 	*m = (struct rpc_message){0};
 }
 
-int rpc_message_request(
-	const struct rpc_message *m, size_t i, struct rpc_request *out, struct rpc_fault *fault)
+static bool may_be_id(const struct rpc_value *v)
 {
-	json_t *r = m->is_batch ? json_array_get(m->root, i) : m->root;
-	const char *version = json_string_value(json_object_get(r, "jsonrpc"));
-	const char *method = json_string_value(json_object_get(r, "method"));
-	json_t *id = json_object_get(r, "id"), *params = json_object_get(r, "params");
+	return v->kind == RPC_WHOLE || v->kind == RPC_STRING || v->kind == RPC_NULL ||
+	       v->kind == RPC_REAL;
+}
 
-	*out = (struct rpc_request){0};
-	if (!json_is_object(r))
+int rpc_message_request(struct rpc_message *m, struct rpc_request *out, struct rpc_fault *fault)
+{
+	const struct rpc_value *r = m->is_batch ? rpc_value_next(m->root, m->last) : m->root;
+	const char *version = rpc_value_text(rpc_value_get(r, "jsonrpc"));
+	const char *method = rpc_value_text(rpc_value_get(r, "method"));
+	const struct rpc_value *id = rpc_value_get(r, "id"), *params = rpc_value_get(r, "params");
+
+	m->last = r;
+	*out = (struct rpc_request){.method = ""};
+	if (r->kind != RPC_OBJECT)
 		return rpc_fault_set(fault, RPC_INVALID_REQUEST, NULL,
 			"an object with jsonrpc, method, params and id", "a request is an object");
-	if (id != NULL && !json_is_string(id) && !json_is_number(id) && !json_is_null(id))
+	if (id != NULL && !may_be_id(id))
 		return rpc_fault_set(fault, RPC_INVALID_REQUEST, "id", "a string, a number or null",
 			"id is neither a string nor a number nor null");
 	out->id = id;
@@ -63,13 +70,12 @@ int rpc_message_request(
 	if (method == NULL)
 		return rpc_fault_set(fault, RPC_INVALID_REQUEST, "method", "the name of a method",
 			"method is missing or not a string");
-	if (params != NULL && !json_is_object(params) && !json_is_array(params))
+	if (params != NULL && params->kind != RPC_OBJECT && params->kind != RPC_ARRAY)
 		return rpc_fault_set(fault, RPC_INVALID_REQUEST, "params", "an object",
 			"params is neither an object nor an array");
 	out->is_notification = id == NULL;
-	/* No method has so long a name, so one that is cut is still unknown. */
-	memcpy(out->method, method, strnlen(method, sizeof(out->method) - 1));
-	if (json_is_array(params))
+	out->method = method;
+	if (params != NULL && params->kind == RPC_ARRAY)
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, "params", "an object",
 			"parameters go by name, in an object, not by position");
 	out->params = params;
@@ -78,29 +84,25 @@ int rpc_message_request(
 
 /* --- parameters --------------------------------------------------------------------------------*/
 
-static bool is_of_type(const json_t *value, enum rpc_type type)
+static bool is_of_type(const struct rpc_value *value, enum rpc_type type)
 {
-	const json_t *item;
-	size_t i;
+	const struct rpc_value *item = NULL;
 
 	switch (type) {
 	case RPC_TEXT:
-		return json_is_string(value);
+		return value->kind == RPC_STRING;
 	case RPC_TEXTS:
-		if (!json_is_array(value))
-			return false;
-		json_array_foreach(value, i, item)
-		{
-			if (!json_is_string(item))
+		while ((item = rpc_value_next(value, item)) != NULL)
+			if (item->kind != RPC_STRING)
 				return false;
-		}
-		return true;
+		return value->kind == RPC_ARRAY;
 	case RPC_BOOL:
-		return json_is_boolean(value);
+		return value->kind == RPC_TRUE || value->kind == RPC_FALSE;
 	case RPC_INTEGER:
-		return json_is_integer(value) && json_integer_value(value) >= 0;
+		return value->kind == RPC_WHOLE && value->integer >= 0;
 	case RPC_SECONDS:
-		return json_is_number(value) && json_number_value(value) >= 0;
+		return (value->kind == RPC_WHOLE || value->kind == RPC_REAL) &&
+		       rpc_value_number(value) >= 0;
 	}
 	return false;
 }
@@ -122,12 +124,17 @@ static const char *type_words(enum rpc_type type)
 	return "";
 }
 
-static int refuse_unknown(
-	const char *name, const struct rpc_param *list, size_t n_list, struct rpc_fault *fault)
+static int refuse_unknown(const struct rpc_value *value, const struct rpc_param *list,
+	size_t n_list, struct rpc_fault *fault)
 {
 	char accepts[RPC_ACCEPTS_CHARS] = "nothing", text[RPC_EXCERPT_CHARS];
-	size_t len = 0;
+	char name[RPC_CULPRIT_CHARS + 4]; /* so that what is too long is cut at a character */
+	size_t len = 0, name_len = value->name_len;
 
+	if (name_len >= sizeof(name))
+		name_len = sizeof(name) - 1;
+	memcpy(name, value->name, name_len);
+	name[name_len] = '\0';
 	for (size_t i = 0; i < n_list && len < sizeof(accepts); i++)
 		len += (size_t)snprintf(accepts + len, sizeof(accepts) - len, "%s%s",
 			i > 0 ? ", " : "", list[i].name);
@@ -136,40 +143,41 @@ static int refuse_unknown(
 }
 
 static const struct rpc_param *find_param(
-	const char *name, const struct rpc_param *list, size_t n_list)
+	const struct rpc_value *value, const struct rpc_param *list, size_t n_list)
 {
-	for (size_t i = 0; i < n_list; i++) {
-		if (strcmp(list[i].name, name) == 0)
+	for (size_t i = 0; i < n_list; i++)
+		if (strncmp(list[i].name, value->name, value->name_len) == 0 &&
+			list[i].name[value->name_len] == '\0')
 			return &list[i];
-	}
 	return NULL;
 }
 
-int rpc_params_check(
-	const json_t *params, const struct rpc_param *list, size_t n_list, struct rpc_fault *fault)
+static const char *accepts_of(const struct rpc_param *p)
 {
-	const char *name;
-	json_t *value;
+	return p->accepts != NULL ? p->accepts : type_words(p->type);
+}
 
-	json_object_foreach((json_t *)params, name, value)
-	{
-		const struct rpc_param *p = find_param(name, list, n_list);
-		const char *accepts;
+int rpc_params_check(const struct rpc_value *params, const struct rpc_param *list, size_t n_list,
+	struct rpc_fault *fault)
+{
+	const struct rpc_value *value = NULL;
+
+	while ((value = rpc_value_next(params, value)) != NULL) {
+		const struct rpc_param *p = find_param(value, list, n_list);
 
 		if (p == NULL)
-			return refuse_unknown(name, list, n_list, fault);
-		accepts = p->accepts != NULL ? p->accepts : type_words(p->type);
+			return refuse_unknown(value, list, n_list, fault);
 		if (!is_of_type(value, p->type))
-			return rpc_fault_set(fault, RPC_INVALID_PARAMS, name, accepts,
-				"%s has the wrong type or sign; accepted: %s", name, accepts);
+			return rpc_fault_set(fault, RPC_INVALID_PARAMS, p->name, accepts_of(p),
+				"%s has the wrong type or sign; accepted: %s", p->name,
+				accepts_of(p));
 	}
 	for (size_t i = 0; i < n_list; i++) {
-		const char *accepts =
-			list[i].accepts != NULL ? list[i].accepts : type_words(list[i].type);
+		const struct rpc_param *p = &list[i];
 
-		if (list[i].is_required && json_object_get(params, list[i].name) == NULL)
-			return rpc_fault_set(fault, RPC_INVALID_PARAMS, list[i].name, accepts,
-				"%s is missing; accepted: %s", list[i].name, accepts);
+		if (p->is_required && rpc_value_get(params, p->name) == NULL)
+			return rpc_fault_set(fault, RPC_INVALID_PARAMS, p->name, accepts_of(p),
+				"%s is missing; accepted: %s", p->name, accepts_of(p));
 	}
 	return 0;
 }
@@ -192,7 +200,7 @@ static const char *text_of(const json_t *object, const char *name)
 int rpc_reply_parse(
 	const char *line, size_t len, json_int_t id, json_t **result, struct rpc_fault *fault)
 {
-	json_t *reply = json_loadb(line, len, PARSE_FLAGS, NULL);
+	json_t *reply = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
 	const json_t *reply_id = json_object_get(reply, "id");
 	json_t *value = json_object_get(reply, "result"), *error = json_object_get(reply, "error");
 	int err = 0;

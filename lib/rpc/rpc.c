@@ -121,19 +121,22 @@ static void append_literal(struct rpc_text *t, const char *s)
 	rpc_text_append(t, s, strlen(s));
 }
 
-/* Borrowed. */
-static void append_json(struct rpc_text *t, const json_t *value)
+static void write_id(struct rpc_text *t, const struct rpc_value *id)
 {
-	if (json_is_integer(value))
-		rpc_write_integer(t, NULL, json_integer_value(value));
+	append_literal(t, "{\"jsonrpc\":\"2.0\"");
+	if (rpc_value_is_integer(id))
+		rpc_write_integer(t, "id", id->integer);
+	else if (rpc_value_text(id) != NULL)
+		rpc_write_text(t, "id", id->text);
+	else if (id != NULL && id->kind == RPC_REAL)
+		rpc_write_json(t, "id", json_real(id->real));
 	else
-		rpc_write_json(t, NULL, json_incref((json_t *)value));
+		rpc_write_null(t, "id");
 }
 
-void rpc_text_result_begin(struct rpc_text *t, const json_t *id)
+void rpc_text_result_begin(struct rpc_text *t, const struct rpc_value *id)
 {
-	append_literal(t, "{\"jsonrpc\":\"2.0\",\"id\":");
-	append_json(t, id);
+	write_id(t, id);
 	append_literal(t, ",\"result\":");
 }
 
@@ -142,28 +145,22 @@ void rpc_text_result_end(struct rpc_text *t)
 	append_literal(t, "}");
 }
 
-void rpc_text_fault(struct rpc_text *t, const json_t *id, const struct rpc_fault *fault)
+void rpc_text_fault(struct rpc_text *t, const struct rpc_value *id, const struct rpc_fault *fault)
 {
-	json_t *error = json_pack("{s:i, s:s}", "code", fault->code, "message", fault->sentence),
-	       *data = json_object();
-
-	if (fault->culprit[0] != '\0')
-		json_object_set_new(data, "culprit", json_string(fault->culprit));
-	if (fault->accepts[0] != '\0')
-		json_object_set_new(data, "accepts", json_string(fault->accepts));
-	if (json_object_size(data) > 0)
-		json_object_set(error, "data", data);
-	json_decref(data);
-
-	append_literal(t, "{\"jsonrpc\":\"2.0\",\"id\":");
-	append_json(t, id);
-	append_literal(t, ",\"error\":");
-	if (error == NULL)
-		append_literal(t, "{\"code\":-32603,\"message\":\"memory is out\"}");
-	else
-		append_json(t, error);
-	append_literal(t, "}");
-	json_decref(error);
+	write_id(t, id);
+	rpc_write_begin(t, "error", '{');
+	rpc_write_integer(t, "code", fault->code);
+	rpc_write_text(t, "message", fault->sentence);
+	if (fault->culprit[0] != '\0' || fault->accepts[0] != '\0') {
+		rpc_write_begin(t, "data", '{');
+		if (fault->culprit[0] != '\0')
+			rpc_write_text(t, "culprit", fault->culprit);
+		if (fault->accepts[0] != '\0')
+			rpc_write_text(t, "accepts", fault->accepts);
+		rpc_write_end(t, '}');
+	}
+	rpc_write_end(t, '}');
+	rpc_write_end(t, '}');
 }
 
 void rpc_text_request(struct rpc_text *t, json_int_t id, const char *method, json_t *params)
@@ -176,7 +173,6 @@ void rpc_text_request(struct rpc_text *t, json_int_t id, const char *method, jso
 	if (request == NULL)
 		t->is_broken = true;
 	else
-		append_json(t, request);
+		rpc_write_json(t, NULL, request);
 	append_literal(t, "\n");
-	json_decref(request);
 }

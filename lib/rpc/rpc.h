@@ -4,8 +4,8 @@
  *          one line that ends in \n. Parameters go by name only.
  * Threads: none shared; each object belongs to one thread.
  * Memory:  a line is at most RPC_LINE_BYTES_MAX, a batch RPC_BATCH_MAX. Requests may carry a
- *          preshared key: after rpc_init all JSON memory is wiped when it is freed, and so are
- *          lines.
+ *          preshared key: what is read of them is wiped, and so are lines and, after rpc_init, all
+ *          JSON memory when it is freed.
  * Foreign: every parser here takes any bytes.
  */
 #ifndef PORTIER_RPC_H
@@ -19,7 +19,8 @@
 
 #define RPC_LINE_BYTES_MAX (1u << 20) /* of a request; replies may be longer */
 #define RPC_BATCH_MAX	   10000u
-#define RPC_METHOD_CHARS   64
+#define RPC_DEPTH_MAX	   64u	/* of arrays and objects in one another */
+#define RPC_MEMBERS_MAX	   256u /* of an object */
 
 #define RPC_SENTENCE_CHARS 384
 #define RPC_CULPRIT_CHARS  128
@@ -86,40 +87,127 @@ void rpc_lines_commit(struct rpc_lines *l, size_t len);
  * 1 a line; 0 none yet; -EMSGSIZE: what comes is longer than max_line_bytes (for good: close). */
 int rpc_lines_next(struct rpc_lines *l, const char **line, size_t *len);
 
-/* --- requests, as the server reads them --------------------------------------------------------*/
+/* --- values, as the server reads them ----------------------------------------------------------*/
 
-/* Memory of one message at a time; {0} is empty, fields are private. */
-struct rpc_arena {
-	struct rpc_chunk *chunks; /* newest first */
+enum rpc_kind {
+	RPC_NULL = 0,
+	RPC_FALSE,
+	RPC_TRUE,
+	RPC_WHOLE, /* an integer */
+	RPC_REAL,
+	RPC_STRING,
+	RPC_ARRAY,
+	RPC_OBJECT,
 };
 
+/* Read only. Those in it follow it, in the order of the text. */
+struct rpc_value {
+	const char *name; /* of a member of an object: UTF-8, not terminated */
+	uint32_t name_len;
+	uint32_t span; /* itself and all in it, values */
+	enum rpc_kind kind;
+	uint32_t n; /* items, members, or bytes of text */
+	union {
+		int64_t integer;
+		double real;
+		const char *text; /* UTF-8 without zeros, terminated */
+	};
+};
+
+/* Memory of one text at a time; {0} is empty, fields are private. */
+struct rpc_arena {
+	struct rpc_value *values;
+	uint32_t n, room;
+	char *chars; /* texts without their escapes */
+	size_t n_chars, chars_room;
+};
+
+/* JSON to values: RFC 8259 with numbers that an int64_t or a double holds, texts without U+0000 and
+ * no name twice in an object. They live in the arena until the next reading, and as long as text.
+ * 0; -EINVAL: something else; -E2BIG: more than RPC_DEPTH_MAX or RPC_MEMBERS_MAX; -ENOMEM; then
+ * *failed_at is where, in bytes, and *out untouched. Cost O(len), at worst times
+ * RPC_MEMBERS_MAX / 2 comparisons of lengths for each member. */
+int rpc_read(struct rpc_arena *a, const char *text, size_t len, const struct rpc_value **out,
+	size_t *failed_at);
+/* Wipes; keeps memory for the next. */
+void rpc_arena_reset(struct rpc_arena *a);
 /* Wipes and frees. */
 void rpc_arena_fini(struct rpc_arena *a);
 
+/* Of these v may be NULL, and of another kind: then the answer is that of nothing. */
+
+/* The member of this name; NULL. O(members). */
+const struct rpc_value *rpc_value_get(const struct rpc_value *object, const char *name);
+
+static inline const char *rpc_value_text(const struct rpc_value *v)
+{
+	return v != NULL && v->kind == RPC_STRING ? v->text : NULL;
+}
+
+static inline bool rpc_value_is_integer(const struct rpc_value *v)
+{
+	return v != NULL && v->kind == RPC_WHOLE;
+}
+
+static inline int64_t rpc_value_integer(const struct rpc_value *v)
+{
+	return rpc_value_is_integer(v) ? v->integer : 0;
+}
+
+static inline double rpc_value_number(const struct rpc_value *v)
+{
+	return v != NULL && v->kind == RPC_REAL ? v->real : (double)rpc_value_integer(v);
+}
+
+static inline bool rpc_value_is_true(const struct rpc_value *v)
+{
+	return v != NULL && v->kind == RPC_TRUE;
+}
+
+/* Items or members. */
+static inline uint32_t rpc_value_count(const struct rpc_value *v)
+{
+	return v != NULL && v->kind >= RPC_ARRAY ? v->n : 0;
+}
+
+/* The item or member after this one, item NULL: the first; NULL: there is none. */
+static inline const struct rpc_value *rpc_value_next(
+	const struct rpc_value *list, const struct rpc_value *item)
+{
+	if (rpc_value_count(list) == 0)
+		return NULL;
+	item = item == NULL ? list + 1 : item + item->span;
+	return item < list + list->span ? item : NULL;
+}
+
+/* --- requests ----------------------------------------------------------------------------------*/
+
 struct rpc_message {
-	json_t *root; /* lives in the arena: read it, keep no reference; NULL after fini */
+	const struct rpc_value *root; /* NULL after fini */
 	struct rpc_arena *arena;
+	const struct rpc_value *last; /* request that was asked for; NULL: none yet */
 	bool is_batch;
 	size_t n; /* requests in it, at least 1 */
 };
 
 struct rpc_request {
-	bool is_notification; /* has no id: never answered */
-	json_t *id;	      /* borrowed; what the answer says, NULL meaning null */
-	char method[RPC_METHOD_CHARS];
-	json_t *params; /* borrowed; an object, or NULL: none */
+	bool is_notification;		/* has no id: never answered */
+	const struct rpc_value *id;	/* what the answer says; NULL: null */
+	const char *method;		/* "" where there is none */
+	const struct rpc_value *params; /* an object, or NULL: none */
 };
 
-/* A line to a message in this arena, which has no other. 0; -EINVAL with *fault (RPC_PARSE_ERROR;
- * RPC_INVALID_REQUEST: empty or oversized batch), to be answered with a null id; *out untouched. */
+/* A line to a message in this arena, which has no other; the line outlives it. 0; -EINVAL with
+ * *fault (RPC_PARSE_ERROR; RPC_INVALID_REQUEST: empty or oversized batch; RPC_INTERNAL_ERROR:
+ * memory is out), to be answered with a null id; *out untouched. */
 int rpc_message_parse(struct rpc_arena *a, const char *line, size_t len, struct rpc_message *out,
 	struct rpc_fault *fault);
 /* Wipes; the arena keeps some of the memory for the next. */
 void rpc_message_fini(struct rpc_message *m);
-/* Request i of the message. 0; -EINVAL with *fault: no request (RPC_INVALID_REQUEST) or params by
- * position (RPC_INVALID_PARAMS); out->is_notification and out->id are set all the same. */
-int rpc_message_request(
-	const struct rpc_message *m, size_t i, struct rpc_request *out, struct rpc_fault *fault);
+/* The next of the message's n requests. 0; -EINVAL with *fault: no request (RPC_INVALID_REQUEST) or
+ * params by position (RPC_INVALID_PARAMS); out->is_notification and out->id are set all the same.
+ */
+int rpc_message_request(struct rpc_message *m, struct rpc_request *out, struct rpc_fault *fault);
 
 /* What a method takes. */
 enum rpc_type {
@@ -138,10 +226,10 @@ struct rpc_param {
 };
 
 /* Every name known, every type right, nothing required missing; params may be NULL (none). 0, or
- * -EINVAL with *fault. After it, json_object_get of a named parameter has the stated type or is
- * NULL. */
-int rpc_params_check(
-	const json_t *params, const struct rpc_param *list, size_t n_list, struct rpc_fault *fault);
+ * -EINVAL with *fault. After it, rpc_value_get of a named parameter has the stated type or is NULL.
+ */
+int rpc_params_check(const struct rpc_value *params, const struct rpc_param *list, size_t n_list,
+	struct rpc_fault *fault);
 
 /* --- replies, as the server writes them --------------------------------------------------------*/
 
@@ -160,9 +248,9 @@ char *rpc_text_reserve(struct rpc_text *t, size_t len);
 void rpc_text_cut(struct rpc_text *t, size_t len);
 /* {"jsonrpc":"2.0","id":...,"result":...} without a newline, around one value that is written in
  * between. id NULL: null. */
-void rpc_text_result_begin(struct rpc_text *t, const json_t *id);
+void rpc_text_result_begin(struct rpc_text *t, const struct rpc_value *id);
 void rpc_text_result_end(struct rpc_text *t);
-void rpc_text_fault(struct rpc_text *t, const json_t *id, const struct rpc_fault *fault);
+void rpc_text_fault(struct rpc_text *t, const struct rpc_value *id, const struct rpc_fault *fault);
 
 /* Values straight into a text: for what is asked for by the thousand. As a member (name) of the
  * object that was begun last, or with name NULL as an item of an array or alone. Names are ours:

@@ -1,6 +1,7 @@
 /* rpc_fuzz.c - foreign bytes through the framing, the server's parsers and the client's. */
 #include "rpc/rpc.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,7 @@ static void check(bool ok)
 }
 
 /* Whatever came in, what goes out is a sound reply. */
-static void check_answer(const json_t *id, const struct rpc_fault *fault)
+static void check_answer(const struct rpc_value *id, const struct rpc_fault *fault)
 {
 	struct rpc_text t = {0};
 	struct rpc_fault back;
@@ -32,6 +33,70 @@ static void check_answer(const json_t *id, const struct rpc_fault *fault)
 	rpc_text_fini(&t);
 }
 
+/* The same as another reader finds. */
+static void check_same(const struct rpc_value *v, const json_t *other)
+{
+	const struct rpc_value *item = NULL;
+	char name[4096];
+	size_t i = 0;
+
+	switch (json_typeof(other)) {
+	case JSON_NULL:
+		check(v->kind == RPC_NULL);
+		break;
+	case JSON_TRUE:
+	case JSON_FALSE:
+		check(v->kind == (json_is_true(other) ? RPC_TRUE : RPC_FALSE));
+		break;
+	case JSON_INTEGER:
+		check(rpc_value_is_integer(v) && v->integer == json_integer_value(other));
+		break;
+	case JSON_REAL:
+		check(v->kind == RPC_REAL && v->real == json_real_value(other));
+		break;
+	case JSON_STRING:
+		check(v->kind == RPC_STRING && v->n == json_string_length(other) &&
+			memcmp(v->text, json_string_value(other), v->n + 1) == 0);
+		break;
+	case JSON_ARRAY:
+		check(v->kind == RPC_ARRAY && v->n == json_array_size(other));
+		while ((item = rpc_value_next(v, item)) != NULL)
+			check_same(item, json_array_get(other, i++));
+		check(i == v->n);
+		break;
+	case JSON_OBJECT:
+		check(v->kind == RPC_OBJECT && v->n == json_object_size(other));
+		while ((item = rpc_value_next(v, item)) != NULL) {
+			check(item->name_len < sizeof(name));
+			memcpy(name, item->name, item->name_len);
+			name[item->name_len] = '\0';
+			check(strlen(name) == item->name_len && rpc_value_get(v, name) == item);
+			check(json_object_get(other, name) != NULL);
+			check_same(item, json_object_get(other, name));
+			i++;
+		}
+		check(i == v->n);
+		break;
+	}
+}
+
+/* What one reader takes the other takes, but for what is too deep or has too many members. */
+static void check_reader(const char *line, size_t len)
+{
+	static struct rpc_arena arena;
+	const struct rpc_value *v = NULL;
+	json_t *other = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+	size_t at = 0;
+	int err = rpc_read(&arena, line, len, &v, &at);
+
+	check(at <= len && (err != 0 || at == len));
+	check(err == -E2BIG || (err == 0) == (other != NULL));
+	if (err == 0)
+		check_same(v, other);
+	json_decref(other);
+	rpc_arena_reset(&arena);
+}
+
 static void read_line(const char *line, size_t len)
 {
 	static const struct rpc_param list[] = {
@@ -47,6 +112,7 @@ static void read_line(const char *line, size_t len)
 	struct rpc_fault fault = {0};
 	json_t *result;
 
+	check_reader(line, len);
 	if (rpc_reply_parse(line, len, 1, &result, &fault) == 0)
 		json_decref(result);
 	if (rpc_message_parse(&arena, line, len, &m, &fault) != 0) {
@@ -55,7 +121,7 @@ static void read_line(const char *line, size_t len)
 	}
 	check(m.n >= 1 && m.n <= RPC_BATCH_MAX);
 	for (size_t i = 0; i < m.n; i++) {
-		if (rpc_message_request(&m, i, &r, &fault) != 0)
+		if (rpc_message_request(&m, &r, &fault) != 0)
 			check_answer(r.id, &fault);
 		else if (rpc_params_check(r.params, list, 5, &fault) != 0)
 			check_answer(r.id, &fault);

@@ -176,15 +176,15 @@ static void messages_are_wiped(void **state)
 
 	for (unsigned round = 0; round < 3; round++) {
 		assert_int_equal(rpc_message_parse(&arena, line, sizeof(line) - 1, &m, &fault), 0);
-		assert_int_equal(rpc_message_request(&m, 0, &request, &fault), 0);
-		secret = json_string_value(json_object_get(request.params, "preshared_key"));
+		assert_int_equal(rpc_message_request(&m, &request, &fault), 0);
+		secret = rpc_value_text(rpc_value_get(request.params, "preshared_key"));
 		assert_int_equal(count_secrets(secret, 14, "hunter2"), 2);
 		rpc_message_fini(&m);
-		/* The first chunk of the arena is kept, so this may be read. */
+		/* The memory is kept, so this may be read. */
 		assert_int_equal(count_secrets(secret, 14, "hunter2"), 0);
 	}
 	rpc_arena_fini(&arena);
-	assert_null(arena.chunks);
+	assert_null(arena.chars);
 }
 
 /* The largest line of values, each of which takes memory, again and again. */
@@ -202,20 +202,20 @@ static void large_messages(void **state)
 	*at++ = ']';
 	assert_true((size_t)(at - line) <= len);
 	for (unsigned round = 0; round < 3; round++) {
-		const json_t *item;
-		size_t i;
+		const struct rpc_value *item = NULL;
+		unsigned i = 0;
 
 		assert_int_equal(
 			rpc_message_parse(&arena, line, (size_t)(at - line), &m, &fault), 0);
 		assert_int_equal(m.n, RPC_BATCH_MAX);
-		json_array_foreach(m.root, i, item)
-		{
+		while ((item = rpc_value_next(m.root, item)) != NULL) {
 			char text[16];
 
-			snprintf(text, sizeof(text), "%08x", (unsigned)i);
-			assert_int_equal(json_integer_value(json_object_get(item, "n")), i);
-			assert_string_equal(json_string_value(json_object_get(item, "t")), text);
+			snprintf(text, sizeof(text), "%08x", i);
+			assert_int_equal(rpc_value_integer(rpc_value_get(item, "n")), i++);
+			assert_string_equal(rpc_value_text(rpc_value_get(item, "t")), text);
 		}
+		assert_int_equal(i, m.n);
 		rpc_message_fini(&m);
 	}
 	rpc_arena_fini(&arena);
