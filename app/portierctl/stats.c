@@ -23,9 +23,11 @@ static struct cli_table *per_worker_table(const char *first, size_t n_workers)
 	return cli_table_create(header);
 }
 
-static void print_handshake(const json_t *counters)
+/* What is not counted worker by worker. */
+static void print_group(const json_t *result, const char *group, const char *header)
 {
-	struct cli_table *t = cli_table_create("HANDSHAKES|>TOTAL");
+	const json_t *counters = json_object_get(json_object_get(result, group), "counters");
+	struct cli_table *t = cli_table_create(header);
 	const char *name;
 	json_t *n;
 
@@ -68,7 +70,9 @@ static void print_stats(const json_t *result, const json_t *flags)
 			printf("worker %zu has packets in its hands, or lost count: look again\n",
 				i);
 	}
-	print_handshake(json_object_get(json_object_get(result, "handshake"), "counters"));
+	print_group(result, "handshake", "HANDSHAKES|>TOTAL");
+	print_group(result, "portmap", "NAT-PMP AND PCP|>TOTAL");
+	print_group(result, "promises", "PROMISES BROKEN|>TOTAL");
 }
 
 void cli_recent_print(const json_t *recent, const char *empty)

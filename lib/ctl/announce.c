@@ -88,7 +88,12 @@ static bool tell(struct ctl *c, uint32_t peer_idx, uint64_t now_ns)
 	struct ctl_portmap_route to;
 	size_t len;
 
-	if (!ctl_portmap_is_allowed(c, peer_idx) || !find_route(c, peer_idx, &to)) {
+	if (!ctl_portmap_is_allowed(c, peer_idx)) {
+		ctl_announce_forget(c, peer_idx);
+		return true;
+	}
+	if (!find_route(c, peer_idx, &to)) {
+		ctl_promise_untold(c);
 		ctl_announce_forget(c, peer_idx);
 		return true;
 	}
@@ -107,6 +112,7 @@ void ctl_announce_sweep(struct ctl *c, uint64_t now_ns)
 	unsigned n_told = 0;
 
 	for (unsigned n = 0; c->n_announcing > 0 && n < LOOK_SLICE && n_told < TELL_SLICE; n++) {
+		uint32_t at = c->announce_cursor;
 		uint32_t peer_idx = peer_next(c->p.peers, &c->announce_cursor);
 
 		if (peer_idx == PEER_NONE) {
@@ -116,8 +122,10 @@ void ctl_announce_sweep(struct ctl *c, uint64_t now_ns)
 		if (c->announces[peer_idx].left == 0 || c->announces[peer_idx].next_ns > now_ns ||
 			!is_live(c, peer_idx, now_ns))
 			continue;
-		if (!tell(c, peer_idx, now_ns))
+		if (!tell(c, peer_idx, now_ns)) {
+			c->announce_cursor = at; /* it is the first to be told next time */
 			break;
+		}
 		n_told++;
 	}
 }

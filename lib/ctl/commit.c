@@ -89,7 +89,8 @@ static void on_committed(void *arg, bool is_durable)
 
 	if (!is_durable)
 		say_why(commit->ctl, commit->refusals);
-
+	for (uint64_t id = commit->opened_after_id; id < commit->opened_to_id; id++)
+		ctl_promise_door(commit->ctl, id + 1);
 	if (client != NULL) {
 		client->n_commits--;
 		client->uncommitted_bytes -= evbuffer_get_length(commit->replies);
@@ -151,6 +152,9 @@ void ctl_commit_start(struct ctl_client *client)
 	if (commit == NULL)
 		return;
 	client->commit = NULL;
+	commit->opened_after_id = client->ctl->opened_after_id;
+	commit->opened_to_id = client->ctl->opened_to_id;
+	client->ctl->opened_after_id = client->ctl->opened_to_id;
 	ctl_wait_start(client->ctl, &commit->wait, on_committed, commit);
 }
 

@@ -89,6 +89,19 @@ static void look_at_tables(struct ctl *c, json_t *reasons)
 		add_reason(reasons, "peers: %u of %u (tunnel.max_peers)", n_peers, conf->max_peers);
 }
 
+/* Each stays wrong until the next start: somebody was told what was not so. */
+static void look_at_promises(struct ctl *c, json_t *reasons)
+{
+	for (unsigned i = 0; i < STATS_N_PROMISES; i++) {
+		uint64_t n = ctl_promise_broken(c, i);
+
+		if (n > 0)
+			add_reason(reasons, "promise %s: broken %llu times: %s",
+				stats_promise_name(i), (unsigned long long)n,
+				stats_promise_help(i));
+	}
+}
+
 static void look_at_ports(struct ctl *c, json_t *reasons)
 {
 	for (unsigned i = 0; i < c->p.conf->n_ports; i++) {
@@ -114,6 +127,7 @@ json_t *ctl_health_build(struct ctl *c)
 	if (c->is_under_load)
 		add_reason(reasons, "handshakes: under load, cookies are demanded");
 	look_at_tables(c, reasons);
+	look_at_promises(c, reasons);
 	if (ctl_store_is_failing(c))
 		add_reason(reasons, "store %s: cannot be written: %s", c->p.conf->store_path,
 			c->store_status.why);

@@ -402,12 +402,24 @@ static uint64_t clamp_ttl(const struct ctl *c, uint64_t ttl_ns)
 	return c->p.conf->max_ttl_ns;
 }
 
-/* A renewal gives no end to what has none. */
-static bool is_endless(struct ctl *c, const struct lease_request *req)
+/* Replies to a client tell of it. Ids of records of blocks lie between those of leases. */
+static void note_opened(struct ctl *c, uint64_t id)
 {
-	const struct lease *own = lease_find_own(c->p.leases, req);
+	if (c->actor.by != CTL_BY_CONTROL)
+		return;
+	if (c->opened_after_id == c->opened_to_id)
+		c->opened_after_id = id - 1;
+	c->opened_to_id = id;
+}
 
-	return own != NULL && own->ttl_ns == TIME_NEVER;
+static void note_grant(
+	struct ctl *c, const struct lease *lease, bool is_renewal, const struct ctl_number *before)
+{
+	ctl_promise_address(c, lease);
+	if (is_renewal)
+		ctl_promise_number(c, before, lease);
+	else
+		note_opened(c, lease->id);
 }
 
 static int grant(struct ctl *c, const struct lease_request *asked, const struct lease **out,
@@ -415,12 +427,17 @@ static int grant(struct ctl *c, const struct lease_request *asked, const struct 
 {
 	struct lease_request req = *asked;
 	const struct lease *lease;
+	struct ctl_number before;
 	int rc, err;
 
 	if (check_peer(c, &req, fault) != 0 || check_request(&req, fault) != 0 ||
 		ctl_store_check(c, fault) != 0)
 		return -EINVAL;
-	req.ttl_ns = is_endless(c, &req) ? TIME_NEVER : clamp_ttl(c, req.ttl_ns);
+	lease = lease_find_own(c->p.leases, &req);
+	before = ctl_number_of(lease);
+	/* A renewal gives no end to what has none. */
+	req.ttl_ns = lease != NULL && lease->ttl_ns == TIME_NEVER ? TIME_NEVER
+								  : clamp_ttl(c, req.ttl_ns);
 	/* Of the leases that are there already; the new one's state is told with its opening. */
 	ctl_leases_reach(c, req.peer_idx);
 	rc = lease_grant(c->p.leases, &req, c->p.now_ns(), &lease);
@@ -436,6 +453,7 @@ static int grant(struct ctl *c, const struct lease_request *asked, const struct 
 	lease_peer_reach_set(c->p.leases, req.peer_idx, peer_is_reachable(c->p.peers, req.peer_idx),
 		c->p.now_ns());
 	ctl_peer_public_update(c, req.peer_idx);
+	note_grant(c, lease, rc == 1, &before);
 	ctl_heartbeat_begin(c, req.peer_idx);
 	ctl_store_lease(c, lease);
 	if (rc == 0)
@@ -491,6 +509,7 @@ int ctl_lease_renew(struct ctl *c, uint64_t id, uint64_t ttl_ns, const struct le
 	struct rpc_fault *fault)
 {
 	const struct lease *lease = ctl_lease_get(c, id, fault);
+	struct ctl_number before = ctl_number_of(lease);
 
 	if (lease == NULL || (!is_from_inside(c) && ctl_store_check(c, fault) != 0))
 		return -EINVAL;
@@ -498,6 +517,7 @@ int ctl_lease_renew(struct ctl *c, uint64_t id, uint64_t ttl_ns, const struct le
 	if (lease->expires_ns != TIME_NEVER &&
 		lease_renew(c->p.leases, id, clamp_ttl(c, ttl_ns), c->p.now_ns(), &lease) != 0)
 		return refuse_unknown(id, fault);
+	ctl_promise_number(c, &before, lease);
 	if (is_from_inside(c))
 		ctl_store_renewal(c, lease);
 	else if (!ctl_lease_is_configured(lease))

@@ -85,6 +85,18 @@ static void write_drops(const struct metrics *m)
 			stats_drop_name(i), stats_drop_help(i));
 }
 
+static void write_promises(const struct metrics *m)
+{
+	begin(m, "promises_broken", true, "promises to those who have leases, broken");
+	for (unsigned i = 0; i < STATS_N_PROMISES; i++)
+		fprintf(m->to, "portier_promises_broken_total{promise=\"%s\"} %" PRIu64 "\n",
+			stats_promise_name(i), ctl_promise_broken(m->ctl, i));
+	begin(m, "promise", false, "what a promise of portier_promises_broken means");
+	for (unsigned i = 0; i < STATS_N_PROMISES; i++)
+		fprintf(m->to, "portier_promise{promise=\"%s\",help=\"%s\"} 1\n",
+			stats_promise_name(i), stats_promise_help(i));
+}
+
 /* --- other threads
  * -------------------------------------------------------------------------------*/
 
@@ -209,6 +221,7 @@ int ctl_metrics_build(struct ctl *c, bool is_openmetrics, char **out, size_t *ou
 	if (m.to == NULL)
 		return -ENOMEM;
 	write_tables(&m);
+	write_promises(&m);
 	write_worker_counters(&m);
 	write_drops(&m);
 	write_handshake(&m);

@@ -15,10 +15,15 @@ struct ctl_portmap_answer {
 	uint8_t bytes[];	 /* one behind the other */
 };
 
-static void send_answer(
-	struct ctl *c, const struct ctl_portmap_route *to, const uint8_t *msg, size_t len)
+/* lease_id: the answer says that it is open; 0: nothing of the kind. */
+static void send_answer(struct ctl *c, const struct ctl_portmap_route *to, uint64_t lease_id,
+	const uint8_t *msg, size_t len)
 {
-	if (c->p.portmap_reply(c->p.portmap_reply_arg, to, msg, len))
+	if (lease_id != 0)
+		ctl_promise_door(c, lease_id);
+	if (peer_conf_get(c->p.peers, to->peer_idx) == NULL)
+		c->portmap.counters.ignored++;
+	else if (c->p.portmap_reply(c->p.portmap_reply_arg, to, msg, len))
 		c->portmap.counters.answered++;
 	else
 		c->portmap.counters.lost++;
@@ -27,6 +32,7 @@ static void send_answer(
 static void destroy_answer(struct ctl_portmap_answer *a)
 {
 	TAILQ_REMOVE(&a->ctl->portmap.answers, a, next);
+	a->ctl->portmap.n_answers--;
 	free(a);
 }
 
@@ -39,9 +45,9 @@ static void on_committed(void *arg, bool is_durable)
 	if (is_durable && a->lease_id > c->portmap.known_id)
 		c->portmap.known_id = a->lease_id;
 	if (is_durable)
-		send_answer(c, &a->to, a->bytes, a->len);
+		send_answer(c, &a->to, a->lease_id, a->bytes, a->len);
 	else
-		send_answer(c, &a->to, a->bytes + a->len, a->refusal_len);
+		send_answer(c, &a->to, 0, a->bytes + a->len, a->refusal_len);
 	destroy_answer(a);
 }
 
@@ -75,6 +81,7 @@ static void defer_answer(struct ctl *c, const struct ctl_portmap_request *r,
 	memcpy(a->bytes, msg, len);
 	memcpy(a->bytes + len, refusal, refusal_len);
 	TAILQ_INSERT_TAIL(&c->portmap.answers, a, next);
+	c->portmap.n_answers++;
 	ctl_wait_start(c, &a->wait, on_committed, a);
 }
 
@@ -108,7 +115,7 @@ void ctl_portmap_take(struct ctl *c, const struct ctl_portmap_request *r)
 	if (grant.waits)
 		defer_answer(c, r, &grant, out, len);
 	else
-		send_answer(c, &r->from, out, len);
+		send_answer(c, &r->from, grant.lease_id, out, len);
 }
 
 void ctl_portmap_init(struct ctl *c)

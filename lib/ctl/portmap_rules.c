@@ -67,9 +67,10 @@ static uint16_t public_port_of(const struct lease *lease, const struct ctl_portm
 				     : lease->public_port;
 }
 
-static void fill_grant(const struct ctl *c, const struct ctl_portmap_wish *wish,
+static void fill_grant(struct ctl *c, const struct ctl_portmap_wish *wish,
 	const struct lease *lease, uint64_t most_ns, struct ctl_portmap_grant *out)
 {
+	ctl_promise_address(c, lease);
 	out->public_addr = lease->public_addr;
 	out->public_port = public_port_of(lease, wish);
 	out->lifetime_s = left_s(c, lease, most_ns);

@@ -98,9 +98,9 @@ static json_t *run_stats(struct ctl *c, const struct rpc_value *params, struct r
 		json_object_set_new(worker, "worker", json_integer(i));
 		json_array_append_new(workers, worker);
 	}
-	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "workers", workers, "totals",
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "workers", workers, "totals",
 		worker_build(&sum), "handshake", handshake_build(c), "neigh", neigh_build(c),
-		"portmap", ctl_portmap_build(c));
+		"portmap", ctl_portmap_build(c), "promises", ctl_promises_build(c));
 }
 
 static void write_drop(struct ctl *c, unsigned reason, int64_t *total, struct rpc_text *t)

@@ -20,6 +20,7 @@
  *   history.c, history_methods.c   who had which public ports (history.h)
  *   pairing.c  the address that a peer leaves by
  *   portmap.c and portmap_*.c   NAT-PMP and PCP (portmap.h)
+ *   promises.c what is promised, counted where it is broken
  *   events.c   what happens, told to those who asked for it
  *   health.c   the look at the workers
  *   uapi_server.c, uapi_set.c   the socket of the WireGuard tools, and what they may change
@@ -56,7 +57,7 @@
 
 struct ctl_portmap_counters {
 	uint64_t requests;
-	uint64_t answered, ignored; /* of these; ignored were no requests */
+	uint64_t answered, ignored; /* of these; ignored: no requests, or who asked is gone */
 	uint64_t lost;		    /* answers that found no room */
 	uint64_t opened, renewed, closed;
 	uint64_t refused; /* answers that say so */
@@ -65,6 +66,7 @@ struct ctl_portmap_counters {
 
 struct ctl_portmap {
 	TAILQ_HEAD(, ctl_portmap_answer) answers; /* that wait for the workers */
+	uint64_t n_answers;			  /* of them */
 	uint64_t known_id;			  /* workers know of the leases up to this one */
 	struct ctl_portmap_counters counters;
 };
@@ -122,6 +124,9 @@ struct ctl_commit {
 	struct ctl_client *client; /* NULL: it hung up */
 	struct evbuffer *replies;
 	struct evbuffer *refusals; /* instead, when the store fails; with a store */
+	/* The replies tell of leases whose ids lie between: more than the first, up to the second.
+	 */
+	uint64_t opened_after_id, opened_to_id;
 };
 
 struct ctl_client {
@@ -140,6 +145,12 @@ struct ctl_client {
 	json_t *events;	      /* names of those it subscribed to, empty: all; NULL: none */
 	uint64_t n_missed;    /* events that it was too slow for, and was not told of yet */
 	bool is_ending;	      /* no further request is read: end of file, or a line too long */
+};
+
+/* Where a lease was. */
+struct ctl_number {
+	struct ip_addr addr;
+	uint16_t port;
 };
 
 /* Public keys of those who are barred, in the order of their bytes. A bar belongs to the key: it
@@ -212,8 +223,13 @@ struct ctl {
 	uint64_t leases_seen_ns;
 	bool is_pool_low;
 
+	/* promises.c */
+	uint64_t n_broken[STATS_N_PROMISES];
+
 	/* commit.c */
 	TAILQ_HEAD(, ctl_commit) commits;
+	/* Of leases that clients opened, those of the read that runs: as in a commit. */
+	uint64_t opened_after_id, opened_to_id;
 	struct event *ev_poll;
 	unsigned n_polls; /* in vain, in a row */
 
@@ -586,6 +602,21 @@ void ctl_portmap_init(struct ctl *c);
 /* Answers that still wait are dropped. */
 void ctl_portmap_fini(struct ctl *c);
 json_t *ctl_portmap_build(const struct ctl *c);
+
+/* --- promises.c; all O(1) */
+/* A lease as it is before a renewal; NULL: there is none. */
+struct ctl_number ctl_number_of(const struct lease *lease);
+/* It was renewed. */
+void ctl_promise_number(struct ctl *c, const struct ctl_number *before, const struct lease *now);
+/* It is told to its peer, with the address. */
+void ctl_promise_address(struct ctl *c, const struct lease *lease);
+/* Its opener is told now that it is open. */
+void ctl_promise_door(struct ctl *c, uint64_t lease_id);
+/* A peer that has to ask again can not be told. */
+void ctl_promise_untold(struct ctl *c);
+/* How often it was broken. */
+uint64_t ctl_promise_broken(const struct ctl *c, enum stats_promise promise);
+json_t *ctl_promises_build(const struct ctl *c);
 
 /* --- health.c */
 /* Ports that leases can have, on all addresses of the pool. */

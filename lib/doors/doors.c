@@ -453,6 +453,33 @@ int doors_close(struct doors *d, uint64_t lease_id)
 	return 0;
 }
 
+/* As a worker would look it up. */
+static const struct door *look_up(const struct doors *d, const struct door *door, uint8_t proto)
+{
+	struct door_public_key public;
+	struct door_inner_key inner;
+	struct door_v6_key key;
+
+	if (note_of(d, door)->is_v6) {
+		key = key_build_v6(d, door, proto);
+		return table_lookup(d->by_v6, &key);
+	}
+	keys_build(door, 0, is_whole(d, door) ? 0 : proto, &public, &inner);
+	return table_lookup(d->by_public, &public);
+}
+
+bool doors_has(const struct doors *d, const struct lease *lease)
+{
+	const struct door *door = find(d, lease->id);
+
+	if (!door || !(atomic_load_explicit(&door->generation, memory_order_acquire) & 1))
+		return false;
+	for (unsigned i = 0; i < N_PROTOS; i++)
+		if ((lease->protos & protos[i].bit) && look_up(d, door, protos[i].number) != door)
+			return false;
+	return true;
+}
+
 /* Written by a worker meanwhile: each word is whole, together they may be a burst apart. */
 void doors_counters_get(const struct doors *d, uint64_t lease_id, struct door_counters *out)
 {

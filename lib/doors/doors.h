@@ -118,6 +118,9 @@ int doors_open(struct doors *d, const struct lease *lease);
  * latest; answer the asker after a grace period (grace_defer) that begins after this call. -ENOENT.
  */
 int doors_close(struct doors *d, uint64_t lease_id);
+/* Do workers find the open lease at its public side now (of a range at its first port), in all its
+ * protocols? By the tables that they ask. O(1). */
+bool doors_has(const struct doors *d, const struct lease *lease);
 /* Sums over the lease's life; zeros when it is not open. */
 void doors_counters_get(const struct doors *d, uint64_t lease_id, struct door_counters *out);
 /* It was used then, before this process began. Control, for a door whose peer has no home yet. */

@@ -92,7 +92,7 @@ void path_service_take(struct path_worker *w, struct rte_mbuf *m)
 		return;
 	}
 	*path_meta(m) = saved;
-	path_drop(w, m, STATS_DROP_punt_full);
+	path_drop(w, m, STATS_DROP_portmap_full);
 }
 
 /* The number may have become another peer's meanwhile. */

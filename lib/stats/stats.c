@@ -9,6 +9,8 @@ static const char *const counter_names[] = {STATS_COUNTERS(NAME)};
 static const char *const counter_helps[] = {STATS_COUNTERS(HELP)};
 static const char *const handshake_names[] = {STATS_HANDSHAKE_COUNTERS(NAME)};
 static const char *const handshake_helps[] = {STATS_HANDSHAKE_COUNTERS(HELP)};
+static const char *const promise_names[] = {STATS_PROMISES(NAME)};
+static const char *const promise_helps[] = {STATS_PROMISES(HELP)};
 
 const char *stats_drop_name(unsigned idx)
 {
@@ -38,4 +40,14 @@ const char *stats_handshake_name(unsigned idx)
 const char *stats_handshake_help(unsigned idx)
 {
 	return handshake_helps[idx];
+}
+
+const char *stats_promise_name(unsigned idx)
+{
+	return promise_names[idx];
+}
+
+const char *stats_promise_help(unsigned idx)
+{
+	return promise_helps[idx];
 }

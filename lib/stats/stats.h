@@ -1,4 +1,4 @@
-/* stats.h - per-worker counters and the one list of reasons to drop.
+/* stats.h - per-worker counters, the one list of reasons to drop, and what is promised.
  *
  * Threads:   each struct stats_worker has one writer, its worker; control reads by summing (a read
  *            may be one burst old; words never tear on 64-bit machines).
@@ -70,6 +70,7 @@
 	X(neigh_unreachable, "destination is not on a link and there is no gateway")             \
 	X(handover_full, "the owning worker's ring is full")                                     \
 	X(punt_full, "control thread is behind")                                                 \
+	X(portmap_full, "NAT-PMP or PCP request, and the control thread is behind")              \
 	X(ping_disabled, "ping is not answered on this port")                                    \
 	X(tx_full, "port did not take the packet")                                               \
 	X(no_memory, "no buffer was free")                                                       \
@@ -166,6 +167,22 @@ struct stats_handshake {
 	uint64_t counter[STATS_N_HANDSHAKE_COUNTERS];
 } __attribute__((aligned(64)));
 
+/* X(name, help): what those who have leases are promised, as it would be broken. Control counts
+ * each where the promise is made, and each is to stay 0. */
+#define STATS_PROMISES(X)                                                                     \
+	X(port_moved, "renewals after which the public address or port was another")          \
+	X(told_too_early, "answers that a door is open, while workers did not find it")       \
+	X(address_differs, "leases at an address that is not the egress address of the peer") \
+	X(unanswered, "NAT-PMP and PCP requests without an answer")                           \
+	X(untold, "losses and changes of address that could not be told to the peer")
+
+enum stats_promise {
+#define X(name, help) STATS_PROMISE_##name,
+	STATS_PROMISES(X)
+#undef X
+		STATS_N_PROMISES
+};
+
 /* The words of the lists; idx in range. */
 const char *stats_drop_name(unsigned idx);
 const char *stats_drop_help(unsigned idx);
@@ -173,6 +190,8 @@ const char *stats_counter_name(unsigned idx);
 const char *stats_counter_help(unsigned idx);
 const char *stats_handshake_name(unsigned idx);
 const char *stats_handshake_help(unsigned idx);
+const char *stats_promise_name(unsigned idx);
+const char *stats_promise_help(unsigned idx);
 
 static inline uint64_t stats_dropped(const struct stats_worker *s)
 {

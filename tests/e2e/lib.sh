@@ -322,10 +322,20 @@ is_dropped()
 
 # --- the end -------------------------------------------------------------------------------------
 
+# What clients are promised was kept, all the while that this gateway ran.
+promises_are_kept()
+{
+	local promises=(port_moved told_too_early address_differs unanswered untold) counts
+
+	counts=$(ctl --json stats | field "${promises[@]/#/promises.counters.}")
+	assert_equal "how often were broken ${promises[*]}" "$counts" "0 0 0 0 0"
+}
+
 gateway_stop()
 {
 	local status=0
 
+	promises_are_kept
 	kill -TERM "$GATEWAY_PID"
 	poll_until 20 gateway_is_gone || fail "the gateway does not end on SIGTERM"
 	wait "$GATEWAY_PID" || status=$?

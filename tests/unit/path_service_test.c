@@ -321,7 +321,7 @@ static void test_control_is_behind(void **state)
 	uint64_t n = 0;
 	struct rte_mbuf *m;
 
-	while (rig_dropped(rig, STATS_DROP_punt_full) == 0) {
+	while (rig_dropped(rig, STATS_DROP_portmap_full) == 0) {
 		assert_true(n++ < 1000);
 		rig_now_ns += NS_IN_S / 64;
 		send_request(RIG_INNER_GW4, PORTMAP_PORT);
