@@ -111,6 +111,11 @@ static bool run_line(struct ctl_client *client, const char *line, size_t len)
 	return ok;
 }
 
+static unsigned line_bytes_max(const struct ctl_client *client)
+{
+	return client->role.may_write ? RPC_LINE_BYTES_MAX : RPC_READER_LINE_BYTES_MAX;
+}
+
 static bool refuse_long_line(struct ctl_client *client)
 {
 	struct rpc_text reply = {0};
@@ -118,7 +123,7 @@ static bool refuse_long_line(struct ctl_client *client)
 	bool ok;
 
 	rpc_fault_set(&fault, RPC_INVALID_REQUEST, NULL, NULL,
-		"a line of more than %u bytes; the connection ends", RPC_LINE_BYTES_MAX);
+		"a line of more than %u bytes; the connection ends", line_bytes_max(client));
 	rpc_text_fault(&reply, NULL, &fault);
 	rpc_text_append(&reply, "\n", 1);
 	ok = append_out(client, &reply);
@@ -211,7 +216,7 @@ void ctl_client_create(struct ctl *c, int fd, struct ctl_role role)
 	client->role = role;
 	client->fd = fd;
 	client->progress_ns = c->p.now_ns();
-	rpc_lines_init(&client->lines, RPC_LINE_BYTES_MAX);
+	rpc_lines_init(&client->lines, line_bytes_max(client));
 	TAILQ_INSERT_TAIL(&c->clients, client, next);
 	c->n_clients++;
 	c->n_readers += !role.may_write;

@@ -17,10 +17,13 @@
 
 #include <jansson.h>
 
-#define RPC_LINE_BYTES_MAX (1u << 20) /* of a request; replies may be longer */
-#define RPC_BATCH_MAX	   10000u
-#define RPC_DEPTH_MAX	   64u	/* of arrays and objects in one another */
-#define RPC_MEMBERS_MAX	   256u /* of an object */
+/* Of requests; replies may be longer. A batch of as many as there may be, each with a key and a
+ * label, fits into the line of one who may change things. */
+#define RPC_LINE_BYTES_MAX	  (4u << 20)
+#define RPC_READER_LINE_BYTES_MAX (1u << 20)
+#define RPC_BATCH_MAX		  10000u
+#define RPC_DEPTH_MAX		  64u  /* of arrays and objects in one another */
+#define RPC_MEMBERS_MAX		  256u /* of an object */
 
 #define RPC_SENTENCE_CHARS 384
 #define RPC_CULPRIT_CHARS  128

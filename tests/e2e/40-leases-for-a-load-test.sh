@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Many leases over many peers, for a load test: scripts/pktgen/leases opens them where the Pktgen
-# files send to, and takes them away again; one of its peers is a real client.
+# files send to, and takes them away again; one of its peers is a real client. And 10,000 changes of
+# leases in one batch.
 . "$(dirname "$0")/lib.sh"
 
 readonly N_PEERS=20 N_LEASES=1000
 
 make_keys
 net_create
-CONF_LEASES='max = 2000;' gateway_conf
+CONF_LEASES='max = 20000;' gateway_conf
 gateway_start
 
 leases()
@@ -50,5 +51,8 @@ step "they are taken away again"
 leases close
 assert_equal "leases" "$(ctl --json health | field leases)" 0
 assert_equal "peers" "$(ctl --json health | field peers)" 0
+
+step "10,000 changes go in one batch"
+must "10,000 at once" "$TOOLS/bulk.py" "$RUN/control.sock"
 
 finish

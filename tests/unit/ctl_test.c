@@ -534,6 +534,27 @@ static void others_may_read_only(void **state)
 	assert_int_equal(st.st_mode & 0777, 0666);
 }
 
+static void readers_have_shorter_lines(void **state)
+{
+	const size_t len = RPC_READER_LINE_BYTES_MAX + 1000;
+	struct server *s = *state;
+	char *line = malloc(len), *reply;
+	struct client c;
+
+	if (getuid() != 0)
+		skip();
+	assert_non_null(line);
+	memset(line, ' ', len);
+	client_attach(&c, s, dial_as(s, 12345, 12345, NULL, 0));
+	client_send(&c, line, len);
+	reply = client_line(&c);
+	assert_non_null(reply);
+	assert_non_null(strstr(reply, "more than 1048576 bytes"));
+	free(reply);
+	client_close(&c);
+	free(line);
+}
+
 static void group_may_write(void **state)
 {
 	const struct group *group = getgrnam("daemon");
@@ -659,6 +680,7 @@ int main(void)
 		served(no_descriptor_left_is_no_busy_loop),
 		served(batch_with_an_endless_reply_is_cut),
 		served(others_may_read_only),
+		served(readers_have_shorter_lines),
 		cmocka_unit_test(group_may_write),
 		cmocka_unit_test(stale_socket_is_replaced),
 		served(unfit_paths_are_refused),
