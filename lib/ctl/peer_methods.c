@@ -191,8 +191,7 @@ static int get_routes(
 
 		if (text[0] == '\0')
 			continue;
-		if (ip_prefix_parse(text, &p) != 0 || p.len_bits < PEER_ROUTE_BITS_MIN ||
-			!ip_is_routable_v6(&p.addr))
+		if (ip_prefix_parse(text, &p) != 0 || !ctl_route_is_sound(&p))
 			return rpc_fault_set(fault, RPC_INVALID_PARAMS, text, ROUTES_WORDS,
 				"route \"%s\" is not accepted; accepted: an IPv6 prefix of 48 to "
 				"128 bits out of 2000::/3 or fc00::/7",

@@ -7,6 +7,12 @@
 
 #define ACCEPTS "prefixes that are this peer's alone"
 
+bool ctl_route_is_sound(const struct ip_prefix *route)
+{
+	return !ip_is_v4(&route->addr) && route->len_bits >= PEER_ROUTE_BITS_MIN &&
+	       ip_is_routable_v6(&route->addr);
+}
+
 static int refuse(enum rpc_code code, const struct ip_prefix *route, const char *verb,
 	const char *other, const char *whose, struct rpc_fault *fault)
 {

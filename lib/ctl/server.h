@@ -448,6 +448,8 @@ int ctl_peer_settings_read(const char *settings, const uint8_t public_key[static
 /* --- peer_rules.c, route_rules.c, lease_rules.c */
 /* By its lease, or else by its key. After each change of either. */
 void ctl_peer_public_update(struct ctl *c, uint32_t peer_idx);
+/* May it lead to a peer at all? */
+bool ctl_route_is_sound(const struct ip_prefix *route);
 /* No prefix or address of the gateway or of another peer meets one of this peer's routes, and its
  * IPv6 address meets none of theirs. peer_idx: itself, PEER_NONE when it is new. 0; -EINVAL with
  * *fault. O(peers) when it has routes. */

@@ -105,6 +105,14 @@ static void say_allowed_ip(struct uapi_client *client, const struct ip_addr *a)
 		say(client, "allowed_ip=%s/%u\n", ip_addr_format(a, text), ip_is_v4(a) ? 32 : 128);
 }
 
+static void say_routes(struct uapi_client *client, const struct peer_conf *conf)
+{
+	char text[IP_TEXT_CHARS];
+
+	for (unsigned i = 0; i < conf->n_routes; i++)
+		say(client, "allowed_ip=%s\n", ip_prefix_format(&conf->routes[i], text));
+}
+
 /* Handshakes are remembered on the monotonic clock, and told on the wall's. */
 static void say_last_handshake(struct uapi_client *client, uint64_t then_ns)
 {
@@ -136,6 +144,7 @@ static void say_peer(struct uapi_client *client, uint32_t peer_idx)
 		conf->persistent_keepalive_s);
 	say_allowed_ip(client, &conf->address4);
 	say_allowed_ip(client, &conf->address6);
+	say_routes(client, conf);
 }
 
 static void say_more_peers(struct uapi_client *client)

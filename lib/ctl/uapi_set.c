@@ -9,6 +9,7 @@
 #include "crypto/crypto.h"
 #include "uapi/uapi.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,20 +39,58 @@ static bool is_own_key(const struct conf *conf, const uint8_t key[static CRYPTO_
 	return memcmp(public_key, key, sizeof(public_key)) == 0;
 }
 
-/* A peer has one inner address of each family. */
-static int take_allowed_ips(const struct uapi_peer *peer, struct peer_conf *conf)
-{
-	for (unsigned i = 0; i < peer->n_allowed_ips; i++) {
-		const struct ip_prefix *prefix = &peer->allowed_ips[i];
-		struct ip_addr *address =
-			ip_is_v4(&prefix->addr) ? &conf->address4 : &conf->address6;
+#define ALLOWED_WORDS \
+	"one IPv4 address, one IPv6 address, up to 4 IPv6 prefixes of 48 bits and more"
 
-		if (prefix->len_bits != 128 ||
-			(!ip_is_none(address) && !ip_equal(address, &prefix->addr)))
-			return -EINVAL;
-		*address = prefix->addr;
-	}
+static bool has_route(const struct peer_conf *conf, const struct ip_prefix *prefix)
+{
+	for (unsigned i = 0; i < conf->n_routes; i++)
+		if (ip_prefix_equal(&conf->routes[i], prefix))
+			return true;
+	return false;
+}
+
+static int take_route(const struct ip_prefix *prefix, struct peer_conf *conf)
+{
+	if (has_route(conf, prefix))
+		return 0;
+	if (conf->n_routes == PEER_ROUTES_MAX || !ctl_route_is_sound(prefix))
+		return -EINVAL;
+	conf->routes[conf->n_routes++] = *prefix;
 	return 0;
+}
+
+static int take_address(struct ip_addr *address, const struct ip_prefix *prefix)
+{
+	if (prefix->len_bits != 128 || (!ip_is_none(address) && !ip_equal(address, &prefix->addr)))
+		return -EINVAL;
+	*address = prefix->addr;
+	return 0;
+}
+
+/* A peer has one inner address of each family, and IPv6 prefixes. The first IPv6 address by itself
+ * is its address, unless it is one that has none, and had this as a prefix. was: NULL, it is new.
+ */
+static int take_allowed_ips(
+	const struct uapi_peer *peer, const struct peer_conf *was, struct peer_conf *conf)
+{
+	int err = 0;
+
+	static_assert(UAPI_ALLOWED_IPS_MAX == 2 + PEER_ROUTES_MAX, "all fit into a request");
+	for (unsigned i = 0; i < peer->n_allowed_ips && err == 0; i++) {
+		const struct ip_prefix *prefix = &peer->allowed_ips[i];
+
+		if (ip_is_v4(&prefix->addr))
+			err = take_address(&conf->address4, prefix);
+		else if (prefix->len_bits == 128 &&
+			 (ip_is_none(&conf->address6) ||
+				 ip_equal(&conf->address6, &prefix->addr)) &&
+			 !(was != NULL && ip_is_none(&was->address6) && has_route(was, prefix)))
+			err = take_address(&conf->address6, prefix);
+		else
+			err = take_route(prefix, conf);
+	}
+	return err;
 }
 
 static int check_request(const struct conf *conf, const struct uapi_request *r)
@@ -61,7 +100,7 @@ static int check_request(const struct conf *conf, const struct uapi_request *r)
 	for (uint32_t i = 0; i < r->n_peers && err == 0; i++) {
 		struct peer_conf scratch = {0};
 
-		err = take_allowed_ips(&r->peers[i], &scratch);
+		err = take_allowed_ips(&r->peers[i], NULL, &scratch);
 	}
 	return err;
 }
@@ -106,8 +145,14 @@ static int delete_unnamed(struct ctl *c, const struct uapi_request *r, struct rp
 static int take_conf(
 	const struct uapi_request *r, const struct uapi_peer *peer, struct peer_conf *conf)
 {
-	if (r->replaces_peers || peer->replaces_allowed_ips)
+	struct peer_conf was = *conf; /* wiped */
+	int err;
+
+	if (r->replaces_peers || peer->replaces_allowed_ips) {
 		conf->address4 = conf->address6 = (struct ip_addr){0};
+		memset(conf->routes, 0, sizeof(conf->routes));
+		conf->n_routes = 0;
+	}
 	if (r->replaces_peers) {
 		memset(conf->preshared_key, 0, sizeof(conf->preshared_key));
 		conf->endpoint = (struct ip_endpoint){0};
@@ -119,7 +164,9 @@ static int take_conf(
 		conf->endpoint = peer->endpoint;
 	if (peer->sets_keepalive)
 		conf->persistent_keepalive_s = peer->persistent_keepalive_s;
-	return take_allowed_ips(peer, conf);
+	err = take_allowed_ips(peer, &was, conf);
+	crypto_wipe(&was, sizeof(was));
+	return err;
 }
 
 /* A peer that was heard elsewhere since goes back to the endpoint that it had before, when that is
@@ -174,7 +221,7 @@ static int set_peer(struct ctl *c, const struct uapi_request *r, const struct ua
 	err = take_conf(r, peer, &conf);
 	if (err != 0)
 		rpc_fault_set(fault, RPC_INVALID_PARAMS, NULL, NULL,
-			"a peer has one inner address of each family");
+			"allowed IPs of a peer are " ALLOWED_WORDS);
 	else if (peer_idx != PEER_NONE)
 		err = change_peer(c, peer_idx, peer, &conf, fault);
 	else if (is_own_key(c->p.conf, peer->public_key))

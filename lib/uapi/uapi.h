@@ -19,7 +19,7 @@
 
 #define UAPI_LINE_BYTES_MAX  256u /* the longest that means something has 78 */
 #define UAPI_PEERS_MAX	     65536u
-#define UAPI_ALLOWED_IPS_MAX 4 /* of one peer in one request */
+#define UAPI_ALLOWED_IPS_MAX 6 /* of one peer in one request */
 
 enum uapi_kind {
 	UAPI_NONE = 0,

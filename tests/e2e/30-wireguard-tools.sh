@@ -72,6 +72,58 @@ assert_equal "dump" "$(wg show $GW dump | head -n 1 | cut -f 1-4)" \
 	"$(<"$RUN/gateway.key")	$GATEWAY_KEY	51820	off"
 wg show $GW | grep -qF "latest handshake: " || fail "wg show tells of no handshake"
 
+step "wg show, wg show all, and each thing of all"
+for all in "" all; do
+	wg show $all | grep -qxF "interface: $GW" || fail "wg show $all has no $GW"
+	wg show $all | grep -qxF "peer: $CLIENT_KEY" || fail "wg show $all has no peer"
+done
+assert_equal "private-key" "$(wg show $GW private-key)" "$(<"$RUN/gateway.key")"
+wg show $GW | grep -qxF "  private key: (hidden)" || fail "wg show does not hide the key"
+for what in public-key private-key listen-port fwmark peers preshared-keys endpoints allowed-ips \
+	latest-handshakes transfer persistent-keepalive dump; do
+	assert_equal "wg show all $what" "$(wg show all $what | grep "^$GW" | cut -f 2-)" \
+		"$(wg show $GW $what)"
+done
+
+step "wg set: prefixes that are routed to the peer"
+wg set $GW peer "$CLIENT_KEY" allowed-ips $INNER/32,$INNER6/128,2001:db8:2:1::/64,2001:db8:2:2::/64
+assert_equal "allowed-ips" "$(shown allowed-ips "$CLIENT_KEY")" \
+	"$INNER/32 $INNER6/128 2001:db8:2:1::/64 2001:db8:2:2::/64"
+assert_equal "routes" "$(peer_field "$CLIENT_KEY" routes)" 2
+wg showconf $GW >"$RUN/routes.conf"
+wg set $GW peer "$CLIENT_KEY" allowed-ips $INNER/32,$INNER6/128
+assert_equal "allowed-ips" "$(shown allowed-ips "$CLIENT_KEY")" "$INNER/32 $INNER6/128"
+wg syncconf $GW "$RUN/routes.conf"
+assert_equal "allowed-ips" "$(shown allowed-ips "$CLIENT_KEY")" \
+	"$INNER/32 $INNER6/128 2001:db8:2:1::/64 2001:db8:2:2::/64"
+refused "Invalid argument" set $GW peer "$CLIENT_KEY" allowed-ips $INNER/32,2001:db8::/32
+wg set $GW peer "$CLIENT_KEY" allowed-ips $INNER/32,$INNER6/128
+
+# uapi LINE...: what wg has no words for.
+uapi()
+{
+	timeout 10 python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(("set=1\n" + "\n".join(sys.argv[2:]) + "\n\n").encode())
+print(s.makefile().readline().strip())' "/var/run/wireguard/$GW.sock" "$@"
+}
+
+step "update_only adds nobody, and without replace_allowed_ips allowed IPs are added"
+hex()
+{
+	base64 -d <<<"$1" | od -An -tx1 | tr -d ' \n'
+}
+assert_equal "answer" "$(uapi "public_key=$(hex "$OTHER_KEY")" update_only=true \
+	allowed_ip=100.64.0.7/32)" errno=0
+assert_peers "$CLIENT_KEY"
+assert_equal "answer" "$(uapi "public_key=$(hex "$CLIENT_KEY")" update_only=true \
+	allowed_ip=2001:db8:2:3::/64)" errno=0
+assert_equal "allowed-ips" "$(shown allowed-ips "$CLIENT_KEY")" \
+	"$INNER/32 $INNER6/128 2001:db8:2:3::/64"
+wg set $GW peer "$CLIENT_KEY" allowed-ips $INNER/32,$INNER6/128
+
 step "others are told nothing"
 runuser -u nobody -- wg show $GW dump >/dev/null 2>&1 && fail "nobody may read it"
 

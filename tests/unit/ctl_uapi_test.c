@@ -261,6 +261,58 @@ static void test_add_change_remove(void **state)
 	client_close(&c);
 }
 
+/* Prefixes are told, added and replaced as addresses are. */
+static void test_routes(void **state)
+{
+	struct server *s = *state;
+	const struct peer_conf *conf;
+	struct client c, j;
+
+	client_open(&j, s);
+	uapi_open(&c, s);
+	assert_set(&c,
+		"public_key=" KEY_A "\nallowed_ip=fd00:5::/48\nallowed_ip=10.0.0.2/32\n"
+		"allowed_ip=fd00::2/128\nallowed_ip=2001:db8:2:1::/64\n",
+		0);
+	assert_non_null(strstr(ask(&c, "get=1\n\n"),
+		"allowed_ip=10.0.0.2/32\nallowed_ip=fd00::2/128\nallowed_ip=fd00:5::/48\n"
+		"allowed_ip=2001:db8:2:1::/64\nerrno=0\n"));
+	/* One that is there, and further ones up to the most that there may be. */
+	assert_set(&c,
+		"public_key=" KEY_A "\nallowed_ip=fd00:5::/48\nallowed_ip=fd00:6::/48\n"
+		"allowed_ip=fd00:7::7/128\n",
+		0);
+	assert_int_equal(conf_of(s, 1)->n_routes, 4);
+	assert_set(&c, "public_key=" KEY_A "\nallowed_ip=fd00:8::/48\n", EINVAL);
+	assert_set(&c, "public_key=" KEY_B "\nallowed_ip=10.0.0.3/32\nallowed_ip=fd00:5::/64\n",
+		EADDRINUSE);
+	assert_set(&c, "public_key=" KEY_A "\nallowed_ip=2001:db8:9::/47\n", EINVAL);
+
+	assert_set(&c,
+		"public_key=" KEY_A "\nreplace_allowed_ips=true\nallowed_ip=10.0.0.2/32\n"
+		"allowed_ip=fd00:9::/64\n",
+		0);
+	conf = conf_of(s, 1);
+	assert_int_equal(conf->n_routes, 1);
+	assert_true(ip_is_none(&conf->address6));
+	assert_set(
+		&c, "public_key=" KEY_A "\nreplace_allowed_ips=true\nallowed_ip=10.0.0.2/32\n", 0);
+	assert_int_equal(conf_of(s, 1)->n_routes, 0);
+
+	/* A prefix of one address stays one when what was told is said again. */
+	json_decref(call(&j, "peer.set",
+		"{'peer':'AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=','routes':['fd00:a::1/"
+		"128']}"));
+	assert_set(&c,
+		"replace_peers=true\npublic_key=" KEY_A "\nreplace_allowed_ips=true\n"
+		"allowed_ip=10.0.0.2/32\nallowed_ip=fd00:a::1/128\n",
+		0);
+	assert_int_equal(conf_of(s, 1)->n_routes, 1);
+	assert_true(ip_is_none(&conf_of(s, 1)->address6));
+	client_close(&c);
+	client_close(&j);
+}
+
 static void test_update_only(void **state)
 {
 	struct server *s = *state;
@@ -328,7 +380,7 @@ static void test_nothing_changes(void **state)
 	assert_set(&c, "listen_port=0\nreplace_peers=true\n", EOPNOTSUPP);
 	assert_set(&c, "fwmark=1\n" ADDS_B, EOPNOTSUPP);
 	assert_set(&c, ADDS_B "public_key=" KEY_C "\nallowed_ip=10.0.0.0/24\n", EINVAL);
-	assert_set(&c, ADDS_B "public_key=" KEY_C "\nallowed_ip=fd00::/64\n", EINVAL);
+	assert_set(&c, ADDS_B "public_key=" KEY_C "\nallowed_ip=fd00::/32\n", EINVAL);
 	assert_set(&c, ADDS_B "public_key=" KEY_C "\nallowed_ip=0.0.0.0/0\n", EINVAL);
 	assert_set(&c, ADDS_B "unknown=1\n", EINVAL);
 	assert_int_equal(peers_count(s->peers), 1);
@@ -507,6 +559,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_secrets, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_add_change_remove, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_update_only, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_routes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_replace_peers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nothing_changes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rules, setup, teardown),
