@@ -14,8 +14,12 @@
 
 /* A reader may be so far behind. */
 #define OUT_BYTES_MAX (256u << 10)
-/* A lease is said to end soon this long before. */
-#define EXPIRING_NS (60 * NS_IN_S)
+/* A lease is said to end soon this long before, or when a quarter of its time is left. */
+#define EXPIRING_NS    (60 * NS_IN_S)
+#define EXPIRING_SHARE 4u
+/* All leases are walked for it: 1,000,000 take about 50 ms, and are looked at less often. */
+#define LOOK_MANY_NS	(5 * NS_IN_S)
+#define LEASES_MANY_MIN 100000u
 /* Peers looked at each second: 10,000 take about a millisecond. */
 #define PEERS_SLICE 8192u
 /* From here the pool is low, and from there it is not any more: in tenths. */
@@ -175,19 +179,32 @@ void ctl_event_denied(struct ctl *c, const struct lease_request *req, const stru
 			"reason", fault->sentence));
 }
 
-/* A lease is told of when the moment EXPIRING_NS before its end lies between two looks. All are
- * walked: 1,000,000 take about 50 ms, hence not each second. */
+/* From when on a lease ends soon: once in each term, which a renewal begins anew. */
+static uint64_t expiring_from_ns(const struct lease *lease)
+{
+	uint64_t term_ns =
+		lease->granted_ns == 0 ? lease->ttl_ns : lease->expires_ns - lease->granted_ns;
+	uint64_t notice_ns = term_ns / EXPIRING_SHARE;
+
+	return lease->expires_ns - (notice_ns < EXPIRING_NS ? notice_ns : EXPIRING_NS);
+}
+
+/* A lease is told of when that moment lies between two looks. */
 static void look_at_leases(struct ctl *c, uint64_t now_ns)
 {
 	const struct lease *lease;
 	uint64_t cursor = 0;
 
-	if (now_ns - c->leases_seen_ns < 5 * NS_IN_S)
+	if (lease_count(c->p.leases, UINT32_MAX) >= LEASES_MANY_MIN &&
+		now_ns - c->leases_seen_ns < LOOK_MANY_NS)
 		return;
 	while ((lease = lease_next(c->p.leases, UINT32_MAX, &cursor)) != NULL) {
-		if (lease->expires_ns != TIME_NEVER && lease->expires_ns > now_ns &&
-			lease->expires_ns - now_ns <= EXPIRING_NS &&
-			lease->expires_ns > c->leases_seen_ns + EXPIRING_NS)
+		uint64_t from_ns;
+
+		if (lease->expires_ns == TIME_NEVER || lease->expires_ns <= now_ns)
+			continue;
+		from_ns = expiring_from_ns(lease);
+		if (from_ns <= now_ns && from_ns > c->leases_seen_ns)
 			ctl_event_lease(c, "lease.expiring", lease, NULL, NULL);
 	}
 	c->leases_seen_ns = now_ns;
@@ -289,11 +306,13 @@ static void look_at_peer(struct ctl *c, uint32_t peer_idx, uint64_t now_ns)
 		seen->endpoint.port != 0 && !ip_endpoint_equal(&seen->endpoint, &status.endpoint);
 	seen->is_up = is_up(c, &status, now_ns);
 	seen->endpoint = status.endpoint;
-	if (!seen->is_known)
+	if (!seen->is_known) {
 		seen->is_known = true;
-	else if (seen->is_up != was_up)
+		return;
+	}
+	if (seen->is_up != was_up)
 		ctl_event_peer(c, seen->is_up ? "peer.up" : "peer.down", peer_idx);
-	else if (seen->is_up && has_moved)
+	if (seen->is_up && has_moved)
 		ctl_event_peer(c, "peer.roamed", peer_idx);
 }
 

@@ -17,6 +17,7 @@ static void set_ttl(struct lease_table *t, uint32_t i, uint64_t ttl_ns, uint64_t
 	struct lease *l = &t->leases[i];
 
 	l->ttl_ns = ttl_ns < t->conf.max_ttl_ns ? ttl_ns : t->conf.max_ttl_ns;
+	l->granted_ns = now_ns;
 	l->expires_ns = lease_time_add(now_ns, l->ttl_ns);
 	if (l->expires_ns > l->until_ns)
 		l->expires_ns = l->until_ns;

@@ -77,6 +77,7 @@ struct lease {
 	uint16_t inner_port; /* likewise */
 	uint16_t n_ports;    /* 1, or those of a range */
 	uint64_t opened_ns;
+	uint64_t granted_ns; /* or renewed last; 0: before a restart */
 	uint64_t expires_ns; /* TIME_NEVER: no end; once ended: when others may have the port */
 	uint64_t until_ns;   /* no renewal goes beyond; TIME_NEVER: none is kept from it */
 	uint64_t ttl_ns;     /* as granted; a renewal without a TTL grants it again */

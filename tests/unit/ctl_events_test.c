@@ -71,6 +71,24 @@ static void look(struct server *s, uint64_t ns)
 	ctl_tick(s->ctl);
 }
 
+static void renew(struct client *c, json_int_t id, unsigned ttl_s)
+{
+	char params[64];
+
+	snprintf(params, sizeof(params), "{'id':%lld,'ttl_s':%u}", (long long)id, ttl_s);
+	json_decref(call(c, "lease.renew", params));
+}
+
+/* For an hour, but not beyond in_s seconds from now. */
+static json_int_t open_until(struct client *c, unsigned in_s)
+{
+	char params[96];
+
+	snprintf(params, sizeof(params), "{'peer':'alice','to_port':85,'ttl_s':3600,'until':%llu}",
+		(unsigned long long)(test_wall_ns() / NS_IN_S + in_s));
+	return open_lease(c, params);
+}
+
 static void test_leases(void **state)
 {
 	struct server *s = *state;
@@ -118,6 +136,33 @@ static void test_leases(void **state)
 	look(s, 10 * NS_IN_S);
 	expect_nothing(&listener);
 	look(s, 60 * NS_IN_S);
+	expect_lease(&listener, "lease.closed", id, "expired");
+
+	/* Once in each term: a short one, one that was renewed, and one that is cut by its until.
+	 */
+	id = open_lease(&c, "{'peer':'alice','to_port':82,'ttl_s':60}");
+	expect_lease(&listener, "lease.opened", id, NULL);
+	look(s, 40 * NS_IN_S);
+	expect_nothing(&listener);
+	look(s, 6 * NS_IN_S);
+	expect_lease(&listener, "lease.expiring", id, NULL);
+	renew(&c, id, 20);
+	expect_lease(&listener, "lease.renewed", id, NULL);
+	look(s, 10 * NS_IN_S);
+	expect_nothing(&listener);
+	look(s, 6 * NS_IN_S);
+	expect_lease(&listener, "lease.expiring", id, NULL);
+	look(s, 1 * NS_IN_S);
+	expect_nothing(&listener);
+	look(s, 4 * NS_IN_S);
+	expect_lease(&listener, "lease.closed", id, "expired");
+	id = open_until(&c, 40);
+	expect_lease(&listener, "lease.opened", id, NULL);
+	look(s, 25 * NS_IN_S);
+	expect_nothing(&listener);
+	look(s, 6 * NS_IN_S);
+	expect_lease(&listener, "lease.expiring", id, NULL);
+	look(s, 10 * NS_IN_S);
 	expect_lease(&listener, "lease.closed", id, "expired");
 
 	id = open_lease(&c, "{'peer':'alice','to_port':82,'idle_s':5}");
@@ -168,8 +213,19 @@ static void test_peers(void **state)
 	expect_peer(&listener, "peer.roamed", "alice");
 	look(s, 2 * NS_IN_S);
 	expect_nothing(&listener);
+	/* It was down for a moment, and comes back from elsewhere: both are told. */
+	hot->last_handshake_ns = 0;
+	look(s, 2 * NS_IN_S);
+	expect_peer(&listener, "peer.down", "alice");
 	hot->last_handshake_ns = test_now_ns();
-	look(s, 177 * NS_IN_S);
+	peer_hot_path_set(
+		hot, &(struct peer_path){.remote = {.addr = address("192.0.2.79"), .port = 5}});
+	look(s, 2 * NS_IN_S);
+	expect_peer(&listener, "peer.up", "alice");
+	expect_peer(&listener, "peer.roamed", "alice");
+	expect_nothing(&listener);
+	hot->last_handshake_ns = test_now_ns();
+	look(s, 175 * NS_IN_S);
 	expect_peer(&listener, "peer.down", "bob");
 	look(s, 10 * NS_IN_S);
 	expect_peer(&listener, "peer.down", "alice");

@@ -109,6 +109,7 @@ static void the_same_request_renews(void **state)
 	req.ttl_ns = 0;
 	assert_int_equal(lease_grant(t, &req, 5 * MINUTE, &l), 1);
 	assert_ptr_equal(l, first);
+	before.granted_ns = 5 * MINUTE;
 	before.expires_ns = 15 * MINUTE;
 	assert_memory_equal(l, &before, sizeof(before));
 	assert_int_equal(lease_count(t, 7), 1);
