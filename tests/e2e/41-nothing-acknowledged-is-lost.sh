@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The gateway is killed with SIGKILL at random moments, under a stream of changes and while it
-# starts: whatever was acknowledged is there afterwards, and of what was not, all or nothing.
+# starts: whatever was acknowledged is there afterwards, and of what was not, all or nothing. Peers,
+# bars, leases of each kind, and the history of them.
 # PORTIER_TEST_KILLS=N kills that often (20).
 . "$(dirname "$0")/lib.sh"
 
@@ -10,7 +11,9 @@ make_keys
 net_create
 mkdir -m 0700 "$RUN/store"
 CONF_STORE="path = \"$RUN/store/portier.db\";"
-CONF_LEASES='max = 2000;'
+CONF_HISTORY='mode = "full";'
+CONF_POOL="\"$POOL\" ]; dedicated = [ \"198.51.100.64/29\""
+CONF_LEASES='max = 4000;'
 gateway_conf
 
 churn()
