@@ -25,7 +25,8 @@ extern const struct aead_ops aead_ipsec_mb_ops;
 extern const struct aead_ops aead_openssl_ops;
 extern const struct aead_ops aead_lanes_ops;
 
-/* Known vectors sealed and opened in one burst, and each of them refused when forged. */
+/* Known vectors sealed and opened, in one burst, in small ones and one by one, and each of them
+ * refused when forged. */
 bool aead_selftest(const struct aead_ops *ops, void *state);
 
 static inline void build_nonce(uint8_t nonce[static AEAD_NONCE_BYTES], uint64_t counter)

@@ -9,9 +9,10 @@
  * Cycles a packet on a Sapphire Rapids core: see lanes_backend.c.
  */
 #include "aead/lanes_impl.h"
+#include "aead/lanes_wipe.h"
 
 /* Of the deepest callee, and some. */
-#define STACK_BYTES 4096u
+#define STACK_BYTES 8192u
 
 size_t lanes_bytes(void)
 {
@@ -176,13 +177,14 @@ static void wipe(struct lanes *l, uint16_t n)
 			 "vmovdqa64 %%zmm16, %%zmm28\n\t"
 			 "vmovdqa64 %%zmm16, %%zmm29\n\t"
 			 "vmovdqa64 %%zmm16, %%zmm30\n\t"
-			 "vmovdqa64 %%zmm16, %%zmm31"
+			 "vmovdqa64 %%zmm16, %%zmm31\n\t" WIPE_GENERAL
 			 :
 			 :
-			 : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
-			 "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
-			 "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23",
-			 "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31");
+			 : "memory", GENERAL_REGISTERS, "xmm0", "xmm1", "xmm2", "xmm3", "xmm4",
+			 "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13",
+			 "xmm14", "xmm15", "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21",
+			 "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29",
+			 "xmm30", "xmm31");
 }
 
 void lanes_seal(struct lanes *l, struct aead_job *jobs, uint16_t n)

@@ -4,14 +4,26 @@
  * its Poly1305 keys (block 0 of each) and one for each further block that all have, with keys put
  * into lanes once. Everything else (long packets, blocks that only some have, a set that is not
  * whole) becomes runs of one packet each, which fill columns one behind the other.
+ *
+ * Tags are worked two and two, beside the columns of other packets: to seal, those of packets whose
+ * text is done; to open, those of packets that come next. What is not done by then is worked alone.
  */
 #include "aead/lanes_avx2.h"
-#include "aead/lanes_avx2_chacha.h"
-#include "aead/lanes_avx2_poly.h"
+#include "aead/lanes_avx2_column.h"
+#include "aead/lanes_wipe.h"
 
 #include <assert.h>
 
 #define NOINLINE __attribute__((noinline))
+
+/* Everybody sees which packets were right: from there on, branches may depend on it. Their test
+ * says so to valgrind, to which all that was computed from secrets is secret. */
+#ifdef PORTIER_LANES_MEMCHECK
+#include <valgrind/memcheck.h>
+#define MAKE_PUBLIC(value) VALGRIND_MAKE_MEM_DEFINED(&(value), sizeof(value))
+#else
+#define MAKE_PUBLIC(value)
+#endif
 
 /* Texts of more blocks go packet by packet: their lines stay in the cache, and frames at a stride
  * of 4096 bytes do not push each other out of it. */
@@ -35,18 +47,28 @@ struct lane {
 };
 
 struct lanes_avx2 {
-	/* Wiped after each call, up to the last key in use. */
+	/* Wiped after each call, up to the last key and pair in use. */
 	struct {
 		struct state8 state;
 		uint8_t keystream[N_LANES][BLOCK_BYTES]; /* of lanes that are no whole block */
 		uint8_t poly_keys[AEAD_BURST_MAX][32];
+		struct tag_pair pairs[AEAD_BURST_MAX / 2];
 	} secret;
 	struct lane lanes[N_LANES];
 	const uint8_t *src[N_LANES];
 	uint8_t *dst[N_LANES];
 	unsigned in_parts; /* lanes whose key stream is still to be used */
 	struct run runs[AEAD_BURST_MAX];
-	unsigned n_runs;
+	unsigned first_run, n_runs;
+	uint32_t n_waiting; /* blocks of those runs */
+
+	/* The burst, longest first. Its tags are begun in the order of tagged, and ended in it. */
+	struct aead_job *const *jobs;
+	bool is_seal;
+	uint8_t tagged[AEAD_BURST_MAX];
+	unsigned n_begun, n_ended;
+	struct tag_pair *pair; /* the first that has steps left */
+	uint64_t forged;       /* to open: whose tags differ */
 	uint8_t zeros[BLOCK_BYTES];
 } __attribute__((aligned(LANES_AVX2_ALIGN)));
 
@@ -68,6 +90,13 @@ static inline void keep_lane(struct lanes_avx2 *l, unsigned lane)
 	l->src[lane] = l->zeros;
 	l->dst[lane] = l->secret.keystream[lane];
 	l->in_parts |= 1u << lane;
+}
+
+/* A lane that nobody needs. */
+static inline void idle_lane(struct lanes_avx2 *l, unsigned lane)
+{
+	l->lanes[lane].job = NULL;
+	keep_lane(l, lane);
 }
 
 static inline void aim_lane(struct lanes_avx2 *l, unsigned lane, const struct aead_job *job,
@@ -113,58 +142,138 @@ static void use_parts(struct lanes_avx2 *l)
 	}
 }
 
+static NOINLINE void end_pairs(struct lanes_avx2 *l);
+
+static const struct tag_pair *pairs_end(const struct lanes_avx2 *l)
+{
+	return l->secret.pairs + l->n_begun / 2;
+}
+
 static NOINLINE void run_lanes(struct lanes_avx2 *l)
 {
 	__m256i x[16];
 
-	run_column(&l->secret.state, x);
+	run_column(&l->secret.state, x, &l->pair, pairs_end(l));
 	apply_column(x, l->src, l->dst);
+	end_pairs(l);
 }
 
-static NOINLINE void load_set(struct lanes_avx2 *l, struct aead_job *const jobs[N_LANES])
+static NOINLINE void load_set(struct lanes_avx2 *l, unsigned first)
 {
 	const uint8_t *keys[N_LANES];
 	uint64_t counters[N_LANES];
 
 	for (unsigned i = 0; i < N_LANES; i++) {
-		keys[i] = jobs[i]->key;
-		counters[i] = jobs[i]->counter;
+		keys[i] = l->jobs[first + i]->key;
+		counters[i] = l->jobs[first + i]->counter;
 	}
 	load_state(&l->secret.state, keys, counters);
 }
 
-/* The Poly1305 keys of the set whose state is loaded; its first packet is the first-th. */
+/* The Poly1305 keys of the set whose state is loaded. */
 static NOINLINE void run_set_keys(struct lanes_avx2 *l, unsigned first)
 {
 	__m256i x[16];
 
 	l->secret.state.block = splat(0);
-	run_column(&l->secret.state, x);
+	run_column(&l->secret.state, x, &l->pair, pairs_end(l));
 	store_halves(x, l->secret.poly_keys[first], 32);
+	end_pairs(l);
 }
 
-/* The blocks of text that all packets of the set have whose state is loaded; returns how many. */
-static uint32_t run_set_texts(struct lanes_avx2 *l, struct aead_job *const jobs[N_LANES])
+/* The blocks of text that all packets of the set have whose state is loaded; returns how many.
+ * Forged packets keep theirs. */
+static uint32_t run_set_texts(struct lanes_avx2 *l, unsigned first, unsigned forged)
 {
-	uint32_t n_blocks = count_blocks(jobs[N_LANES - 1]->len);
+	uint32_t n_blocks = count_blocks(l->jobs[first + N_LANES - 1]->len);
 
 	for (uint32_t block = 1; block <= n_blocks; block++) {
 		l->secret.state.block = splat(block);
-		for (unsigned i = 0; i < N_LANES; i++)
-			aim_lane(l, i, jobs[i], block, 0);
+		for (unsigned i = 0; i < N_LANES; i++) {
+			if (forged >> i & 1)
+				idle_lane(l, i);
+			else
+				aim_lane(l, i, l->jobs[first + i], block, 0);
+		}
 		run_lanes(l);
 		use_parts(l);
 	}
 	return n_blocks;
 }
 
+/* --- tags ------------------------------------------------------------------------------------- */
+
+/* Of a packet whose Poly1305 key is there, and the text that it is for. */
+static void begin_tag(struct lanes_avx2 *l, unsigned nth)
+{
+	unsigned k = l->n_begun % 2;
+	struct tag_pair *t = &l->secret.pairs[l->n_begun / 2];
+	const struct aead_job *job = l->jobs[nth];
+	uint32_t n_steps = job->len / TAG_STEP_BYTES;
+
+	poly_begin(&t->poly[k], l->secret.poly_keys[nth]);
+	t->text[k] = l->is_seal ? job->dst : job->src;
+	t->n_steps = k == 0 || n_steps < t->n_steps ? n_steps : t->n_steps;
+	l->tagged[l->n_begun++] = (uint8_t)nth;
+}
+
+/* Written behind the text, or compared with what is there. */
+static void settle_tag(struct lanes_avx2 *l, unsigned nth, const uint64_t tag[2])
+{
+	const struct aead_job *job = l->jobs[nth];
+	uint64_t there[2];
+
+	if (l->is_seal) {
+		memcpy(job->dst + job->len, tag, AEAD_TAG_BYTES);
+		return;
+	}
+	memcpy(there, job->src + job->len, AEAD_TAG_BYTES);
+	l->forged |= (uint64_t)(((there[0] ^ tag[0]) | (there[1] ^ tag[1])) != 0) << nth;
+}
+
+/* Of the next tags, one or two: what is not in whole steps of both, and the lengths. */
+static void end_some(struct lanes_avx2 *l, unsigned n)
+{
+	struct tag_pair *t = &l->secret.pairs[l->n_ended / 2];
+
+	for (unsigned k = 0; k < n; k++) {
+		unsigned nth = l->tagged[l->n_ended + k];
+		const struct aead_job *job = l->jobs[nth];
+		const uint8_t *text = l->is_seal ? job->dst : job->src;
+		uint64_t tag[2];
+
+		poly_rest(&t->poly[k], text, (uint32_t)(t->text[k] - text), job->len);
+		poly_end(&t->poly[k], l->secret.poly_keys[nth], tag);
+		settle_tag(l, nth, tag);
+	}
+	l->n_ended += n;
+}
+
+/* Those of which columns have done all that they can. */
+static NOINLINE void end_pairs(struct lanes_avx2 *l)
+{
+	while (&l->secret.pairs[l->n_ended / 2] < l->pair)
+		end_some(l, 2);
+}
+
+/* The first n_tags that were begun. An odd number: no more are begun. */
+static NOINLINE void end_tags(struct lanes_avx2 *l, unsigned n_tags)
+{
+	while (l->n_ended < n_tags) {
+		unsigned n = l->n_begun - l->n_ended < 2 ? 1 : 2;
+
+		if (n == 2)
+			run_steps(l->pair++);
+		end_some(l, n);
+	}
+}
+
 /* --- runs ------------------------------------------------------------------------------------- */
 
-static void add_run(
-	struct lanes_avx2 *l, const struct aead_job *job, unsigned nth, uint32_t next, uint32_t end)
+static void add_run(struct lanes_avx2 *l, unsigned nth, uint32_t next, uint32_t end)
 {
-	if (next < end)
-		l->runs[l->n_runs++] = (struct run){job, next, end, nth};
+	l->runs[l->n_runs++] = (struct run){l->jobs[nth], next, end, nth};
+	l->n_waiting += end - next;
 }
 
 /* Keys, nonces and block counters of n lanes that are aimed; the others are like the first. */
@@ -191,103 +300,38 @@ static NOINLINE void load_lanes(struct lanes_avx2 *l, unsigned n)
 	l->secret.state.block = _mm256_loadu_si256((const void *)blocks);
 }
 
-static void flush_runs(struct lanes_avx2 *l)
+/* A column of the next blocks of runs. To seal, tags begin where texts end. */
+static void run_from_runs(struct lanes_avx2 *l)
 {
-	unsigned next_run = 0;
+	unsigned ended[N_LANES], n_ended = 0, n = 0;
 
-	while (next_run < l->n_runs) {
-		unsigned n = 0;
+	while (n < N_LANES && l->first_run < l->n_runs) {
+		struct run *run = &l->runs[l->first_run];
 
-		while (n < N_LANES && next_run < l->n_runs) {
-			struct run *run = &l->runs[next_run];
-
-			for (; n < N_LANES && run->next < run->end; n++, run->next++)
-				aim_lane(l, n, run->job, run->next, run->nth);
-			next_run += run->next == run->end;
+		for (; n < N_LANES && run->next < run->end; n++, run->next++)
+			aim_lane(l, n, run->job, run->next, run->nth);
+		if (run->next == run->end) {
+			ended[n_ended++] = run->nth;
+			l->first_run++;
 		}
-		load_lanes(l, n);
-		for (; n < N_LANES; n++) {
-			l->lanes[n].job = NULL;
-			keep_lane(l, n);
-		}
-		run_lanes(l);
-		use_parts(l);
 	}
-	l->n_runs = 0;
+	l->n_waiting -= n;
+	load_lanes(l, n);
+	for (; n < N_LANES; n++)
+		idle_lane(l, n);
+	run_lanes(l);
+	use_parts(l);
+	for (unsigned i = 0; i < n_ended && l->is_seal; i++)
+		begin_tag(l, ended[i]);
 }
 
-/* --- tags ------------------------------------------------------------------------------------- */
-
-struct tagged {
-	const uint8_t *text, *key;
-	uint32_t len;
-	uint64_t tag[2];
-};
-
-static NOINLINE void run_tag(struct tagged *a)
+/* All runs, or as long as they fill columns. */
+static void flush_runs(struct lanes_avx2 *l, bool is_last)
 {
-	struct poly p;
-
-	poly_begin(&p, a->key);
-	poly_rest(&p, a->text, 0, a->len);
-	poly_end(&p, a->key, a->tag);
-}
-
-/* b is not longer than a. */
-static NOINLINE void run_two_tags(struct tagged *a, struct tagged *b)
-{
-	struct poly p, q;
-	uint32_t at = 0;
-
-	poly_begin(&p, a->key);
-	poly_begin(&q, b->key);
-	for (; at + POLY_BYTES <= b->len; at += POLY_BYTES) {
-		poly_text_block(&p, a->text + at);
-		poly_text_block(&q, b->text + at);
-	}
-	poly_rest(&q, b->text, at, b->len);
-	poly_rest(&p, a->text, at, a->len);
-	poly_end(&p, a->key, a->tag);
-	poly_end(&q, b->key, b->tag);
-}
-
-/* Written behind the text, or compared with what is there: true if they differ. */
-static bool settle_tag(const struct aead_job *job, const struct tagged *t, bool is_seal)
-{
-	uint64_t there[2];
-
-	if (is_seal) {
-		memcpy(job->dst + job->len, t->tag, AEAD_TAG_BYTES);
-		return false;
-	}
-	memcpy(there, job->src + job->len, AEAD_TAG_BYTES);
-	return ((there[0] ^ t->tag[0]) | (there[1] ^ t->tag[1])) != 0;
-}
-
-/* Of all sorted jobs. Returns those whose tags differ. */
-static uint64_t run_tags(
-	struct lanes_avx2 *l, struct aead_job *const *jobs, unsigned n, bool is_seal)
-{
-	uint64_t forged = 0;
-
-	for (unsigned i = 0; i < n; i += 2) {
-		unsigned n_here = i + 1 < n ? 2 : 1;
-		struct tagged t[2];
-
-		for (unsigned k = 0; k < n_here; k++)
-			t[k] = (struct tagged){
-				.text = is_seal ? jobs[i + k]->dst : jobs[i + k]->src,
-				.key = l->secret.poly_keys[i + k],
-				.len = jobs[i + k]->len,
-			};
-		if (n_here == 2)
-			run_two_tags(&t[0], &t[1]);
-		else
-			run_tag(&t[0]);
-		for (unsigned k = 0; k < n_here; k++)
-			forged |= (uint64_t)settle_tag(jobs[i + k], &t[k], is_seal) << (i + k);
-	}
-	return forged;
+	while (l->n_waiting >= (is_last ? 1 : N_LANES))
+		run_from_runs(l);
+	if (is_last)
+		l->first_run = l->n_runs = 0;
 }
 
 /* --- bursts ----------------------------------------------------------------------------------- */
@@ -327,77 +371,117 @@ static uint16_t sort_jobs(
 	return n_good;
 }
 
-/* Does a whole set go through its texts together? The shortest packet is the last. */
-static bool is_short(struct aead_job *const jobs[N_LANES])
+/* Does a whole set begin here, of packets that go through their texts together? The shortest is the
+ * last. */
+static bool is_short_set(const struct lanes_avx2 *l, unsigned first, unsigned n)
 {
-	return count_blocks(jobs[N_LANES - 1]->len) <= SET_BLOCKS_MAX;
+	return n - first >= N_LANES &&
+	       count_blocks(l->jobs[first + N_LANES - 1]->len) <= SET_BLOCKS_MAX;
+}
+
+static void begin_burst(struct lanes_avx2 *l, struct aead_job *const *jobs, bool is_seal)
+{
+	l->jobs = jobs;
+	l->is_seal = is_seal;
+	l->n_begun = l->n_ended = 0;
+	l->pair = l->secret.pairs;
+	l->forged = 0;
+}
+
+static void seal_set(struct lanes_avx2 *l, unsigned first)
+{
+	uint32_t next;
+
+	load_set(l, first);
+	run_set_keys(l, first);
+	next = 1 + run_set_texts(l, first, 0);
+	for (unsigned i = first; i < first + N_LANES; i++) {
+		uint32_t end = 1 + count_blocks(l->jobs[i]->len);
+
+		if (next < end)
+			add_run(l, i, next, end);
+		else
+			begin_tag(l, i);
+	}
 }
 
 static NOINLINE void seal_all(struct lanes_avx2 *l, struct aead_job *jobs, uint16_t n)
 {
 	struct aead_job *sorted[AEAD_BURST_MAX];
+	unsigned first = 0;
 
 	for (uint16_t i = 0; i < n; i++)
 		if (jobs[i].len > LANES_AVX2_LEN_MAX)
 			memset(jobs[i].dst, 0, (size_t)jobs[i].len + AEAD_TAG_BYTES);
 	n = sort_jobs(jobs, n, sorted);
-	for (unsigned first = 0; first < n; first += N_LANES) {
-		struct aead_job *const *set = sorted + first;
-		unsigned n_set = n - first < N_LANES ? n - first : N_LANES;
-		uint32_t next = 0;
-
-		if (n_set == N_LANES && is_short(set)) {
-			load_set(l, set);
-			run_set_keys(l, first);
-			next = 1 + run_set_texts(l, set);
+	begin_burst(l, sorted, true);
+	while (first < n) {
+		if (is_short_set(l, first, n)) {
+			seal_set(l, first);
+			first += N_LANES;
+		} else {
+			add_run(l, first, 0, 1 + count_blocks(sorted[first]->len));
+			first++;
 		}
-		for (unsigned i = 0; i < n_set; i++)
-			add_run(l, set[i], first + i, next, 1 + count_blocks(set[i]->len));
 	}
-	flush_runs(l);
-	run_tags(l, sorted, n, true);
+	flush_runs(l, true);
+	end_tags(l, n);
 }
 
-/* Poly1305 keys of all jobs. */
-static void run_keys(struct lanes_avx2 *l, struct aead_job *const *jobs, unsigned n)
+/* Poly1305 keys of all packets. The tags of a set begin while the next has its keys made. */
+static void run_keys(struct lanes_avx2 *l, unsigned n)
 {
-	for (unsigned first = 0; first < n; first += N_LANES) {
-		if (n - first >= N_LANES) {
-			load_set(l, jobs + first);
-			run_set_keys(l, first);
-		} else {
-			for (unsigned i = first; i < n; i++)
-				add_run(l, jobs[i], i, 0, 1);
-		}
+	unsigned first = 0;
+
+	for (; n - first >= N_LANES; first += N_LANES) {
+		load_set(l, first);
+		run_set_keys(l, first);
+		for (unsigned i = 0; i < N_LANES; i++)
+			begin_tag(l, first + i);
 	}
-	flush_runs(l);
+	for (unsigned i = first; i < n; i++)
+		add_run(l, i, 0, 1);
+	flush_runs(l, true);
+	for (unsigned i = first; i < n; i++)
+		begin_tag(l, i);
+}
+
+/* Texts of packets whose tags are known; beside them go the tags of those that follow. */
+static void open_group(struct lanes_avx2 *l, unsigned first, unsigned n_group)
+{
+	unsigned forged = (unsigned)(l->forged >> first) & ((1u << n_group) - 1);
+	uint32_t n_common = 0;
+
+	/* Where most are forged, columns would be nearly empty. */
+	if (n_group == N_LANES && __builtin_popcount(forged) <= N_LANES / 2) {
+		load_set(l, first);
+		n_common = run_set_texts(l, first, forged);
+	}
+	for (unsigned i = 0; i < n_group; i++) {
+		struct aead_job *job = l->jobs[first + i];
+
+		job->is_authentic = !(forged >> i & 1);
+		if (job->is_authentic && count_blocks(job->len) > n_common)
+			add_run(l, first + i, 1 + n_common, 1 + count_blocks(job->len));
+	}
+	flush_runs(l, false);
 }
 
 static NOINLINE void open_all(struct lanes_avx2 *l, struct aead_job *jobs, uint16_t n)
 {
 	struct aead_job *sorted[AEAD_BURST_MAX];
-	uint64_t forged;
+	unsigned n_group;
 
 	n = sort_jobs(jobs, n, sorted);
-	run_keys(l, sorted, n);
-	forged = run_tags(l, sorted, n, false);
-	for (unsigned first = 0; first < n; first += N_LANES) {
-		struct aead_job *const *set = sorted + first;
-		unsigned n_set = n - first < N_LANES ? n - first : N_LANES;
-		uint32_t n_common = 0;
-
-		if (n_set == N_LANES && (forged >> first & 0xff) == 0 && is_short(set)) {
-			load_set(l, set);
-			n_common = run_set_texts(l, set);
-		}
-		for (unsigned i = 0; i < n_set; i++) {
-			set[i]->is_authentic = !(forged >> (first + i) & 1);
-			if (set[i]->is_authentic)
-				add_run(l, set[i], first + i, 1 + n_common,
-					1 + count_blocks(set[i]->len));
-		}
+	begin_burst(l, sorted, false);
+	run_keys(l, n);
+	for (unsigned first = 0; first < n; first += n_group) {
+		n_group = is_short_set(l, first, n) ? N_LANES : n - first < 2 ? 1 : 2;
+		end_tags(l, first + n_group);
+		MAKE_PUBLIC(l->forged);
+		open_group(l, first, n_group);
 	}
-	flush_runs(l);
+	flush_runs(l, true);
 }
 
 /* --- nothing stays -----------------------------------------------------------------------------
@@ -413,19 +497,27 @@ static NOINLINE void wipe_stack(void)
 	__asm__ volatile("" : : "r"(area) : "memory");
 }
 
+/* Vectors of 32 bytes. */
+static_assert(sizeof(struct state8) % 32 == 0 && sizeof(struct tag_pair) % 32 == 0, "whole ones");
+
+static void wipe_memory(void *memory, size_t bytes)
+{
+	for (size_t at = 0; at < bytes; at += sizeof(__m256i))
+		_mm256_store_si256((void *)((uint8_t *)memory + at), _mm256_setzero_si256());
+}
+
 static void wipe(struct lanes_avx2 *l, uint16_t n)
 {
-	size_t bytes =
-		offsetof(struct lanes_avx2, secret.poly_keys) + n * sizeof(l->secret.poly_keys[0]);
-
-	for (size_t at = 0; at < bytes; at += sizeof(__m256i))
-		_mm256_store_si256((void *)((uint8_t *)l + at), _mm256_setzero_si256());
+	wipe_memory(l,
+		offsetof(struct lanes_avx2, secret.poly_keys) + n * sizeof(l->secret.poly_keys[0]));
+	wipe_memory(l->secret.pairs, (n + 1u) / 2 * sizeof(l->secret.pairs[0]));
 	wipe_stack();
-	__asm__ volatile("vzeroall"
+	__asm__ volatile("vzeroall\n\t" WIPE_GENERAL
 			 :
 			 :
-			 : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
-			 "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+			 : "memory", GENERAL_REGISTERS, "xmm0", "xmm1", "xmm2", "xmm3", "xmm4",
+			 "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13",
+			 "xmm14", "xmm15");
 }
 
 void lanes_avx2_seal(struct lanes_avx2 *l, struct aead_job *jobs, uint16_t n)

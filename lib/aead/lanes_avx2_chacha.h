@@ -111,8 +111,11 @@ ALWAYS_INLINE void load_state_of_one(struct state8 *s, const uint8_t *key, uint6
 	s->nonce[1] = splat((uint32_t)(counter >> 32));
 }
 
-/* 8 blocks of key stream, as words. */
-ALWAYS_INLINE void run_column(const struct state8 *s, __m256i x[16])
+/* The 20 rounds are ROUND_PAIRS pairs. */
+#define ROUND_PAIRS 10
+
+/* The initial state (RFC 8439, 2.3), and its addition after the rounds. */
+ALWAYS_INLINE void fill_words(const struct state8 *s, __m256i x[16])
 {
 #pragma GCC unroll 4
 	for (unsigned w = 0; w < 4; w++)
@@ -124,11 +127,10 @@ ALWAYS_INLINE void run_column(const struct state8 *s, __m256i x[16])
 	x[13] = _mm256_setzero_si256();
 	x[14] = s->nonce[0];
 	x[15] = s->nonce[1];
-	for (unsigned pair = 0; pair < 10; pair++) {
-		COLUMN_ROUND(x);
-		DIAGONAL_ROUND(x);
-	}
-	/* RFC 8439, 2.3: the initial state is added. */
+}
+
+ALWAYS_INLINE void add_words(const struct state8 *s, __m256i x[16])
+{
 #pragma GCC unroll 4
 	for (unsigned w = 0; w < 4; w++)
 		x[w] = _mm256_add_epi32(x[w], splat(constants[w]));

@@ -31,7 +31,8 @@ static struct packet packets[AEAD_BURST_MAX];
 static struct aead_job jobs[AEAD_BURST_MAX];
 
 /* Lanes come last: not every CPU has them. */
-static const enum aead_backend backends[] = {AEAD_IPSEC_MB, AEAD_OPENSSL, AEAD_LANES};
+static const enum aead_backend all_backends[] = {AEAD_IPSEC_MB, AEAD_OPENSSL, AEAD_LANES};
+static const enum aead_backend *backends = all_backends;
 static unsigned n_backends;
 
 static const uint64_t edges[] = {0, 1, 255, 256, UINT32_MAX, UINT32_MAX + 1ULL,
@@ -231,7 +232,7 @@ static void test_select(void **state)
 	}
 	b = aead_select(AEAD_AUTO, NULL);
 	assert_true(b == AEAD_IPSEC_MB || b == AEAD_OPENSSL ||
-		    (b == AEAD_LANES && n_backends == RTE_DIM(backends)));
+		    (b == AEAD_LANES && n_backends == RTE_DIM(all_backends)));
 	assert_int_equal(aead_select((enum aead_backend)99, NULL), AEAD_AUTO);
 	assert_null(aead_create(AEAD_AUTO, SOCKET_ID_ANY));
 	assert_null(aead_create((enum aead_backend)99, SOCKET_ID_ANY));
@@ -256,7 +257,15 @@ static void test_lanes_forbidden(void **state)
 }
 
 /* A back end that is wrong in one way; the self-test must see each. */
-static enum { ACCEPTS_ALL, REFUSES_ALL, IGNORES_KEYS, SKIPS_LAST, BREAKS_LONG } fault;
+static enum {
+	ACCEPTS_ALL,
+	REFUSES_ALL,
+	IGNORES_KEYS,
+	SKIPS_LAST,
+	BREAKS_LONG,
+	BREAKS_SINGLE,
+	BREAKS_FEW,
+} fault;
 
 static void faulty_seal(void *state, struct aead_job *js, uint16_t n)
 {
@@ -268,6 +277,8 @@ static void faulty_seal(void *state, struct aead_job *js, uint16_t n)
 	for (uint16_t i = 0; fault == BREAKS_LONG && i < n; i++)
 		if (js[i].len == 1424)
 			js[i].dst[1024] ^= 1;
+	if ((fault == BREAKS_SINGLE && n == 1) || (fault == BREAKS_FEW && n > 1 && n < 16))
+		js[0].dst[js[0].len] ^= 1;
 }
 
 static void faulty_open(void *state, struct aead_job *js, uint16_t n)
@@ -289,9 +300,29 @@ static void test_selftest_sees_faults(void **state)
 
 	assert_non_null(openssl);
 	assert_true(aead_selftest(&aead_openssl_ops, openssl));
-	for (fault = ACCEPTS_ALL; fault <= BREAKS_LONG; fault++)
+	for (fault = ACCEPTS_ALL; fault <= BREAKS_FEW; fault++)
 		assert_false(aead_selftest(&faulty, openssl));
 	aead_openssl_ops.destroy(openssl);
+}
+
+/* Every burst through the lanes, whatever its size; and through those that have no AVX-512. */
+static int run_forced(const char *how)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_length),
+		cmocka_unit_test(test_mixed_bursts),
+		cmocka_unit_test(test_forgeries),
+	};
+	static const enum aead_backend lanes_only[] = {AEAD_LANES};
+	int failed;
+
+	printf("PORTIER_AEAD_LANES=%s\n", how);
+	setenv("PORTIER_AEAD_LANES", how, 1);
+	backends = lanes_only;
+	n_backends = 1;
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	unsetenv("PORTIER_AEAD_LANES");
+	return failed;
 }
 
 int main(void)
@@ -307,6 +338,7 @@ int main(void)
 	};
 
 	struct aead *lanes;
+	int failed;
 
 	eal_start();
 	lanes = aead_create(AEAD_LANES, SOCKET_ID_ANY);
@@ -315,5 +347,8 @@ int main(void)
 	if (sodium_init() < 0)
 		return 1;
 	srandom((unsigned)eal_test_seed(8439));
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	if (n_backends == RTE_DIM(all_backends))
+		failed += run_forced("force") + run_forced("avx2");
+	return failed;
 }

@@ -72,10 +72,18 @@ static void run_tags(unsigned width, const uint8_t keys[][32], const uint8_t *co
 		memcpy(tags[i], (uint8_t *)&out[i * width % 2] + i * width / 2 * 16, 16);
 }
 
-static void seal_registers(
-	void *l, struct aead_job *jobs, uint16_t n, uint8_t out[static INSIDE_REGISTERS])
+static uint64_t general[9];
+
+static void registers(void *l, struct aead_job *jobs, uint16_t n, bool is_seal,
+	uint8_t out[static INSIDE_REGISTERS])
 {
-	lanes_seal(l, jobs, n);
+	if (is_seal) {
+		lanes_seal(l, jobs, n);
+		INSIDE_SAVE_GENERAL(general);
+	} else {
+		lanes_open(l, jobs, n);
+		INSIDE_SAVE_GENERAL(general);
+	}
 #define SAVE(i) \
 	__asm__ volatile("vmovdqu64 %%zmm" #i ", %0" : "=m"(*(uint8_t(*)[64])(out + 64 * i)))
 	SAVE(0);
@@ -111,6 +119,7 @@ static void seal_registers(
 	SAVE(30);
 	SAVE(31);
 #undef SAVE
+	memcpy(out + INSIDE_VECTORS, general, sizeof(general));
 }
 
 static void seal(void *lanes, struct aead_job *jobs, uint16_t n)
@@ -133,5 +142,5 @@ const struct inside inside_avx512 = {
 	.blocks = run_blocks,
 	.max_width = 4,
 	.tags = run_tags,
-	.seal_registers = seal_registers,
+	.registers = registers,
 };

@@ -12,7 +12,8 @@
 
 #define INSIDE_LANES	 16
 #define INSIDE_POLY	 8
-#define INSIDE_REGISTERS (32 * 64)
+#define INSIDE_VECTORS	 (32 * 64)
+#define INSIDE_REGISTERS (INSIDE_VECTORS + 9 * 8)
 #define INSIDE_ALIGN	 64
 #define INSIDE_LEN_MAX	 65535u
 
@@ -35,10 +36,20 @@ struct inside {
 	void (*tags)(unsigned width, const uint8_t keys[][32], const uint8_t *const texts[],
 		const uint32_t lens[], uint8_t tags[][16]);
 
-	/* What the vector registers hold after a call; 0 for those that are not used. */
-	void (*seal_registers)(void *lanes, struct aead_job *jobs, uint16_t n,
+	/* What the vector registers hold after a call, and then the general ones that are the
+	 * caller's to save; 0 for those that are not used. */
+	void (*registers)(void *lanes, struct aead_job *jobs, uint16_t n, bool is_seal,
 		uint8_t out[static INSIDE_REGISTERS]);
 };
+
+/* Right behind a call; the general registers first, before anything else needs them. */
+#define INSIDE_SAVE_GENERAL(to)                                                        \
+	__asm__ volatile("movq %%rax, %0\n\tmovq %%rcx, %1\n\tmovq %%rdx, %2\n\t"      \
+			 "movq %%rsi, %3\n\tmovq %%rdi, %4\n\tmovq %%r8, %5\n\t"       \
+			 "movq %%r9, %6\n\tmovq %%r10, %7\n\tmovq %%r11, %8"           \
+			 : "=m"((to)[0]), "=m"((to)[1]), "=m"((to)[2]), "=m"((to)[3]), \
+			 "=m"((to)[4]), "=m"((to)[5]), "=m"((to)[6]), "=m"((to)[7]),   \
+			 "=m"((to)[8]))
 
 extern const struct inside inside_avx512, inside_avx2;
 

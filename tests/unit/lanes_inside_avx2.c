@@ -1,8 +1,7 @@
 #include "lanes_inside.h"
 
 #include "aead/lanes_avx2.h"
-#include "aead/lanes_avx2_chacha.h"
-#include "aead/lanes_avx2_poly.h"
+#include "aead/lanes_avx2_column.h"
 
 static void run_blocks(unsigned n, const uint8_t keys[][32], const uint64_t counters[],
 	const uint32_t blocks[], uint8_t out[][64])
@@ -10,6 +9,7 @@ static void run_blocks(unsigned n, const uint8_t keys[][32], const uint64_t coun
 	static const uint8_t zeros[BLOCK_BYTES];
 	const uint8_t *from[N_LANES], *at[N_LANES];
 	uint8_t *to[N_LANES];
+	struct tag_pair *no_pair = NULL;
 	struct state8 state;
 	__m256i x[16];
 
@@ -20,7 +20,7 @@ static void run_blocks(unsigned n, const uint8_t keys[][32], const uint64_t coun
 	}
 	load_state(&state, at, counters);
 	state.block = _mm256_loadu_si256((const void *)blocks);
-	run_column(&state, x);
+	run_column(&state, x, &no_pair, NULL);
 	apply_column(x, from, to);
 }
 
@@ -48,10 +48,18 @@ static void open(void *lanes, struct aead_job *jobs, uint16_t n)
 	lanes_avx2_open(lanes, jobs, n);
 }
 
-static void seal_registers(
-	void *lanes, struct aead_job *jobs, uint16_t n, uint8_t out[static INSIDE_REGISTERS])
+static uint64_t general[9];
+
+static void registers(void *l, struct aead_job *jobs, uint16_t n, bool is_seal,
+	uint8_t out[static INSIDE_REGISTERS])
 {
-	lanes_avx2_seal(lanes, jobs, n);
+	if (is_seal) {
+		lanes_avx2_seal(l, jobs, n);
+		INSIDE_SAVE_GENERAL(general);
+	} else {
+		lanes_avx2_open(l, jobs, n);
+		INSIDE_SAVE_GENERAL(general);
+	}
 #define SAVE(i) __asm__ volatile("vmovdqu %%ymm" #i ", %0" : "=m"(*(uint8_t(*)[32])(out + 64 * i)))
 	SAVE(0);
 	SAVE(1);
@@ -70,6 +78,7 @@ static void seal_registers(
 	SAVE(14);
 	SAVE(15);
 #undef SAVE
+	memcpy(out + INSIDE_VECTORS, general, sizeof(general));
 }
 
 const struct inside inside_avx2 = {
@@ -82,5 +91,5 @@ const struct inside inside_avx2 = {
 	.blocks = run_blocks,
 	.max_width = 1,
 	.tags = run_tags,
-	.seal_registers = seal_registers,
+	.registers = registers,
 };
