@@ -64,7 +64,8 @@ static void stages_add(
 static double measure_aead(struct raw *raw, const struct bench_options *o,
 	const struct bench_case *c, struct room *room)
 {
-	if (raw_trial(raw, c->size, o->burst, o->n_pkts, &room->seal, &room->open))
+	if (raw_trial(raw, &(struct raw_load){.size = c->size, .burst = o->burst}, o->n_pkts,
+		    &room->seal, &room->open))
 		return aead_of(c, room);
 	lab_complain("raw AEAD: a packet did not come back as it was");
 	return 0;

@@ -16,7 +16,8 @@
 struct raw {
 	struct aead *aead;
 	uint64_t counter, number, seed;
-	uint8_t key[AEAD_KEY_BYTES];
+	uint8_t keys[AEAD_BURST_MAX][AEAD_KEY_BYTES];
+	bool is_forged[LAB_AHEAD];
 	uint32_t lens[LAB_AHEAD];
 	uint64_t counters[LAB_AHEAD];
 	uint8_t *buffers;
@@ -36,8 +37,8 @@ struct raw *raw_create(enum aead_backend backend, uint64_t seed)
 		return NULL;
 	}
 	memset(r->buffers, 0, (size_t)BUFFER_BYTES * LAB_AHEAD);
-	for (unsigned i = 0; i < AEAD_KEY_BYTES; i += 8)
-		store_le64(r->key + i, bench_mix(seed + i));
+	for (unsigned i = 0; i < sizeof(r->keys); i += 8)
+		store_le64((uint8_t *)r->keys + i, bench_mix(seed + i));
 	return r;
 }
 
@@ -63,14 +64,24 @@ static uint8_t *buffer(struct raw *r, unsigned i)
 	return r->buffers + (size_t)BUFFER_BYTES * i;
 }
 
-static void fill(struct raw *r, struct bench_size size)
+static void fill(struct raw *r, const struct raw_load *load)
 {
 	for (unsigned i = 0; i < LAB_AHEAD; i++) {
 		r->counters[i] = r->counter++;
-		r->lens[i] = sealed_len(size, r->number++);
+		r->lens[i] = sealed_len(load->size, r->number++);
+		if (load->has_long && i % load->burst == 0)
+			r->lens[i] = RIG_INNER_MTU;
+		r->is_forged[i] = bench_mix(r->counters[i] ^ r->seed) % 100 < load->forged_pct;
 		store_le64(buffer(r, i), bench_mix(r->counters[i]));
 		memset(buffer(r, i) + 8, (int)i, r->lens[i] - 8);
 	}
+}
+
+static void forge(struct raw *r)
+{
+	for (unsigned i = 0; i < LAB_AHEAD; i++)
+		if (r->is_forged[i])
+			buffer(r, i)[r->lens[i] + i % AEAD_TAG_BYTES] ^= 1;
 }
 
 static bool is_filled(struct raw *r)
@@ -78,8 +89,9 @@ static bool is_filled(struct raw *r)
 	for (unsigned i = 0; i < LAB_AHEAD; i++) {
 		const uint8_t *b = buffer(r, i);
 
-		if (load_le64(b) != bench_mix(r->counters[i]) || b[8] != (uint8_t)i ||
-			b[r->lens[i] - 1] != (uint8_t)i)
+		if (!r->is_forged[i] &&
+			(load_le64(b) != bench_mix(r->counters[i]) || b[8] != (uint8_t)i ||
+				b[r->lens[i] - 1] != (uint8_t)i))
 			return false;
 	}
 	return true;
@@ -88,16 +100,17 @@ static bool is_filled(struct raw *r)
 static bool run_bursts(
 	struct raw *r, unsigned burst, bool is_seal, struct sample_watch *watch, struct sample *out)
 {
-	bool is_authentic = true;
+	uint16_t n = (uint16_t)burst;
+	bool is_right = true;
 
-	for (unsigned at = 0; at < LAB_AHEAD; at += burst) {
+	/* Whole bursts: what is left over stays as it is. */
+	for (unsigned at = 0; at + n <= LAB_AHEAD; at += n) {
 		struct aead_job jobs[AEAD_BURST_MAX];
-		uint16_t n = (uint16_t)RTE_MIN(burst, LAB_AHEAD - at);
 		uint64_t began, cycles;
 
 		for (unsigned i = 0; i < n; i++)
 			jobs[i] = (struct aead_job){
-				.key = r->key,
+				.key = r->keys[(at + i) % AEAD_BURST_MAX],
 				.counter = r->counters[at + i],
 				.src = buffer(r, at + i),
 				.dst = buffer(r, at + i),
@@ -112,23 +125,24 @@ static bool run_bursts(
 		if (!watch_saw_interruption(watch, cycles))
 			sample_add(out, cycles, n);
 		for (unsigned i = 0; i < n && !is_seal; i++)
-			is_authentic &= jobs[i].is_authentic;
+			is_right &= jobs[i].is_authentic != r->is_forged[at + i];
 	}
-	return is_authentic;
+	return is_right;
 }
 
-bool raw_trial(struct raw *r, struct bench_size size, unsigned burst, uint32_t n_pkts,
-	struct sample *seal, struct sample *open)
+bool raw_trial(struct raw *r, const struct raw_load *load, uint32_t n_pkts, struct sample *seal,
+	struct sample *open)
 {
 	struct sample_watch watch = {0};
 	bool is_sound = true;
 
 	seal->n = open->n = 0;
 	for (uint32_t done = 0; done < n_pkts || !seal->n || !open->n; done += LAB_AHEAD) {
-		fill(r, size);
+		fill(r, load);
 		watch_begin(&watch);
-		run_bursts(r, burst, true, &watch, seal);
-		is_sound &= run_bursts(r, burst, false, &watch, open) && is_filled(r);
+		run_bursts(r, load->burst, true, &watch, seal);
+		forge(r);
+		is_sound &= run_bursts(r, load->burst, false, &watch, open) && is_filled(r);
 	}
 	return is_sound;
 }

@@ -114,7 +114,8 @@ static int measure(struct lab *lab, const struct bench_options *o, struct memif_
 {
 	double aead;
 
-	if (!raw_trial(raw, c->size, o->burst, o->n_pkts, &samples[0], &samples[1]))
+	if (!raw_trial(raw, &(struct raw_load){.size = c->size, .burst = o->burst}, o->n_pkts,
+		    &samples[0], &samples[1]))
 		return lab_complain("raw AEAD: a packet did not come back as it was");
 	aead = sample_figure(&samples[c->way]).cycles;
 	if (run_once(lab, o, c) < 0)

@@ -1,5 +1,4 @@
-/* run_path.c - benchmarks of packets: in, out, both, leases, peers, handover, workers; and aead
- * beside them.
+/* run_path.c - benchmarks of packets: in, out, both, leases, peers, handover, workers.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,106 +8,6 @@
 static uint32_t at_most(uint32_t value, uint32_t limit)
 {
 	return limit && limit < value ? limit : value;
-}
-
-/* --- aead --------------------------------------------------------------------------------------
- */
-
-/* What is measured of each back end: every size, and short, long and mixed packets in bursts of
- * each size. */
-#define AEAD_POINTS_MAX (BENCH_SIZES_MAX + 3 * 7)
-
-struct aead_point {
-	struct bench_size size;
-	unsigned burst;
-};
-
-struct aead_series {
-	enum aead_backend backend;
-	struct raw *raw;
-	struct sample_series seal[AEAD_POINTS_MAX], open[AEAD_POINTS_MAX];
-};
-
-static unsigned aead_points(
-	const struct bench_options *o, struct aead_point out[static AEAD_POINTS_MAX])
-{
-	static const struct bench_size axis_sizes[] = {{64}, {1420}, {BENCH_IMIX_MEAN_BYTES, true}};
-	struct bench_size sizes[BENCH_SIZES_MAX];
-	unsigned n = 0;
-	unsigned n_sizes = cases_sizes(o, cases_all_sizes, RTE_DIM(cases_all_sizes), sizes);
-
-	for (unsigned i = 0; i < n_sizes; i++)
-		out[n++] = (struct aead_point){sizes[i], o->burst};
-	for (unsigned i = 0; i < RTE_DIM(axis_sizes) && o->n_sizes == 0; i++)
-		for (unsigned burst = 1; burst <= PATH_BURST; burst *= 2)
-			if (burst != o->burst)
-				out[n++] = (struct aead_point){axis_sizes[i], burst};
-	return n;
-}
-
-static int aead_repeat(struct aead_series *s, const struct bench_options *o,
-	const struct aead_point *points, unsigned n_points, struct sample samples[2])
-{
-	for (unsigned i = 0; i < n_points; i++) {
-		if (!raw_trial(s->raw, points[i].size, points[i].burst, o->n_pkts, &samples[0],
-			    &samples[1])) {
-			fprintf(stderr, "portier-bench: %s: a packet did not come back as it was\n",
-				aead_backend_name(s->backend));
-			return -1;
-		}
-		series_add(&s->seal[i], sample_figure(&samples[0]).cycles);
-		series_add(&s->open[i], sample_figure(&samples[1]).cycles);
-	}
-	return 0;
-}
-
-static void aead_row(struct report *r, const struct aead_series *s, unsigned idx,
-	const struct aead_point *point, const struct aead_series *best)
-{
-	double seal = series_median(&s->seal[idx]), against;
-	json_t *row = report_row(r);
-
-	against = series_median(&best->seal[idx]);
-	row_text(row, "backend", aead_backend_name(s->backend));
-	row_size(row, point->size);
-	row_count(row, "burst", point->burst);
-	row_cycles(row, seal, point->size.bytes);
-	row_number(row, "cycles_min", series_min(&s->seal[idx]));
-	row_number(row, "cycles_max", series_max(&s->seal[idx]));
-	row_number(row, "open_cycles_per_pkt", series_median(&s->open[idx]));
-	row_number(row, "aead_cycles_per_pkt", against);
-	row_number(row, "ratio", seal / against);
-	row_count(row, "lost", 0);
-}
-
-int bench_aead(const struct bench_options *o, struct report *r)
-{
-	static struct aead_series series[] = {
-		{.backend = AEAD_IPSEC_MB}, {.backend = AEAD_OPENSSL}, {.backend = AEAD_LANES}};
-	struct aead_point points[AEAD_POINTS_MAX];
-	unsigned n_points = aead_points(o, points);
-	enum aead_backend chosen = aead_select(o->aead, NULL);
-	struct sample *samples = calloc(2, sizeof(*samples));
-	unsigned best = 0;
-	int rc = samples ? 0 : -1;
-
-	report_backend(r, chosen);
-	for (unsigned b = 0; b < RTE_DIM(series); b++) {
-		series[b].raw = raw_create(series[b].backend, o->seed);
-		if (series[b].backend == chosen)
-			best = b;
-	}
-	for (unsigned repeat = 0; repeat < o->repeats && rc == 0; repeat++)
-		for (unsigned b = 0; b < RTE_DIM(series) && rc == 0; b++)
-			if (series[b].raw)
-				rc = aead_repeat(&series[b], o, points, n_points, samples);
-	for (unsigned b = 0; b < RTE_DIM(series); b++) {
-		for (unsigned i = 0; rc == 0 && series[b].raw && i < n_points; i++)
-			aead_row(r, &series[b], i, &points[i], &series[best]);
-		raw_destroy(series[b].raw);
-	}
-	free(samples);
-	return rc;
 }
 
 /* --- in, out, both -----------------------------------------------------------------------------

@@ -41,8 +41,10 @@ PACKETS = {"in", "out", "both", "leases", "sessions", "peers", "workers", "hando
            "memif"}
 # What every row has beside, and the values that it must take somewhere.
 WANTED = {
-    "aead": {"backend": None, "burst": {1, 2, 4, 8, 16, 32, 64},
-             "size": {"64", "256", "512", "1024", "1420", "imix"}},
+    "aead": {"backend": None,
+             "burst": {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 15, 16, 17, 24, 32, 48, 64},
+             "size": {"64", "256", "512", "1024", "1420", "imix", "64, one long"},
+             "open_cycles_per_pkt": None, "of_best_other": None, "open_of_best_other": None},
     "in": {"size": {"64", "256", "512", "1024", "1420", "imix"}, "way": {"in"}},
     "out": {"size": {"64", "256", "512", "1024", "1420", "imix"}, "way": {"out"}},
     "both": {"size": {"64", "256", "512", "1024", "1420", "imix"}, "way": {"both"}},

@@ -16,6 +16,30 @@ import xml.etree.ElementTree as xml
 # Those that charts are drawn of.
 NAMES = ["aead", "in", "out", "leases", "peers", "handshake", "rekey", "churn", "latency", "ndr"]
 
+CHARTS = ["Throughput of one core by packet size", "Cycles by stage: Internet to peer",
+          "Cycles by stage: Peer to Internet", "Cost by number of leases",
+          "Over time: 1,000 rekeys a second, 64 bytes, in",
+          "Over time: 1,000 rekeys a second, 64 bytes, out",
+          "Over time: leases come and go, 64 bytes, in"]
+# Each just beyond its goal.
+BAD = {
+    "aead": {"burst": 32, "rows": [
+        {"backend": name, "size": size, "burst": 32, "cycles_per_pkt": cycles,
+         "open_cycles_per_pkt": cycles, "of_best_other": 1.04, "open_of_best_other": 1.0}
+        for name, cycles in (("ipsec-mb", 100.0), ("lanes", 75.0))
+        for size in ("64", "512", "1420", "imix")]},
+    "in": {"rows": [{"size": "64", "ratio_ipsec_mb": 1.36}, {"size": "1420",
+                                                             "ratio_ipsec_mb": 1.11}]},
+    "peers": {"rows": [{"way": "in", "size": "64", "ratio_ipsec_mb": 1.36}]},
+    "leases": {"rows": [{"size": "64", "leases": 1000, "peers": 1, "against_first": 1.0},
+                        {"size": "64", "leases": 1000000, "peers": 9, "against_first": 1.31}]},
+    "churn": {"rows": [{"slow_down_pct": 2.1, "lost": 1, "slowest_turn_us": 201.0,
+                        "updates_per_s": 199999.0}]},
+    "handshake": {"rows": [{"peers": 10, "of_bound": 0.79}, {"peers": 100000,
+                                                             "of_bound": 0.7}]},
+    "handover": {"rows": [{"size": "64", "wrong_pct": 100, "handover_cycles": 61.0}]},
+}
+
 faults = []
 
 
@@ -36,9 +60,22 @@ def read(*path):
         return file.read()
 
 
+def check_goals(script):
+    """What is beyond a goal is told so."""
+    sys.path.insert(0, os.path.join(os.path.dirname(script), "lib"))
+    import bench_report  # pylint: disable=import-outside-toplevel
+
+    found = bench_report.goals(BAD)
+    expect(len(found) == 21, f"{len(found)} goals are judged")
+    for what, goal, measured, met in found:
+        expect(not met, f"{what}: {measured} is said to be {goal}")
+
+
 def check_page(page):
     charts = re.findall(r"<svg.*?</svg>", page, flags=re.S)
     expect(len(charts) >= len(NAMES), f"{len(charts)} charts for {len(NAMES)} benchmarks")
+    for title in CHARTS:
+        expect(any(title in chart for chart in charts), f"no chart: {title}")
     for chart in charts:
         tree = xml.fromstring(chart)
         numbers = [value for node in tree.iter() for key, value in node.attrib.items()
@@ -58,6 +95,7 @@ def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     script, bench = sys.argv[1:]
+    check_goals(script)
     with tempfile.TemporaryDirectory() as out:
         done = run(script, "--quick", "--bench", bench, "--only", ",".join(NAMES), "--out", out)
         expect(done.returncode == 0, f"exit status {done.returncode}")
