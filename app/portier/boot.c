@@ -26,7 +26,7 @@
 #define FRAME_SLOTS 1024u
 #define ORDER_SLOTS 4096u
 /* Of NAT-PMP and PCP: 44,000 a second from a million peers are 90 in the 2 ms of a busy turn. */
-#define REQUEST_SLOTS	 1024u
+#define REQUEST_SLOTS	 4096u
 #define PROBE_MAIL_SLOTS 64u
 #define EAL_ARGS	 (CONF_EAL_ARGS_MAX + 16)
 

@@ -8,10 +8,12 @@
 #include "path/worker.h"
 
 #define MAIL_BURST 32
-/* A peer that has many mappings renews them at once, twice in half of their lifetime. What a peer
- * sends beyond costs its home a look and control nothing. */
+/* A peer that has many mappings renews them at once, twice in half of their lifetime: so often that
+ * it may ask for each at once, and again when it takes an answer for lost. What a peer sends beyond
+ * costs its home a look and control nothing. */
 #define REQUEST_INTERVAL_NS (NS_IN_S / 64)
-#define REQUEST_BURST	    256u
+#define REQUEST_BURST_LEAST 256u
+#define REQUESTS_PER_LEASE  4u
 
 #define ANYCAST_V4 0xc0000009u /* 192.0.0.9 */
 
@@ -50,13 +52,22 @@ static bool is_sound(const uint8_t *ip, const struct nat_view *v)
 	return sum == 0 ? v->version == 4 : sum == nat_l4_checksum(ip, v);
 }
 
-/* As if a bucket of REQUEST_BURST filled by one each interval: requests_due_ns is when it will be
- * full. */
-static bool is_within_rate(const struct path_worker *w, struct peer_hot *hot)
+static uint64_t burst_of(const struct path_worker *w, uint32_t peer_idx)
 {
+	const struct peer_view *view = peer_view(w->path->params.peers, peer_idx);
+	uint64_t burst = view ? (uint64_t)REQUESTS_PER_LEASE * view->max_leases : 0;
+
+	return RTE_MAX(burst, REQUEST_BURST_LEAST);
+}
+
+/* As if a bucket of burst_of() filled by one each interval: requests_due_ns is when it will be
+ * full. */
+static bool is_within_rate(const struct path_worker *w, uint32_t peer_idx)
+{
+	struct peer_hot *hot = peer_hot(w->path->params.peers, peer_idx);
 	uint64_t due_ns = RTE_MAX(hot->requests_due_ns, w->now_ns) + REQUEST_INTERVAL_NS;
 
-	if (due_ns - w->now_ns > REQUEST_BURST * REQUEST_INTERVAL_NS)
+	if (due_ns - w->now_ns > burst_of(w, peer_idx) * REQUEST_INTERVAL_NS)
 		return false;
 	hot->requests_due_ns = due_ns;
 	return true;
@@ -75,7 +86,7 @@ void path_service_take(struct path_worker *w, struct rte_mbuf *m)
 		path_drop(w, m, STATS_DROP_inner_malformed);
 		return;
 	}
-	if (!is_within_rate(w, peer_hot(w->path->params.peers, saved.peer_idx))) {
+	if (!is_within_rate(w, saved.peer_idx)) {
 		path_drop(w, m, STATS_DROP_portmap_rate);
 		return;
 	}

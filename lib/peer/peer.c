@@ -126,6 +126,7 @@ static struct view *view_create(const struct peer_conf *conf)
 		v->seen.address4 = conf->address4;
 		v->seen.address6 = conf->address6;
 		v->seen.limits = conf->limits;
+		v->seen.max_leases = conf->max_leases;
 		memcpy(v->seen.routes, conf->routes, sizeof(conf->routes));
 		v->seen.n_routes = conf->n_routes;
 		v->seen.persistent_keepalive_ns = keepalive_ns(conf);

@@ -59,6 +59,7 @@ struct peer_conf {
 struct peer_view {
 	struct ip_addr address4, address6; /* none where absent */
 	struct flow_limits limits;
+	uint32_t max_leases;
 	struct ip_prefix routes[PEER_ROUTES_MAX];
 	uint8_t n_routes;
 	uint64_t persistent_keepalive_ns;

@@ -316,6 +316,20 @@ static void test_allowance(void **state)
 	rig_check_balance(rig);
 }
 
+/* Who may have many leases may ask for all of them at once, four times. */
+static void test_allowance_by_leases(void **state)
+{
+	struct peer_conf conf = *peer_conf_get(rig->peers, client->peer_idx);
+	const char *culprit;
+
+	conf.max_leases = 2 * BURST / 4;
+	assert_int_equal(peer_set(rig->peers, client->peer_idx, &conf, &culprit), 0);
+	for (unsigned i = 0; i < 2 * BURST; i++)
+		is_asked(RIG_INNER_GW4);
+	is_dropped(RIG_INNER_GW4, PORTMAP_PORT, STATS_DROP_portmap_rate);
+	rig_check_balance(rig);
+}
+
 static void test_control_is_behind(void **state)
 {
 	uint64_t n = 0;
@@ -347,6 +361,7 @@ int main(void)
 		rigged(test_answers_to_a_route),
 		rigged(test_answers_to_nobody),
 		rigged(test_allowance),
+		rigged(test_allowance_by_leases),
 		rigged(test_control_is_behind),
 	};
 
