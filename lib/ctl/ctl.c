@@ -85,6 +85,7 @@ struct ctl *ctl_create(const struct ctl_params *p, char fault[static CTL_FAULT_C
 			&c->pairing, p->conf->private_key, p->conf->nat_pool, p->conf->n_nat_pool);
 	else
 		pairing_init(&c->pairing, p->conf->private_key, p->conf->pool, p->conf->n_pool);
+	pairing_init(&c->lease_pairing, p->conf->private_key, p->conf->pool, p->conf->n_pool);
 	ctl_portmap_init(c);
 	c->looks = calloc(p->n_workers, sizeof(c->looks[0]));
 	c->ev_tick = evtimer_new(p->base, on_tick, c);
@@ -133,6 +134,7 @@ void ctl_destroy(struct ctl *c)
 	free(c->gone_peers);
 	free(c->bars.keys);
 	pairing_fini(&c->pairing);
+	pairing_fini(&c->lease_pairing);
 	free(c->seen_peers);
 	free(c);
 }
@@ -315,7 +317,8 @@ int ctl_load_conf(struct ctl *c, char fault[static CTL_FAULT_CHARS])
 		c->actor.by = CTL_BY_TIME;
 		c->is_loading = false;
 		/* Nothing is left of what clients were told by the run before. */
-		if (err == 0 && (c->p.store == NULL || store_is_new(c->p.store)))
+		c->has_lost = c->p.store == NULL || store_is_new(c->p.store);
+		if (err == 0 && c->has_lost)
 			ctl_announce_to_all(c);
 	}
 	ctl_overrules_destroy(o);

@@ -26,10 +26,15 @@
 #define POOL_LOW_TENTHS	   9u
 #define POOL_ENOUGH_TENTHS 8u
 
+/* A client that is refused asks again and again. */
+#define DENIED_EVERY_NS NS_IN_S
+
 /* As it was told last. */
 struct ctl_seen_peer {
 	bool is_known, is_up;
 	struct ip_endpoint endpoint;
+	uint64_t denied_ns; /* 0: never */
+	uint32_t n_denied;  /* by NAT-PMP and PCP since then, and not told */
 };
 
 /* --- telling
@@ -167,16 +172,37 @@ void ctl_event_lease(struct ctl *c, const char *name, const struct lease *lease,
 	tell(c, name, params);
 }
 
+static bool is_denial_told(struct ctl *c, struct ctl_seen_peer *seen)
+{
+	uint64_t now_ns = c->p.now_ns();
+
+	if (c->actor.by != CTL_BY_NATPMP && c->actor.by != CTL_BY_PCP)
+		return true;
+	if (seen->denied_ns != 0 && now_ns - seen->denied_ns < DENIED_EVERY_NS) {
+		seen->n_denied++;
+		return false;
+	}
+	seen->denied_ns = now_ns;
+	return true;
+}
+
 void ctl_event_denied(struct ctl *c, const struct lease_request *req, const struct rpc_fault *fault)
 {
+	struct ctl_seen_peer gone = {0}, *seen = &gone;
 	char peer[CTL_PEER_WORD_CHARS];
 
 	if (c->n_subscribers == 0)
 		return;
+	if (req->peer_idx < c->p.conf->max_peers)
+		seen = &c->seen_peers[req->peer_idx];
+	if (!is_denial_told(c, seen))
+		return;
 	tell(c, "lease.denied",
-		json_pack("{s:s, s:i, s:i, s:s}", "peer", ctl_peer_word(c, req->peer_idx, peer),
-			"to_port", (int)req->inner_port, "ports", (int)lease_ports_of(req->n_ports),
-			"reason", fault->sentence));
+		json_pack("{s:s, s:i, s:i, s:s, s:i}", "peer",
+			ctl_peer_word(c, req->peer_idx, peer), "to_port", (int)req->inner_port,
+			"ports", (int)lease_ports_of(req->n_ports), "reason", fault->sentence,
+			"left_out", (int)seen->n_denied));
+	seen->n_denied = 0;
 }
 
 /* From when on a lease ends soon: once in each term, which a renewal begins anew. */

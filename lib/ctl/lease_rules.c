@@ -34,16 +34,9 @@ static int refuse_target(const struct peer_conf *conf, const struct lease_reques
 		"to_address %s is not that of peer %s; accepted: %s", wanted, peer, own);
 }
 
-/* The peer may have leases, and this one leads to an address of its own. Fills what the peer says.
- */
-static int check_peer(struct ctl *c, struct lease_request *req, struct rpc_fault *fault)
+int ctl_peer_check_leases(const struct ctl *c, const struct peer_conf *conf, const char *peer,
+	struct rpc_fault *fault)
 {
-	const struct peer_conf *conf = peer_conf_get(c->p.peers, req->peer_idx);
-	char peer[CTL_PEER_WORD_CHARS];
-
-	if (conf == NULL)
-		return rpc_fault_set(fault, RPC_NOT_FOUND, "peer", NULL, "the peer is gone");
-	ctl_peer_word(c, req->peer_idx, peer);
 	if (ctl_peer_is_barred(c, conf))
 		return rpc_fault_set(fault, RPC_REFUSED, peer, "a peer that is not barred",
 			"peer %s is barred; let it have leases again with: portierctl peer unbar "
@@ -54,15 +47,30 @@ static int check_peer(struct ctl *c, struct lease_request *req, struct rpc_fault
 			"peer %s has forwarding off; turn it on with: portierctl peer set %s "
 			"--forwarding on",
 			peer, peer);
+	return 0;
+}
+
+/* The peer may have leases, and this one leads to an address of its own. Fills what the peer says.
+ */
+static int check_peer(struct ctl *c, struct lease_request *req, struct rpc_fault *fault)
+{
+	const struct peer_conf *conf = peer_conf_get(c->p.peers, req->peer_idx);
+	char peer[CTL_PEER_WORD_CHARS];
+
+	if (conf == NULL)
+		return rpc_fault_set(fault, RPC_NOT_FOUND, "peer", NULL, "the peer is gone");
+	ctl_peer_word(c, req->peer_idx, peer);
+	if (ctl_peer_check_leases(c, conf, peer, fault) != 0)
+		return -EINVAL;
 	if (ip_is_none(&req->inner_addr))
 		req->inner_addr = ctl_peer_inner(conf);
 	if (!peer_conf_has(conf, &req->inner_addr))
 		return refuse_target(conf, req, peer, fault);
 	/* The file was checked by itself: what is stored beside it is no reason not to start. */
 	req->peer_max_leases = c->is_loading ? UINT32_MAX : conf->max_leases;
-	/* Where one pool serves both, the first lease leaves the peer the address that it has. */
-	if (c->p.conf->n_nat_pool == 0)
-		req->paired_addr = ctl_v4_addr(ctl_peer_public(c, req->peer_idx));
+	/* If it is of the pool of leases, the first lease leaves the peer the address that it has.
+	 */
+	req->paired_addr = ctl_v4_addr(ctl_peer_public(c, req->peer_idx));
 	return 0;
 }
 

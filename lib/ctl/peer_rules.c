@@ -1,5 +1,5 @@
 /* What may be said of a peer, and the one way of saying it. */
-#include "ctl/server.h"
+#include "ctl/portmap.h"
 
 #include "base/bytes.h"
 
@@ -184,9 +184,13 @@ struct peer_conf ctl_peer_conf_default(const struct conf *conf)
 	};
 }
 
+/* Who may map ports is where its leases will be from the start: else its first mapping would take
+ * its ordinary traffic, and what NAT-PMP had told of its address, to another one. */
 static uint32_t paired_address(const struct ctl *c, const struct peer_conf *conf)
 {
-	return ip_is_none(&conf->address4) ? 0 : pairing_address(&c->pairing, conf->public_key);
+	if (ip_is_none(&conf->address4))
+		return 0;
+	return pairing_address(conf->portmap ? &c->lease_pairing : &c->pairing, conf->public_key);
 }
 
 void ctl_peer_public_update(struct ctl *c, uint32_t peer_idx)
@@ -201,9 +205,8 @@ void ctl_peer_public_update(struct ctl *c, uint32_t peer_idx)
 	before_v4 = peer_public(c->p.peers, peer_idx);
 	ctl_pool_peer_moved(c, before_v4, public_v4);
 	peer_public_set(c->p.peers, peer_idx, public_v4);
-	/* Who moved it by a request of its own is told by the answer. */
 	if (before_v4 != 0 && before_v4 != public_v4 && !c->is_loading &&
-		c->actor.by != CTL_BY_NATPMP && c->actor.by != CTL_BY_PCP)
+		!c->portmap.answer_has_address)
 		ctl_announce_to(c, peer_idx);
 }
 
@@ -226,6 +229,9 @@ int ctl_peer_add(
 		return refuse(c, conf, err, culprit, fault);
 	ctl_peer_public_update(c, *out_idx);
 	ctl_announce_forget(c, *out_idx);
+	/* It may have been there before the start. */
+	if (c->has_lost)
+		ctl_announce_to(c, *out_idx);
 	ctl_events_forget_peer(c, *out_idx);
 	ctl_store_peer(c, *out_idx, NULL);
 	ctl_event_peer(c, "peer.added", *out_idx);
@@ -256,6 +262,7 @@ int ctl_peer_set(struct ctl *c, uint32_t peer_idx, const struct peer_conf *conf,
 {
 	const char *culprit = "address";
 	struct peer_conf before; /* wiped */
+	bool was_allowed = ctl_portmap_is_allowed(c, peer_idx);
 	int err;
 
 	if (peer_conf_get(c->p.peers, peer_idx) == NULL)
@@ -269,6 +276,9 @@ int ctl_peer_set(struct ctl *c, uint32_t peer_idx, const struct peer_conf *conf,
 		ctl_store_peer(c, peer_idx, &before);
 		*n_closed = ctl_peer_leases_close(c, peer_idx, conf, "peer changed");
 		ctl_peer_public_update(c, peer_idx);
+		/* Those who add a peer and then turn it on. */
+		if (c->has_lost && !was_allowed)
+			ctl_announce_to(c, peer_idx);
 	} else {
 		refuse(c, conf, err, culprit, fault);
 	}

@@ -97,10 +97,12 @@ void ctl_portmap_take(struct ctl *c, const struct ctl_portmap_request *r)
 	c->portmap.counters.requests++;
 	switch (portmap_classify(r->msg, r->len)) {
 	case PORTMAP_NATPMP:
+		ctl_announce_note(c, &r->from, false);
 		c->actor = (struct ctl_actor){CTL_BY_NATPMP};
 		len = ctl_portmap_natpmp(c, r, out, &grant);
 		break;
 	case PORTMAP_PCP:
+		ctl_announce_note(c, &r->from, true);
 		c->actor = (struct ctl_actor){CTL_BY_PCP};
 		len = ctl_portmap_pcp(c, r, out, &grant);
 		break;

@@ -59,6 +59,8 @@ enum ctl_portmap_outcome ctl_portmap_map(
 /* Close; what is not there is closed already. */
 enum ctl_portmap_outcome ctl_portmap_unmap(
 	struct ctl *c, const struct ctl_portmap_wish *wish, struct ctl_portmap_grant *out);
+/* Tell of a peer that may not and asked for a mapping (ctl_event_denied). */
+void ctl_portmap_deny(struct ctl *c, uint32_t peer_idx, uint16_t inner_port);
 bool ctl_portmap_is_allowed(const struct ctl *c, uint32_t peer_idx);
 /* The address that the Internet knows the peer by; none when that is not decided. */
 struct ip_addr ctl_portmap_address(const struct ctl *c, uint32_t peer_idx);
@@ -71,6 +73,9 @@ size_t ctl_portmap_natpmp(struct ctl *c, const struct ctl_portmap_request *r,
 	uint8_t out[static PORTMAP_MSG_BYTES], struct ctl_portmap_grant *grant);
 size_t ctl_portmap_pcp(struct ctl *c, const struct ctl_portmap_request *r,
 	uint8_t out[static PORTMAP_MSG_BYTES], struct ctl_portmap_grant *grant);
+/* Unasked: the peer's address (RFC 6886, 3.2.1). */
+size_t ctl_portmap_natpmp_announce(
+	const struct ctl *c, uint32_t peer_idx, uint8_t out[static PORTMAP_MSG_BYTES]);
 /* The answer instead, when what was done does not get on disk: no resources. */
 size_t ctl_portmap_natpmp_fail(
 	struct ctl *c, const struct ctl_portmap_request *r, uint8_t out[static PORTMAP_MSG_BYTES]);

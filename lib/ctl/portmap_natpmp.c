@@ -52,6 +52,16 @@ static void map(struct ctl *c, const struct ctl_portmap_request *r,
 	answer->lifetime_s = grant->lifetime_s;
 }
 
+static bool may_ask(struct ctl *c, const struct ctl_portmap_request *r,
+	const struct portmap_natpmp_request *asked)
+{
+	if (ctl_portmap_is_allowed(c, r->from.peer_idx))
+		return true;
+	if (asked->op != PORTMAP_NATPMP_ADDRESS && asked->lifetime_s > 0)
+		ctl_portmap_deny(c, r->from.peer_idx, asked->inner_port);
+	return false;
+}
+
 size_t ctl_portmap_natpmp(struct ctl *c, const struct ctl_portmap_request *r,
 	uint8_t out[static PORTMAP_MSG_BYTES], struct ctl_portmap_grant *grant)
 {
@@ -69,7 +79,7 @@ size_t ctl_portmap_natpmp(struct ctl *c, const struct ctl_portmap_request *r,
 	if (asked.op > PORTMAP_NATPMP_TCP)
 		answer.result = PORTMAP_NATPMP_UNSUPP_OPCODE;
 	/* There is no code for a message that is cut short: "not authorized, or refused". */
-	else if (!ctl_portmap_is_allowed(c, r->from.peer_idx) || !asked.is_whole)
+	else if (!asked.is_whole || !may_ask(c, r, &asked))
 		answer.result = PORTMAP_NATPMP_NOT_AUTHORIZED;
 	else if (asked.op == PORTMAP_NATPMP_ADDRESS)
 		tell_address(c, r->from.peer_idx, &answer);
@@ -90,5 +100,15 @@ size_t ctl_portmap_natpmp_fail(
 	portmap_natpmp_parse(r->msg, r->len, &asked);
 	answer.op = asked.op;
 	answer.inner_port = asked.inner_port;
+	return portmap_natpmp_build(&answer, out);
+}
+
+size_t ctl_portmap_natpmp_announce(
+	const struct ctl *c, uint32_t peer_idx, uint8_t out[static PORTMAP_MSG_BYTES])
+{
+	struct portmap_natpmp_answer answer = {
+		.op = PORTMAP_NATPMP_ADDRESS, .epoch_s = ctl_portmap_epoch_s(c)};
+
+	tell_address(c, peer_idx, &answer);
 	return portmap_natpmp_build(&answer, out);
 }

@@ -28,8 +28,8 @@ static enum portmap_pcp_result result_of(enum ctl_portmap_outcome outcome)
 }
 
 /* What is wrong with the request, whatever it asks for. */
-static enum portmap_pcp_result check(const struct ctl *c, const struct ctl_portmap_request *r,
-	const struct portmap_pcp_request *asked)
+static enum portmap_pcp_result check(
+	struct ctl *c, const struct ctl_portmap_request *r, const struct portmap_pcp_request *asked)
 {
 	if (asked->result == PORTMAP_PCP_MALFORMED_REQUEST ||
 		asked->result == PORTMAP_PCP_UNSUPP_OPCODE)
@@ -37,9 +37,11 @@ static enum portmap_pcp_result check(const struct ctl *c, const struct ctl_portm
 	/* RFC 6887, 8.2: there is a NAT in between. */
 	if (!ip_equal(&asked->client, &r->from.peer.addr))
 		return PORTMAP_PCP_ADDRESS_MISMATCH;
-	if (!ctl_portmap_is_allowed(c, r->from.peer_idx))
-		return PORTMAP_PCP_NOT_AUTHORIZED;
-	return asked->result;
+	if (ctl_portmap_is_allowed(c, r->from.peer_idx))
+		return asked->result;
+	if (asked->op == PORTMAP_PCP_MAP && asked->lifetime_s > 0)
+		ctl_portmap_deny(c, r->from.peer_idx, asked->map.inner_port);
+	return PORTMAP_PCP_NOT_AUTHORIZED;
 }
 
 /* Section 11.3. No protocol is all protocols; of a new mapping neither those nor all ports can be

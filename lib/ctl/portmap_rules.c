@@ -29,6 +29,10 @@ struct ip_addr ctl_portmap_address(const struct ctl *c, uint32_t peer_idx)
 	return (struct ip_addr){0};
 }
 
+/* RFC 6887, 8.5, would have it begin anew with another public address, too. It goes on: a peer's
+ * address changes only while it has no mapping there, for all its leases have one address, so
+ * nothing is to be made again; and it is one number for all peers, who would all take their
+ * mappings for lost. Who has another address is told so (announce.c). */
 uint32_t ctl_portmap_epoch_s(const struct ctl *c)
 {
 	uint64_t now_ns = c->p.now_ns();
@@ -142,6 +146,53 @@ static bool sources_equal(const struct lease *lease, const struct source_set *se
 	       memcmp(lease->sources, set->list, set->n * sizeof(set->list[0])) == 0;
 }
 
+/* --- refusals
+ * -----------------------------------------------------------------------------------*/
+
+static const char *refusal_of(enum ctl_portmap_outcome outcome)
+{
+	switch (outcome) {
+	case CTL_PORTMAP_TOO_MANY_SOURCES:
+		return "a lease admits at most 8 source prefixes, and more FILTERs were asked for";
+	case CTL_PORTMAP_NOT_AS_WISHED:
+		return "another address or port than the suggested one was not wanted, and that "
+		       "one can not be had";
+	default:
+		return "the mapping there is has another nonce (portmap.pcp_nonce_strict), or is "
+		       "the operator's own";
+	}
+}
+
+/* What the rules of leases refuse, they tell of themselves. */
+static enum ctl_portmap_outcome deny(
+	struct ctl *c, const struct ctl_portmap_wish *wish, enum ctl_portmap_outcome outcome)
+{
+	const struct lease_request req = {
+		.peer_idx = wish->peer_idx, .inner_port = wish->inner_port};
+	struct rpc_fault fault;
+
+	static_assert(LEASE_SOURCES_MAX == 8, "as the sentence says");
+	rpc_fault_set(&fault, RPC_REFUSED, NULL, NULL, "%s", refusal_of(outcome));
+	ctl_event_denied(c, &req, &fault);
+	return outcome;
+}
+
+void ctl_portmap_deny(struct ctl *c, uint32_t peer_idx, uint16_t inner_port)
+{
+	const struct lease_request req = {.peer_idx = peer_idx, .inner_port = inner_port};
+	const struct peer_conf *conf = peer_conf_get(c->p.peers, peer_idx);
+	char peer[CTL_PEER_WORD_CHARS];
+	struct rpc_fault fault;
+
+	ctl_peer_word(c, peer_idx, peer);
+	if (ctl_peer_check_leases(c, conf, peer, &fault) == 0)
+		rpc_fault_set(&fault, RPC_REFUSED, peer, "a peer with portmap on",
+			"peer %s has portmap off; turn it on with: portierctl peer set %s "
+			"--portmap on",
+			peer, peer);
+	ctl_event_denied(c, &req, &fault);
+}
+
 /* --- what is there already
  * ----------------------------------------------------------------------*/
 
@@ -188,7 +239,7 @@ static enum ctl_portmap_outcome amend(struct ctl *c, const struct ctl_portmap_wi
 	struct rpc_fault ignored;
 
 	if (!apply_filters(wish, &set))
-		return CTL_PORTMAP_TOO_MANY_SOURCES;
+		return deny(c, wish, CTL_PORTMAP_TOO_MANY_SOURCES);
 	if (!sources_equal(lease, &set)) {
 		if (ctl_store_check(c, &ignored) != 0)
 			return CTL_PORTMAP_NO_RESOURCES;
@@ -213,14 +264,16 @@ static enum ctl_portmap_outcome renew(struct ctl *c, const struct ctl_portmap_wi
 	struct rpc_fault ignored;
 
 	if (!is_nonce_accepted(c, wish, lease))
-		return CTL_PORTMAP_NOT_AUTHORIZED;
+		return deny(c, wish, CTL_PORTMAP_NOT_AUTHORIZED);
 	if (wish->takes_no_other &&
 		!is_as_wished(wish, &lease->public_addr, public_port_of(lease, wish)))
-		return CTL_PORTMAP_NOT_AS_WISHED;
+		return deny(c, wish, CTL_PORTMAP_NOT_AS_WISHED);
 	/* The operator's own stays as it is. */
+	if (!is_asked_for(lease) && wish->n_filters > 0)
+		return deny(c, wish, CTL_PORTMAP_NOT_AUTHORIZED);
 	if (!is_asked_for(lease)) {
 		fill_grant(c, wish, lease, lifetime_ns(c, wish), out);
-		return wish->n_filters > 0 ? CTL_PORTMAP_NOT_AUTHORIZED : CTL_PORTMAP_DONE;
+		return CTL_PORTMAP_DONE;
 	}
 	outcome = amend(c, wish, lease, out);
 	if (outcome != CTL_PORTMAP_DONE)
@@ -272,8 +325,7 @@ static enum ctl_portmap_outcome open_new(
 		.inner_port = wish->inner_port,
 		.is_symmetric = wish->inner_port == 0,
 		.public_port = wish->suggested_port,
-		/* A pinhole leaves nothing to suggest. */
-		.is_suggestion = lease_is_pinhole(&wish->inner_addr) && !wish->takes_no_other,
+		.is_suggestion = !wish->takes_no_other,
 		.ttl_ns = lifetime_ns(c, wish),
 		.max_pps = c->p.conf->lease_max_pps,
 		.max_new_flows = c->p.conf->lease_max_new_flows,
@@ -286,7 +338,7 @@ static enum ctl_portmap_outcome open_new(
 	int err;
 
 	if (!apply_filters(wish, &set))
-		return CTL_PORTMAP_TOO_MANY_SOURCES;
+		return deny(c, wish, CTL_PORTMAP_TOO_MANY_SOURCES);
 	memcpy(req.sources, set.list, sizeof(req.sources));
 	req.n_sources = set.n;
 	memcpy(req.nonce, wish->nonce, sizeof(req.nonce));
@@ -294,15 +346,15 @@ static enum ctl_portmap_outcome open_new(
 		struct ip_addr own = own_address(c, wish);
 
 		if (!ip_equal(&own, &wish->suggested_addr))
-			return CTL_PORTMAP_NOT_AS_WISHED;
+			return deny(c, wish, CTL_PORTMAP_NOT_AS_WISHED);
 	}
+	/* PCP's tells the address; NAT-PMP's does not. */
+	c->portmap.answer_has_address =
+		wish->opener == LEASE_BY_PCP && !ctl_announce_has_natpmp(c, wish->peer_idx);
 	err = ctl_lease_open(c, &req, &lease, &is_renewal, &ignored);
+	c->portmap.answer_has_address = false;
 	if (err != 0 && wish->takes_no_other && is_about_the_port(err))
 		return CTL_PORTMAP_NOT_AS_WISHED;
-	if (err != 0 && req.public_port != 0 && !wish->takes_no_other && !req.is_suggestion) {
-		req.public_port = 0;
-		err = ctl_lease_open(c, &req, &lease, &is_renewal, &ignored);
-	}
 	if (err != 0)
 		return outcome_of(err);
 	out->waits = true;

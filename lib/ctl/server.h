@@ -6,7 +6,7 @@
  *   commit.c   replies that wait for the workers, and for the store
  *   durable.c  what is put into the store, and the wait for it
  *   overrule.c   which entries of the configuration a change since was stronger than
- *   announce.c           PCP clients are told, unasked, that leases were lost
+ *   announce.c           clients are told, unasked, of lost leases and of another address
  *   restore.c, heard.c   what comes back after a restart
  *   used.c     when leases were used last
  *   method.c   a line to replies: the table of methods
@@ -68,6 +68,7 @@ struct ctl_portmap {
 	TAILQ_HEAD(, ctl_portmap_answer) answers; /* that wait for the workers */
 	uint64_t n_answers;			  /* of them */
 	uint64_t known_id;			  /* workers know of the leases up to this one */
+	bool answer_has_address;		  /* of the mapping that is being opened */
 	struct ctl_portmap_counters counters;
 };
 
@@ -240,7 +241,8 @@ struct ctl {
 	struct ctl_history history;
 
 	/* peer_rules.c, lease_rules.c */
-	struct pairing pairing;
+	struct pairing pairing;		/* for ordinary traffic */
+	struct pairing lease_pairing;	/* of public.pool; the same without nat.pool */
 	struct ctl_pool_use *pool_uses; /* pool.c: by rank in blocks; NULL: no blocks */
 	struct ctl_peer_id *gone_peers; /* block_records.c: by number; NULL: no workers */
 	uint64_t n_block_records, n_block_records_missed;
@@ -266,6 +268,7 @@ struct ctl {
 
 	/* restore.c */
 	uint64_t epoch_ns; /* when the table of leases began, of all runs */
+	bool has_lost;	   /* this run knows nothing of the one before */
 
 	/* announce.c */
 	struct ctl_announce *announces; /* by peer_idx */
@@ -419,7 +422,7 @@ bool ctl_overrules_lease(const struct ctl *c, struct ctl_overrules *o, uint32_t 
 /* The file says none of what is left. */
 void ctl_overrules_forget_unused(struct ctl *c, const struct ctl_overrules *o);
 
-/* --- announce.c: PCP clients are told of a loss, each when it is heard. */
+/* --- announce.c: clients are told of a loss and of another address, each when it is heard. */
 int ctl_announce_init(struct ctl *c);
 void ctl_announce_fini(struct ctl *c);
 /* The peer is to be told; all are. No effect on who may not map ports. */
@@ -427,6 +430,10 @@ void ctl_announce_to(struct ctl *c, uint32_t peer_idx);
 void ctl_announce_to_all(struct ctl *c);
 /* Its number is another's, or nobody's. */
 void ctl_announce_forget(struct ctl *c, uint32_t peer_idx);
+/* The peer asks, by this protocol and from these ends: so it is to be told. */
+void ctl_announce_note(struct ctl *c, const struct ctl_portmap_route *from, bool is_pcp);
+/* It may have asked by NAT-PMP, or nothing is known of it. */
+bool ctl_announce_has_natpmp(const struct ctl *c, uint32_t peer_idx);
 /* Each second. */
 void ctl_announce_sweep(struct ctl *c, uint64_t now_ns);
 
@@ -462,6 +469,9 @@ int ctl_peer_find(struct ctl *c, const char *who, uint32_t *out_idx, struct rpc_
 char *ctl_peer_word(const struct ctl *c, uint32_t peer_idx, char buf[static CTL_PEER_WORD_CHARS]);
 /* Where a lease of the peer leads that does not say it: its first address. */
 struct ip_addr ctl_peer_inner(const struct peer_conf *conf);
+/* The peer may have leases, of which peer is the word. 0; -EINVAL with *fault. */
+int ctl_peer_check_leases(const struct ctl *c, const struct peer_conf *conf, const char *peer,
+	struct rpc_fault *fault);
 /* The open lease with this id; NULL with *fault. */
 const struct lease *ctl_lease_get(struct ctl *c, uint64_t id, struct rpc_fault *fault);
 /* ctl_lease_close, for another reason than that somebody asked. */
@@ -502,6 +512,8 @@ int ctl_uapi_set(struct ctl *c, const struct ctl_role *role, const struct uapi_r
  * are looked up. Cheap when nobody listens. */
 void ctl_event_lease(struct ctl *c, const char *name, const struct lease *lease,
 	const struct door_counters *counters, const char *reason);
+/* Those by NAT-PMP and PCP once a second for each peer; the next one says how many were left out.
+ */
 void ctl_event_denied(
 	struct ctl *c, const struct lease_request *req, const struct rpc_fault *fault);
 void ctl_event_peer(struct ctl *c, const char *name, uint32_t peer_idx);

@@ -3,6 +3,8 @@
  */
 #include "ctl_portmap.h"
 
+#include "ctl/server.h"
+
 #define UDP	  PORTMAP_NATPMP_UDP
 #define TCP	  PORTMAP_NATPMP_TCP
 #define A_SECOND  NS_IN_S
@@ -388,6 +390,106 @@ static void what_happened_is_counted(void **state)
 	json_decref(stats);
 }
 
+/* The next event of leases, and its reason or NULL. */
+static json_t *event_is(struct client *listener, const char *name, const char *reason)
+{
+	json_t *line = client_json(listener), *event = json_object_get(line, "params");
+
+	assert_string_equal(text(event, "event"), name);
+	if (reason != NULL && strstr(text(event, "reason"), reason) == NULL)
+		fail_msg("%s: \"%s\" does not say \"%s\"", name, text(event, "reason"), reason);
+	json_incref(event);
+	json_decref(line);
+	return event;
+}
+
+static void denial_is(struct client *listener, const char *reason, int left_out)
+{
+	json_t *event = event_is(listener, "lease.denied", reason);
+
+	assert_string_equal(text(event, "peer"), "alice");
+	assert_int_equal(number(event, "to_port"), 6881);
+	assert_int_equal(number(event, "left_out"), left_out);
+	json_decref(event);
+}
+
+/* What is refused is told of, once a second; a suggestion that is not followed is no refusal. */
+static void who_is_denied_is_told_of(void **state)
+{
+	struct pcp many = pcp_map(alice, 17, 6881, 0, 3600);
+	struct client listener;
+	char prefix[32];
+
+	client_open(&listener, server);
+	json_decref(call(&listener, "subscribe", "{'events':['lease']}"));
+	natpmp_map(bob, UDP, 1001, 40077, 3600);
+	json_decref(event_is(&listener, "lease.opened", NULL));
+	natpmp_map(alice, UDP, 1001, 40077, 3600);
+	json_decref(event_is(&listener, "lease.opened", NULL));
+	natpmp_map(alice, UDP, 1002, 80, 3600);
+	json_decref(event_is(&listener, "lease.opened", NULL));
+	json_decref(call(&operator, "peer.set", "{'peer':'alice','max_leases':2}"));
+	for (unsigned i = 0; i < 5; i++)
+		refused(alice, UDP, 4);
+	denial_is(&listener, "may have 2 leases", 0);
+	noon_ns += A_SECOND;
+	refused(alice, TCP, 4);
+	denial_is(&listener, "may have 2 leases", 4);
+
+	noon_ns += A_SECOND;
+	for (unsigned i = 0; i < 9; i++) {
+		snprintf(prefix, sizeof(prefix), "203.0.113.%u", i);
+		put_filter(&many, 128, 0, prefix);
+	}
+	pcp_refused(alice, &many, PORTMAP_PCP_EXCESSIVE_REMOTE_PEERS, 1800);
+	denial_is(&listener, "at most 8 source prefixes", 0);
+	noon_ns += A_SECOND;
+	json_decref(call(&operator, "peer.set", "{'peer':'alice','portmap':false}"));
+	refused(alice, UDP, 2);
+	denial_is(&listener, "has portmap off", 0);
+	noon_ns += A_SECOND;
+	json_decref(call(&operator, "peer.set", "{'peer':'alice','portmap':true}"));
+	json_decref(call(&operator, "peer.bar", "{'peer':'alice'}"));
+	json_decref(event_is(&listener, "lease.closed", NULL));
+	json_decref(event_is(&listener, "lease.closed", NULL));
+	refused(alice, UDP, 2);
+	denial_is(&listener, "is barred", 0);
+	/* To ask for an address, or for an end, is not to ask for a lease. */
+	noon_ns += A_SECOND;
+	ask_quickly(alice, (const uint8_t[]){0, 0}, 2);
+	natpmp_ask(alice, UDP, 6881, 0, 0);
+	noon_ns += A_SECOND;
+	refused(alice, UDP, 2);
+	denial_is(&listener, "is barred", 0);
+	client_close(&listener);
+}
+
+/* With a pool of its own for ordinary traffic, too: a mapping moves nothing. */
+static void the_address_stays_with_the_first_mapping(void **state)
+{
+	static const uint8_t request[] = {0, 0}, want[] = {198, 51, 100, 1};
+	uint32_t before;
+
+	server->conf.nat_pool[0] = prefix("203.0.113.64/26");
+	server->conf.n_nat_pool = 1;
+	pairing_init(&server->ctl->pairing, server->conf.private_key, server->conf.nat_pool, 1);
+	json_decref(call(&operator, "peer.set", "{'peer':'bob','portmap':false}"));
+	before = peer_public(server->peers, bob);
+	assert_int_equal(before >> 8, 0xcb0071);
+	json_decref(call(&operator, "peer.set", "{'peer':'bob','portmap':true}"));
+	ask_quickly(bob, request, sizeof(request));
+	assert_memory_equal(heard.msg + 8, want, 4);
+	assert_int_equal(peer_public(server->peers, bob), 0xc6336401);
+	natpmp_map(bob, UDP, 6881, 0, 3600);
+	ask_quickly(bob, request, sizeof(request));
+	assert_memory_equal(heard.msg + 8, want, 4);
+	natpmp_ask(bob, UDP, 6881, 0, 0);
+	ask_quickly(bob, request, sizeof(request));
+	assert_memory_equal(heard.msg + 8, want, 4);
+	json_decref(call(&operator, "peer.set", "{'peer':'bob','portmap':false}"));
+	assert_int_equal(peer_public(server->peers, bob), before);
+}
+
 /* The end comes while an answer waits. */
 static void an_answer_that_waits_for_ever(void **state)
 {
@@ -421,6 +523,8 @@ int main(void)
 		answered(the_operators_own),
 		answered(a_peer_that_is_gone_is_told_nothing),
 		answered(what_happened_is_counted),
+		answered(who_is_denied_is_told_of),
+		answered(the_address_stays_with_the_first_mapping),
 		answered(an_answer_that_waits_for_ever),
 	};
 
