@@ -42,7 +42,8 @@ struct lease_table {
 	uint64_t next_id;
 	uint32_t n_leases;
 	uint32_t n_pinholes; /* of these */
-	uint32_t n_ports;    /* of all: at most max_leases */
+	uint32_t n_suspended;
+	uint32_t n_ports; /* of all: at most max_leases */
 
 	struct lease *leases;
 	uint32_t *number_of; /* by lease */

@@ -69,6 +69,7 @@ uint32_t lease_add(struct lease_table *t, uint32_t number, const struct lease *f
 
 	t->leases[i] = *from;
 	t->leases[i].state = h->is_unreachable ? LEASE_SUSPENDED : LEASE_ACTIVE;
+	t->n_suspended += h->is_unreachable;
 	if (from->protos & LEASE_PROTO_TCP)
 		n->lease[0] = i;
 	if (from->protos & LEASE_PROTO_UDP)
@@ -130,6 +131,7 @@ static void end_lease(struct lease_table *t, uint32_t i, uint64_t now_ns, struct
 	h->n_ranges -= lease_is_range(l->n_ports);
 	h->n_ports -= l->n_ports;
 	t->n_leases--;
+	t->n_suspended -= l->state == LEASE_SUSPENDED;
 	t->n_pinholes -= lease_is_pinhole(&l->inner_addr);
 	t->n_ports -= l->n_ports;
 	for (unsigned proto = 0; proto < 2; proto++)
@@ -363,5 +365,6 @@ unsigned lease_peer_reach_set(
 	t->holders[holder].reach_ns = now_ns;
 	for (i = t->holders[holder].leases.head; i != 0; i = t->lease_links[i].next, n++)
 		t->leases[i].state = is_reachable ? LEASE_ACTIVE : LEASE_SUSPENDED;
+	t->n_suspended = is_reachable ? t->n_suspended - n : t->n_suspended + n;
 	return n;
 }

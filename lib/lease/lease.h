@@ -318,6 +318,8 @@ const struct lease *lease_next(const struct lease_table *t, uint32_t peer_idx, u
 uint32_t lease_count(const struct lease_table *t, uint32_t peer_idx);
 /* What quotas and max_leases bound: of a range all its ports. */
 uint32_t lease_port_count(const struct lease_table *t, uint32_t peer_idx);
+/* Leases that are ACTIVE or SUSPENDED, numbers that are kept in RESERVED or QUARANTINE. O(1). */
+uint32_t lease_state_count(const struct lease_table *t, enum lease_state state);
 /* Of all leases. */
 uint32_t lease_pinhole_count(const struct lease_table *t);
 

@@ -107,6 +107,22 @@ uint32_t lease_port_count(const struct lease_table *t, uint32_t peer_idx)
 	return holder != 0 ? t->holders[holder].n_ports : 0;
 }
 
+uint32_t lease_state_count(const struct lease_table *t, enum lease_state state)
+{
+	switch (state) {
+	case LEASE_ACTIVE:
+		return t->n_leases - t->n_suspended;
+	case LEASE_SUSPENDED:
+		return t->n_suspended;
+	case LEASE_RESERVED:
+		return t->numbers.n_reserved;
+	case LEASE_QUARANTINE:
+		return t->numbers.n_kept - t->numbers.n_reserved;
+	default:
+		return 0;
+	}
+}
+
 uint32_t lease_pinhole_count(const struct lease_table *t)
 {
 	return t->n_pinholes;

@@ -432,6 +432,7 @@ static void stop_keeping(struct lease_numbers *ns, uint32_t i)
 		return;
 	lease_list_del(
 		n->state == LEASE_RESERVED ? &ns->reserved : &ns->quarantine, ns->kept_links, i);
+	ns->n_reserved -= n->state == LEASE_RESERVED;
 	n->state = LEASE_FREE;
 	ns->n_kept--;
 }
@@ -445,6 +446,7 @@ void lease_number_keep(
 	lease_list_append(
 		state == LEASE_RESERVED ? &ns->reserved : &ns->quarantine, ns->kept_links, i);
 	ns->n_kept++;
+	ns->n_reserved += state == LEASE_RESERVED;
 }
 
 void lease_number_reclaim(

@@ -60,7 +60,7 @@ struct lease_numbers {
 	struct lease_index by_public, by_inner;
 	struct lease_list reserved, quarantine; /* each in the order of until_ns */
 	struct lease_link *kept_links;		/* of either */
-	uint32_t n_kept;
+	uint32_t n_kept, n_reserved;		/* n_reserved: of these */
 
 	struct lease_place *places;
 	struct lease_slab place_slab;
