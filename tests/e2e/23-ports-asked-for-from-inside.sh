@@ -57,6 +57,17 @@ step "every row, byte by byte"
 portmap rows $GATEWAY_INNER $INNER $PUBLIC
 assert_equal "leases" "$(n_leases)" 0
 
+step "over IPv6, byte by byte"
+portmap rows6 $GATEWAY_INNER6 $INNER6
+assert_equal "leases" "$(n_leases)" 0
+
+step "as many as it may, and no more"
+ctl peer set client --max-leases 1 >/dev/null
+portmap natpmp $GATEWAY_INNER udp 7200 0 3600 >/dev/null
+portmap over_quota $GATEWAY_INNER $INNER
+portmap natpmp $GATEWAY_INNER udp 7200 0 0 >/dev/null
+ctl peer set client --max-leases 100 >/dev/null
+
 step "on the addresses of anycast"
 portmap natpmp 192.0.0.9 udp 7001 0 3600 >/dev/null
 portmap natpmp 192.0.0.9 udp 7001 0 0 >/dev/null
@@ -127,5 +138,15 @@ assert_equal "answers that were lost" "$(field portmap.counters.lost <"$RUN/stat
 portmap natpmp $GATEWAY_INNER udp 0 0 0 >/dev/null
 portmap natpmp $GATEWAY_INNER tcp 0 0 0 >/dev/null
 eventually 5 "all are gone" has_leases 0
+
+step "strict about nonces"
+gateway_stop
+gateway_conf
+echo 'portmap = { pcp_nonce_strict = true; };' >>"$RUN/portier.conf"
+gateway_start
+ctl peer add "$(<"$RUN/client.pub")" --address $INNER,$INNER6 --name client --forwarding on \
+	--portmap on >/dev/null
+wireguard_anew client "$WG"
+portmap strict $GATEWAY_INNER $INNER
 
 finish

@@ -3,6 +3,9 @@
 
   portmap.py refused GATEWAY SOURCE          a peer that may not is told so
   portmap.py rows GATEWAY SOURCE PUBLIC      each row of what clients rely on
+  portmap.py over_quota GATEWAY SOURCE       a peer that has as many as it may is told so
+  portmap.py strict GATEWAY SOURCE           another nonce is refused (portmap.pcp_nonce_strict)
+  portmap.py rows6 GATEWAY SOURCE            what is answered over IPv6
   portmap.py natpmp GATEWAY PROTO INNER SUGGESTED LIFETIME      prints the public port
   portmap.py pcp GATEWAY SOURCE PROTO INNER LIFETIME [PREFIX]...   the same from the address SOURCE,
                                                  for these sources only
@@ -199,6 +202,44 @@ def nonces(gateway, source):
     check("a third one deletes", ask(gateway, request), pcp_answer(request, 0, 0, 0, "::"))
 
 
+def over_quota(gateway, source):
+    check("over quota, NAT-PMP", ask(gateway, natpmp(NATPMP_UDP, 7201, 40401, 3600)),
+          natpmp_answer(NATPMP_UDP, 4, 7201, 0, 0))
+    request = pcp(source, UDP, 7201, 40401, 7200)
+    check("over quota, PCP", ask(gateway, request), pcp_answer(request, 10, SHORT_S))
+
+
+def strict(gateway, source):
+    request = pcp(source, UDP, 7301, 40601, 7200)
+    check("a nonce", ask(gateway, request), pcp_answer(request, 0, 7200, 40601))
+    other = request[:24] + b"another one!" + request[36:]
+    check("another nonce does not renew", ask(gateway, other), pcp_answer(other, 2, LONG_S))
+    other = other[:4] + bytes(4) + other[8:]
+    check("nor delete", ask(gateway, other), pcp_answer(other, 2, LONG_S))
+    request = request[:4] + bytes(4) + request[8:]
+    check("its own does", ask(gateway, request), pcp_answer(request, 0, 0, 0, "::"))
+
+
+def rows6(gateway, source):
+    """A pinhole is at the address and port that ask, whatever is suggested."""
+    def row(what, result, lifetime, options=b"", suggested=0, asked=7200, port=7401,
+            address=source, suggested_address="::"):
+        request = pcp(source, TCP, 7401, suggested, asked, options, address=suggested_address)
+        check(what, ask(gateway, request, source=source),
+              pcp_answer(request, result, lifetime, port, address, b"" if result else options))
+
+    row("a pinhole", 0, 7200)
+    row("another port is suggested", 0, 7200, suggested=7402)
+    row("no alternative", 11, LONG_S, PREFER_FAILURE, suggested=7402)
+    row("no alternative to an address", 11, LONG_S, PREFER_FAILURE,
+        suggested_address="2001:db8:77::1")
+    row("no alternative is needed", 0, 7200, PREFER_FAILURE, suggested=7401)
+    row("delete", 0, 0, asked=0, port=0, address="::")
+    for message in (b"\0\0", natpmp(NATPMP_TCP, 7401, 0, 3600)):
+        check("NAT-PMP over IPv6", ask(gateway, message, source=source),
+              [2, 128 | message[1], 0, 1, 0, 0, 7, 8, *EPOCH, *bytes(12)])
+
+
 def main():
     verb, gateway, *rest = sys.argv[1:]
     if verb == "refused":
@@ -207,6 +248,12 @@ def main():
         natpmp_rows(gateway, rest[1])
         pcp_rows(gateway, *rest)
         nonces(gateway, rest[0])
+    elif verb == "over_quota":
+        over_quota(gateway, *rest)
+    elif verb == "strict":
+        strict(gateway, *rest)
+    elif verb == "rows6":
+        rows6(gateway, *rest)
     elif verb == "natpmp":
         proto, inner, suggested, lifetime = rest
         op = NATPMP_TCP if proto == "tcp" else NATPMP_UDP
