@@ -75,6 +75,24 @@ static int show_handshakes(const struct boot *b, const char *params, struct rte_
 	return 0;
 }
 
+/* Of the control thread's table, which may be at work on it: each count as it stood a moment ago.
+ */
+static int show_leases(const struct boot *b, const char *params, struct rte_tel_data *d)
+{
+	static const struct {
+		const char *name;
+		enum lease_state state;
+	} states[] = {{"active", LEASE_ACTIVE}, {"suspended", LEASE_SUSPENDED},
+		{"reserved", LEASE_RESERVED}, {"quarantine", LEASE_QUARANTINE}};
+
+	for (unsigned i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+		rte_tel_data_add_dict_u64(
+			d, states[i].name, lease_state_count(b->leases, states[i].state));
+	rte_tel_data_add_dict_u64(d, "pinholes", lease_pinhole_count(b->leases));
+	rte_tel_data_add_dict_u64(d, "leases_max", b->conf->max_leases);
+	return 0;
+}
+
 typedef int (*show_fn)(const struct boot *b, const char *params, struct rte_tel_data *d);
 
 static int show(show_fn fn, const char *params, struct rte_tel_data *d)
@@ -104,6 +122,11 @@ static int on_handshakes(const char *cmd, const char *params, struct rte_tel_dat
 	return show(show_handshakes, params, d);
 }
 
+static int on_leases(const char *cmd, const char *params, struct rte_tel_data *d)
+{
+	return show(show_leases, params, d);
+}
+
 int telemetry_up(const struct boot *b)
 {
 	/* A dictionary has at most this many entries in DPDK 22.11. */
@@ -119,7 +142,9 @@ int telemetry_up(const struct boot *b)
 		rte_telemetry_register_cmd("/portier/drops", on_drops,
 			"Packets dropped, by reason. Parameter: worker (all without it)") < 0 ||
 		rte_telemetry_register_cmd("/portier/handshakes", on_handshakes,
-			"Counters of the handshake thread") < 0)
+			"Counters of the handshake thread") < 0 ||
+		rte_telemetry_register_cmd("/portier/leases", on_leases,
+			"Counters of leases and kept numbers, by state") < 0)
 		return -1;
 	return 0;
 }

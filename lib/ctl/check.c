@@ -197,6 +197,7 @@ static int begin_check(struct ctl *c, const struct rpc_value *id, const struct r
 	rpc_text_result_begin(&check->reply, id);
 	c->asking->n_checks++;
 	TAILQ_INSERT_TAIL(&c->checks, check, next);
+	c->n_checks++;
 	/* To who has no home there is no way, and its state is told at once. */
 	if (peer_home(c->p.peers, ask.peer_idx) == PEER_HOME_NONE)
 		check->ends_ns = now_ns;

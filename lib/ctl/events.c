@@ -74,11 +74,17 @@ static void write_line(json_t *event, struct rpc_text *line)
 	json_decref(event);
 }
 
+static void miss(struct ctl_client *client)
+{
+	client->n_missed++;
+	client->ctl->n_events_missed++;
+}
+
 static void append(struct ctl_client *client, const struct rpc_text *line)
 {
 	if (line->is_broken || line->len > room_of(client) ||
 		evbuffer_add(client->out, line->chars, line->len) != 0)
-		client->n_missed++;
+		miss(client);
 }
 
 void ctl_events_missed(struct ctl_client *client)
@@ -132,7 +138,7 @@ static void tell(struct ctl *c, const char *name, json_t *params)
 			client->progress_ns = c->p.now_ns();
 		/* What follows a gap waits until the gap was told of. */
 		if (client->n_missed > 0)
-			client->n_missed++;
+			miss(client);
 		else
 			append(client, &line);
 		event_add(client->ev_write, NULL);

@@ -186,6 +186,7 @@ static bool has_room(struct ctl *c)
 		h->n_waiting++;
 		return true;
 	}
+	h->n_missed_ever++;
 	if (h->n_missed++ == 0)
 		log_error("history: the store cannot be written, and %u records of blocks wait; "
 			  "of further ones some will be missing",

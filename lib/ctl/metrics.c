@@ -97,6 +97,28 @@ static void write_promises(const struct metrics *m)
 			stats_promise_name(i), stats_promise_help(i));
 }
 
+static void write_portmap(const struct metrics *m)
+{
+	const struct ctl_portmap_counters *n = &m->ctl->portmap.counters;
+
+#define X(name, help) counter(m, "portmap_" #name, help, n->name);
+	CTL_PORTMAP_COUNTERS(X)
+#undef X
+}
+
+static void write_lease_states(const struct metrics *m)
+{
+	static const enum lease_state states[] = {
+		LEASE_ACTIVE, LEASE_SUSPENDED, LEASE_RESERVED, LEASE_QUARANTINE};
+
+	begin(m, "lease_states", false,
+		"leases, and numbers that are kept after their end, by state");
+	for (unsigned i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+		fprintf(m->to, "portier_lease_states{state=\"%s\"} %u\n",
+			ctl_lease_state_word(states[i]),
+			lease_state_count(m->ctl->p.leases, states[i]));
+}
+
 /* --- other threads
  * -------------------------------------------------------------------------------*/
 
@@ -161,6 +183,14 @@ static void write_tables(const struct metrics *m)
 	gauge(m, "store_failing", "1: the store cannot be written, and changes are refused",
 		ctl_store_is_failing(c));
 	counter(m, "store_failures", "times that the store began to fail", c->n_store_failures);
+	gauge(m, "history_kept", "1: history.mode is full, and records are kept", c->history.is_on);
+	counter(m, "history_records_missed",
+		"records of blocks that had no room while the store could not be written",
+		c->history.n_missed_ever);
+	gauge(m, "bars", "public keys that are barred from having leases", (double)c->bars.n);
+	counter(m, "checks", "checks of doors begun", c->n_checks);
+	counter(m, "events_missed", "events that subscribers were too slow for",
+		c->n_events_missed);
 	gauge(m, "control_clients", "connections to the control socket", c->n_clients);
 }
 
@@ -222,6 +252,8 @@ int ctl_metrics_build(struct ctl *c, bool is_openmetrics, char **out, size_t *ou
 		return -ENOMEM;
 	write_tables(&m);
 	write_promises(&m);
+	write_portmap(&m);
+	write_lease_states(&m);
 	write_worker_counters(&m);
 	write_drops(&m);
 	write_handshake(&m);

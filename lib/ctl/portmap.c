@@ -138,11 +138,10 @@ void ctl_portmap_fini(struct ctl *c)
 json_t *ctl_portmap_build(const struct ctl *c)
 {
 	const struct ctl_portmap_counters *n = &c->portmap.counters;
+	json_t *counters = json_object();
 
-	return json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}", "counters",
-		"requests", (json_int_t)n->requests, "answered", (json_int_t)n->answered, "ignored",
-		(json_int_t)n->ignored, "lost", (json_int_t)n->lost, "opened",
-		(json_int_t)n->opened, "renewed", (json_int_t)n->renewed, "closed",
-		(json_int_t)n->closed, "refused", (json_int_t)n->refused, "announced",
-		(json_int_t)n->announced);
+#define X(name, help) json_object_set_new(counters, #name, json_integer((json_int_t)n->name));
+	CTL_PORTMAP_COUNTERS(X)
+#undef X
+	return json_pack("{s:o}", "counters", counters);
 }

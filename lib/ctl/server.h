@@ -55,13 +55,22 @@
 #define CTL_EXPIRE_SLICE 1024u
 #define CTL_SWEEP_SLICE	 8192u
 
+/* X(name, help): what NAT-PMP and PCP came to. */
+#define CTL_PORTMAP_COUNTERS(X)                                        \
+	X(requests, "NAT-PMP and PCP requests")                        \
+	X(answered, "of these, answered")                              \
+	X(ignored, "of these, no requests, or of a peer that is gone") \
+	X(lost, "answers that found no room")                          \
+	X(opened, "mappings opened")                                   \
+	X(renewed, "mappings renewed")                                 \
+	X(closed, "mappings closed")                                   \
+	X(refused, "answers that refuse")                              \
+	X(announced, "messages that told of a loss or of another address")
+
 struct ctl_portmap_counters {
-	uint64_t requests;
-	uint64_t answered, ignored; /* of these; ignored: no requests, or who asked is gone */
-	uint64_t lost;		    /* answers that found no room */
-	uint64_t opened, renewed, closed;
-	uint64_t refused; /* answers that say so */
-	uint64_t announced;
+#define X(name, help) uint64_t name;
+	CTL_PORTMAP_COUNTERS(X)
+#undef X
 };
 
 struct ctl_portmap {
@@ -177,7 +186,8 @@ struct ctl_history {
 	uint64_t n_blocks;
 	uint32_t blocks_of_address;
 	uint32_t n_waiting; /* records of blocks, for a store that cannot be written */
-	uint64_t n_missed;
+	uint64_t n_missed;  /* while it can not be written */
+	uint64_t n_missed_ever;
 };
 
 struct ctl_look {
@@ -209,6 +219,7 @@ struct ctl {
 	TAILQ_HEAD(, ctl_check) checks;
 	struct event *ev_checks;
 	uint64_t checks_full_ns; /* when as many as ever may begin at once */
+	uint64_t n_checks;	 /* begun */
 
 	/* uapi_server.c; NULL: off */
 	struct ctl_uapi *uapi;
@@ -219,6 +230,7 @@ struct ctl {
 	/* events.c */
 	struct ctl_client *asking; /* whose request is carried out */
 	unsigned n_subscribers;
+	uint64_t n_events_missed;	  /* by all who were too slow */
 	struct ctl_seen_peer *seen_peers; /* by peer_idx; made when first asked for */
 	uint32_t peers_cursor;
 	uint64_t leases_seen_ns;
@@ -647,6 +659,7 @@ void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door
 /* A kept number, whole; as a member of this name, or NULL. */
 void ctl_held_write(
 	struct ctl *c, const char *name, const struct lease_held *held, struct rpc_text *t);
+const char *ctl_lease_state_word(enum lease_state state);
 const char *ctl_opener_word(enum lease_opener opener);
 const char *ctl_proto_word(uint8_t protos);
 /* "ADDRESS:PORT" or "ADDRESS:PORT/PROTO", tcp or udp, to a public port and LEASE_PROTO_*, 0 when it

@@ -52,6 +52,9 @@ knock udp >/dev/null || true
 LEASE_PORT=$((LEASE_PORT == 20000 ? 20001 : LEASE_PORT - 1)) knock udp >/dev/null || true
 assert_equal "peers" "$(metric portier_peers)" 1
 assert_equal "leases" "$(metric portier_leases)" 1
+assert_equal "active leases" "$(metric portier_lease_states 'state="active"')" 1
+assert_equal "kept numbers" "$(metric portier_lease_states 'state="reserved"')" 0
+assert_equal "requests" "$(metric portier_portmap_requests_total)" 0
 assert_at_least "opened" "$(metric portier_worker_opened_total)" 11
 assert_at_least "sealed" "$(metric portier_worker_sealed_total)" 11
 assert_at_least "initiations" "$(metric portier_handshake_initiations_in_total)" 1
@@ -81,6 +84,8 @@ assert_equal "drops of no_lease" \
 	"$(telemetry /portier/drops | field /portier/drops.no_lease)" "$(drop no_lease)"
 assert_equal "initiations" "$(telemetry /portier/handshakes |
 	field /portier/handshakes.initiations_in)" "$(handshakes initiations_in)"
+assert_equal "leases by state" "$(telemetry /portier/leases | field /portier/leases.active \
+	/portier/leases.suspended /portier/leases.reserved /portier/leases.pinholes)" "1 0 0 0"
 opened=0
 for worker in 0 1; do
 	((opened += $(telemetry "/portier/stats,$worker" | field /portier/stats.opened))) || true

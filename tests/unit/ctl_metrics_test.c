@@ -116,6 +116,15 @@ static void test_gauges(void **state)
 	assert_line(text, "portier_leases 1");
 	assert_line(text, "portier_leases_max %d", MAX_LEASES);
 	assert_line(text, "portier_public_ports 400");
+	assert_line(text, "portier_lease_states{state=\"active\"} 1");
+	assert_line(text, "portier_lease_states{state=\"suspended\"} 0");
+	assert_line(text, "portier_lease_states{state=\"reserved\"} 0");
+	assert_line(text, "portier_lease_states{state=\"quarantine\"} 0");
+	assert_line(text, "portier_portmap_requests_total 0");
+	assert_line(text, "portier_history_records_missed_total 0");
+	assert_line(text, "portier_events_missed_total 0");
+	assert_line(text, "portier_checks_total 0");
+	assert_line(text, "portier_bars 0");
 	assert_line(text, "portier_control_clients 1");
 	assert_line(text, "portier_port_up{port=\"wan\"} 1");
 	assert_line(text, "portier_port_rx_pkts_total{port=\"wan\"} 0");
