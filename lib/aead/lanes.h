@@ -32,6 +32,14 @@ struct lanes;
 
 size_t lanes_bytes(void);
 
+/* CPUID's leaf 1 and leaf 7 (Intel SDM, volume 2A), and XCR0, which is read only with OSXSAVE. */
+struct lanes_features {
+	uint32_t leaf1_ecx, leaf7_ebx, leaf7_ecx, xcr0;
+};
+/* Is that all that the lanes with AVX-512, or those with AVX2, are compiled for? */
+bool lanes_are_enough(const struct lanes_features *f);
+bool lanes_avx2_are_enough(const struct lanes_features *f);
+
 /* CPU and operating system have what this needs. (In lanes_backend.c: the rest of lanes may not be
  * entered to find out.) */
 bool lanes_can_run(void);

@@ -29,27 +29,51 @@
 #define XCR0_AVX    0x06u
 #define XCR0_AVX512 0xe6u
 
-static bool has_features(uint32_t xcr0_wanted, uint32_t ebx_wanted, uint32_t ecx_wanted)
+/* What the CPU and the operating system have: leaf 1 and 7 of CPUID, and XCR0. */
+static bool read_features(struct lanes_features *f)
 {
-	uint32_t eax, ebx, ecx, edx, xcr0, xcr0_high;
+	uint32_t eax, ebx, edx, xcr0_high;
 
-	if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & LEAF1_ECX_OSXSAVE))
+	*f = (struct lanes_features){0};
+	if (!__get_cpuid(1, &eax, &ebx, &f->leaf1_ecx, &edx) ||
+		!(f->leaf1_ecx & LEAF1_ECX_OSXSAVE) ||
+		!__get_cpuid_count(7, 0, &eax, &f->leaf7_ebx, &f->leaf7_ecx, &edx))
 		return false;
-	__asm__ volatile("xgetbv" : "=a"(xcr0), "=d"(xcr0_high) : "c"(0));
-	return (xcr0 & xcr0_wanted) == xcr0_wanted &&
-	       __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) &&
-	       (ebx & ebx_wanted) == ebx_wanted && (ecx & ecx_wanted) == ecx_wanted;
+	__asm__ volatile("xgetbv" : "=a"(f->xcr0), "=d"(xcr0_high) : "c"(0));
+	return true;
+}
+
+static bool has_all(uint32_t value, uint32_t wanted)
+{
+	return (value & wanted) == wanted;
+}
+
+bool lanes_are_enough(const struct lanes_features *f)
+{
+	return has_all(f->leaf1_ecx, LEAF1_ECX_OSXSAVE) && has_all(f->xcr0, XCR0_AVX512) &&
+	       has_all(f->leaf7_ebx,
+		       LEAF7_EBX_AVX512F | LEAF7_EBX_IFMA | LEAF7_EBX_BW | LEAF7_EBX_VL) &&
+	       has_all(f->leaf7_ecx, LEAF7_ECX_VBMI2);
+}
+
+bool lanes_avx2_are_enough(const struct lanes_features *f)
+{
+	return has_all(f->leaf1_ecx, LEAF1_ECX_OSXSAVE) && has_all(f->xcr0, XCR0_AVX) &&
+	       has_all(f->leaf7_ebx, LEAF7_EBX_AVX2 | LEAF7_EBX_BMI2);
 }
 
 bool lanes_can_run(void)
 {
-	return has_features(XCR0_AVX512,
-		LEAF7_EBX_AVX512F | LEAF7_EBX_IFMA | LEAF7_EBX_BW | LEAF7_EBX_VL, LEAF7_ECX_VBMI2);
+	struct lanes_features f;
+
+	return read_features(&f) && lanes_are_enough(&f);
 }
 
 bool lanes_avx2_can_run(void)
 {
-	return has_features(XCR0_AVX, LEAF7_EBX_AVX2 | LEAF7_EBX_BMI2, 0);
+	struct lanes_features f;
+
+	return read_features(&f) && lanes_avx2_are_enough(&f);
 }
 
 /* --- what they cost ----------------------------------------------------------------------------

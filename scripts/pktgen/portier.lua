@@ -49,7 +49,7 @@ local function set_up()
 	pktgen.screen("off")
 	pktgen.stop("all")
 	range.dst_mac(FROM, "start", wanted("GATEWAY_MAC"))
-	pktgen.set_proto(FROM, "udp")
+	range.ip_proto(FROM, "udp") -- set_proto is for single packets, and a range is of TCP
 	walk(range.dst_ip, address, address, "0.0.0.0")
 	walk(range.dst_port, first, last, 1)
 	walk(range.src_ip, "198.18.0.1", "198.18.3.232", "0.0.0.1")

@@ -17,16 +17,20 @@ import tempfile
 CAPACITY_PCT = 37
 LINK_PPS = 1000000
 
-# Each range that is set is printed. The gateway drops what is over its capacity.
+# Each range that is set is printed. The gateway drops what is over its capacity, and all that is not
+# UDP; a range is of TCP unless said otherwise, and set_proto does not say so.
 PLAY = """
-local rate, sent, is_on = 0, 0, false
+local rate, sent, is_on, proto = 0, 0, false, "tcp"
 local function note(field)
-	return function(port, what, value) print("range", port, field, what, value) end
+	return function(port, what, value)
+		if field == "ip_proto" then proto = what end
+		print("range", port, field, what, value)
+	end
 end
 pktgen = {
 	range = setmetatable({}, {__index = function(_, field) return note(field) end}),
 	screen = function() end, clr = function() sent = 0 end,
-	set_proto = function(port, name) print("proto", port, name) end,
+	set_proto = function() end,
 	set_range = function(port, state) is_on = state == "on" end,
 	set = function(_, what, value) assert(what == "rate") rate = value end,
 	start = function(port) assert(is_on and port == "0") end, stop = function() end,
@@ -35,6 +39,7 @@ pktgen = {
 	end,
 	portStats = function(port)
 		local passed = math.min(sent, %(pps)d * %(capacity)d // 100 * 2)
+		if proto ~= "udp" then passed = 0 end
 		return {[tonumber(port)] = {opackets = sent, ipackets = passed}}
 	end,
 }

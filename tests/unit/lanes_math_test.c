@@ -4,6 +4,7 @@
 #include "lanes_inside.h"
 #include "seeded.h"
 
+#include "aead/lanes.h"
 #include "base/bytes.h"
 
 #include <sodium.h>
@@ -223,6 +224,37 @@ static void test_poly_every_length(void **state)
 	}
 }
 
+/* --- which CPU can run them ---------------------------------------------------------------------
+ */
+
+/* Every bit that AVX-512 lanes need, by the names of the Intel SDM: OSXSAVE; BMI2 and AVX2 are not
+ * asked for beside AVX-512F, which has them. */
+static void test_needs_every_feature(void **state)
+{
+	const struct lanes_features all = {.leaf1_ecx = 1u << 27,
+		.leaf7_ebx = 1u << 5 | 1u << 8 | 1u << 16 | 1u << 21 | 1u << 30 | 1u << 31,
+		.leaf7_ecx = 1u << 6,
+		.xcr0 = 0xe6};
+	const struct lanes_features none = {0};
+
+	assert_true(lanes_are_enough(&all) && lanes_avx2_are_enough(&all));
+	assert_false(lanes_are_enough(&none) || lanes_avx2_are_enough(&none));
+	for (unsigned word = 0; word < 4; word++)
+		for (unsigned bit = 0; bit < 32; bit++) {
+			struct lanes_features f = all;
+			uint32_t *words[] = {&f.leaf1_ecx, &f.leaf7_ebx, &f.leaf7_ecx, &f.xcr0};
+			bool is_of_avx2 = word == 0 || (word == 1 && (bit == 5 || bit == 8)) ||
+					  (word == 3 && (bit == 1 || bit == 2));
+			bool is_only_of_avx2 = word == 1 && (bit == 5 || bit == 8);
+
+			if (!(*words[word] >> bit & 1))
+				continue;
+			*words[word] &= ~(1u << bit);
+			assert_int_equal(lanes_are_enough(&f), is_only_of_avx2);
+			assert_int_equal(lanes_avx2_are_enough(&f), !is_of_avx2);
+		}
+}
+
 static int run_group(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -238,8 +270,12 @@ static int run_group(void)
 
 int main(void)
 {
+	static const struct CMUnitTest features[] = {cmocka_unit_test(test_needs_every_feature)};
+	int failed;
+
 	if (sodium_init() < 0)
 		return 1;
 	random_seed();
-	return inside_run_each(run_group);
+	failed = cmocka_run_group_tests(features, NULL, NULL);
+	return failed ? failed : inside_run_each(run_group);
 }

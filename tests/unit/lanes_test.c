@@ -1,7 +1,8 @@
 /* Bursts through the lanes against libsodium: lengths, mixtures, strides, forgeries, the ends of
  * memory, and nothing left behind.
  *
- * PORTIER_TEST_PACKETS: so many packets at random instead of the short run's.
+ * PORTIER_TEST_PACKETS: so many packets at random instead of the short run's, and every length in a
+ * burst of every size.
  */
 #include "lanes_inside.h"
 #include "seeded.h"
@@ -192,8 +193,14 @@ static void test_rfc_text(void **state)
 
 static void test_every_length(void **state)
 {
+	bool is_long = getenv("PORTIER_TEST_PACKETS") != NULL;
+
 	for (uint32_t len = 0; len <= LEN_MAX; len++)
-		try_burst(len % 8 == 0 ? 16 : (uint16_t)(1 + len % 7), 0, len);
+		if (is_long)
+			for (uint16_t n = 1; n <= AEAD_BURST_MAX; n++)
+				try_burst(n, 0, len);
+		else
+			try_burst(len % 8 == 0 ? 16 : (uint16_t)(1 + len % 7), 0, len);
 }
 
 static void test_every_burst_size(void **state)
@@ -300,7 +307,7 @@ static void test_stays_inside(void **state)
 	for (unsigned i = 0; i <= AEAD_BURST_MAX; i++)
 		assert_int_equal(mprotect(map + 2 * room * i, room, PROT_NONE), 0);
 	for (uint32_t len = 0; len <= LEN_MAX; len += 1 + len / 400) {
-		uint16_t n = (uint16_t)(1 + random_below(20));
+		uint16_t n = (uint16_t)(1 + random_below(AEAD_BURST_MAX));
 		bool is_end = random_below(2);
 
 		for (uint16_t i = 0; i < n; i++) {
