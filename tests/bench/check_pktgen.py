@@ -17,8 +17,8 @@ import tempfile
 CAPACITY_PCT = 37
 LINK_PPS = 1000000
 
-# Each range that is set is printed. The gateway drops what is over its capacity, and all that is not
-# UDP; a range is of TCP unless said otherwise, and set_proto does not say so.
+# Each range that is set is printed. The gateway drops what is over its capacity, and all that is
+# not UDP; a range is of TCP unless said otherwise, and set_proto does not say so.
 PLAY = """
 local rate, sent, is_on, proto = 0, 0, false, "tcp"
 local function note(field)
