@@ -17,6 +17,8 @@
 
 #include <jansson.h>
 
+#include "rpc/write.h"
+
 /* Of requests; replies may be longer. A batch of as many as there may be, each with a key and a
  * label, fits into the line of one who may change things. */
 #define RPC_LINE_BYTES_MAX	  (4u << 20)
@@ -234,14 +236,8 @@ struct rpc_param {
 int rpc_params_check(const struct rpc_value *params, const struct rpc_param *list, size_t n_list,
 	struct rpc_fault *fault);
 
-/* --- replies, as the server writes them --------------------------------------------------------*/
-
-/* A growing text; {0} is empty. */
-struct rpc_text {
-	char *chars;
-	size_t len, room;
-	bool is_broken; /* memory was out; stays so */
-};
+/* --- replies, as the server writes them; their values: rpc/write.h
+ * ------------------------------*/
 
 void rpc_text_fini(struct rpc_text *t);
 void rpc_text_append(struct rpc_text *t, const char *chars, size_t len);
@@ -254,20 +250,6 @@ void rpc_text_cut(struct rpc_text *t, size_t len);
 void rpc_text_result_begin(struct rpc_text *t, const struct rpc_value *id);
 void rpc_text_result_end(struct rpc_text *t);
 void rpc_text_fault(struct rpc_text *t, const struct rpc_value *id, const struct rpc_fault *fault);
-
-/* Values straight into a text: for what is asked for by the thousand. As a member (name) of the
- * object that was begun last, or with name NULL as an item of an array or alone. Names are ours:
- * plain ASCII. */
-void rpc_write_begin(struct rpc_text *t, const char *name, char bracket);    /* { or [ */
-void rpc_write_end(struct rpc_text *t, char bracket);			     /* } or ] */
-void rpc_write_text(struct rpc_text *t, const char *name, const char *text); /* not UTF-8: null */
-void rpc_write_integer(struct rpc_text *t, const char *name, int64_t value);
-/* To the millisecond; TIME_NEVER: null. */
-void rpc_write_seconds(struct rpc_text *t, const char *name, uint64_t ns);
-void rpc_write_bool(struct rpc_text *t, const char *name, bool value);
-void rpc_write_null(struct rpc_text *t, const char *name);
-/* value is consumed; NULL: null. */
-void rpc_write_json(struct rpc_text *t, const char *name, json_t *value);
 
 /* --- the client's side -------------------------------------------------------------------------*/
 

@@ -1,14 +1,7 @@
-/* Values straight into a text, without a tree of them first. */
+/* The longer parts of write.h. */
 #include "rpc/rpc.h"
 
-#include <assert.h>
-#include <inttypes.h>
 #include <string.h>
-
-#include "base/time.h"
-
-/* The longest integer and the longest number of seconds, with room to spare. */
-#define NUMBER_CHARS 32
 
 static const char decimal_pairs[] = "00010203040506070809"
 				    "10111213141516171819"
@@ -21,8 +14,8 @@ static const char decimal_pairs[] = "00010203040506070809"
 				    "80818283848586878889"
 				    "90919293949596979899";
 
-/* Digits of value, right-aligned in front of end; returns where they begin. */
-static char *put_digits(char *end, uint64_t value)
+/* Digits of value, in front of end. */
+static void put_digits(char *end, uint64_t value)
 {
 	while (value >= 100) {
 		end -= 2;
@@ -35,60 +28,6 @@ static char *put_digits(char *end, uint64_t value)
 	} else {
 		*--end = (char)('0' + value);
 	}
-	return end;
-}
-
-static bool is_value_end(char c)
-{
-	return c != '{' && c != ',' && c != ':' && c != '[' && c != '\n';
-}
-
-/* A comma unless this is the first in its object or array; then the name. Returns room for n_value
- * more chars, NULL: memory was out. */
-static char *begin_value(struct rpc_text *t, const char *name, size_t n_value)
-{
-	size_t n_name = name == NULL ? 0 : strlen(name);
-	char *at = rpc_text_reserve(t, n_name + 4 + n_value);
-
-	if (at == NULL)
-		return NULL;
-	if (t->len > 0 && is_value_end(at[-1]))
-		*at++ = ',';
-	if (name != NULL) {
-		*at++ = '"';
-		memcpy(at, name, n_name);
-		at += n_name;
-		*at++ = '"';
-		*at++ = ':';
-	}
-	return at;
-}
-
-static void end_value(struct rpc_text *t, const char *end)
-{
-	t->len = (size_t)(end - t->chars);
-}
-
-static void write_chars(struct rpc_text *t, const char *name, const char *chars, size_t len)
-{
-	char *at = begin_value(t, name, len);
-
-	if (at == NULL)
-		return;
-	memcpy(at, chars, len);
-	end_value(t, at + len);
-}
-
-void rpc_write_begin(struct rpc_text *t, const char *name, char bracket)
-{
-	assert(bracket == '{' || bracket == '[');
-	write_chars(t, name, &bracket, 1);
-}
-
-void rpc_write_end(struct rpc_text *t, char bracket)
-{
-	assert(bracket == '}' || bracket == ']');
-	rpc_text_append(t, &bracket, 1);
 }
 
 /* Copied as it is; false: something in it needs an escape, or the eye of who knows UTF-8. */
@@ -107,7 +46,7 @@ static bool copy_plain(char *at, const char *text, size_t len)
 void rpc_write_text(struct rpc_text *t, const char *name, const char *text)
 {
 	size_t len = strlen(text);
-	char *at = begin_value(t, name, len + 2);
+	char *at = rpc_write_name(t, name, len + 2);
 
 	if (at == NULL)
 		return;
@@ -117,45 +56,48 @@ void rpc_write_text(struct rpc_text *t, const char *name, const char *text)
 	}
 	at[0] = '"';
 	at[len + 1] = '"';
-	end_value(t, at + len + 2);
+	rpc_write_done(t, at + len + 2);
 }
 
-void rpc_write_integer(struct rpc_text *t, const char *name, int64_t value)
+static unsigned count_digits(uint64_t value)
 {
-	char digits[NUMBER_CHARS], *end = digits + sizeof(digits), *at;
+	unsigned n = 1;
 
-	at = put_digits(end, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
-	if (value < 0)
-		*--at = '-';
-	write_chars(t, name, at, (size_t)(end - at));
+	while (value >= 10000) {
+		value /= 10000;
+		n += 4;
+	}
+	return n + (value >= 10) + (value >= 100) + (value >= 1000);
 }
 
-void rpc_write_seconds(struct rpc_text *t, const char *name, uint64_t ns)
+static char *put_whole(char *at, uint64_t value)
 {
-	char digits[NUMBER_CHARS], *end = digits + sizeof(digits), *at = end;
-	uint64_t ms = ns % NS_IN_S / NS_IN_MS;
+	at += count_digits(value);
+	put_digits(at, value);
+	return at;
+}
 
+char *rpc_put_integer(char *at, int64_t value)
+{
+	if (value >= 0)
+		return put_whole(at, (uint64_t)value);
+	*at = '-';
+	return put_whole(at + 1, 0 - (uint64_t)value);
+}
+
+char *rpc_put_seconds(char *at, uint64_t ns)
+{
 	if (ns == TIME_NEVER) {
-		rpc_write_null(t, name);
-		return;
+		memcpy(at, "null", 4);
+		return at + 4;
 	}
-	if (ns % NS_IN_S != 0) {
-		/* 1,000 more, so that the zeros in front are there; the point takes its place. */
-		at = put_digits(end, 1000 + ms);
-		*at = '.';
-	}
-	at = put_digits(at, ns / NS_IN_S);
-	write_chars(t, name, at, (size_t)(end - at));
-}
-
-void rpc_write_bool(struct rpc_text *t, const char *name, bool value)
-{
-	write_chars(t, name, value ? "true" : "false", value ? 4 : 5);
-}
-
-void rpc_write_null(struct rpc_text *t, const char *name)
-{
-	write_chars(t, name, "null", 4);
+	at = put_whole(at, ns / NS_IN_S);
+	if (ns % NS_IN_S == 0)
+		return at;
+	/* 1,000 more, so that the zeros in front are there; the point takes its place. */
+	put_digits(at + 4, 1000 + ns % NS_IN_S / NS_IN_MS);
+	*at = '.';
+	return at + 4;
 }
 
 static int append_chunk(const char *chars, size_t len, void *arg)
@@ -166,13 +108,13 @@ static int append_chunk(const char *chars, size_t len, void *arg)
 
 void rpc_write_json(struct rpc_text *t, const char *name, json_t *value)
 {
-	char *at = begin_value(t, name, 4);
+	char *at = rpc_write_name(t, name, 0);
 
 	if (at == NULL) {
 		json_decref(value);
 		return;
 	}
-	end_value(t, at);
+	rpc_write_done(t, at);
 	if (value == NULL)
 		rpc_text_append(t, "null", 4);
 	else if (json_dump_callback(value, append_chunk, t, JSON_COMPACT | JSON_ENCODE_ANY) != 0)
