@@ -19,16 +19,19 @@ uint64_t ctl_wall_of(const struct ctl *c, uint64_t at_ns)
 	return at_ns > now_ns ? wall_ns + (at_ns - now_ns) : wall_ns - (now_ns - at_ns);
 }
 
-uint64_t ctl_moment_of(const struct ctl *c, uint64_t wall_at_ns)
+uint64_t ctl_moment_at(uint64_t now_ns, uint64_t wall_ns, uint64_t wall_at_ns)
 {
-	uint64_t now_ns = c->p.now_ns(), wall_ns = c->p.wall_ns();
-
 	if (wall_at_ns == TIME_NEVER)
 		return TIME_NEVER;
 	if (wall_at_ns > wall_ns)
 		return now_ns + (wall_at_ns - wall_ns);
 	/* From before the clock began: as early as can be said. */
 	return now_ns > wall_ns - wall_at_ns ? now_ns - (wall_ns - wall_at_ns) : 1;
+}
+
+uint64_t ctl_moment_of(const struct ctl *c, uint64_t wall_at_ns)
+{
+	return ctl_moment_at(c->p.now_ns(), c->p.wall_ns(), wall_at_ns);
 }
 
 /* --- changes -----------------------------------------------------------------------------------*/

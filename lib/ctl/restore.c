@@ -41,6 +41,7 @@ struct restore {
 	struct ctl *c;
 	const uint32_t *peer_idx; /* of conf->peers[i] */
 	struct claims *claims;
+	uint64_t now_ns, wall_ns; /* when it began */
 	unsigned n_peers, n_leases, n_dropped;
 };
 
@@ -274,9 +275,9 @@ static bool is_asked_for_again(const struct lease *l)
 }
 
 /* Renewals of clients are told before they are on disk: each is granted once more. */
-static void set_end(const struct ctl *c, struct lease *l)
+static void set_end(struct lease *l, uint64_t now_ns)
 {
-	uint64_t now_ns = c->p.now_ns(), whole_ns = now_ns + l->ttl_ns;
+	uint64_t whole_ns = now_ns + l->ttl_ns;
 
 	if (l->expires_ns == TIME_NEVER)
 		return;
@@ -314,14 +315,14 @@ static const char *check_lease(const struct restore *r, const struct lease *l)
 static const char *restore_lease_as(struct restore *r, struct lease *l, uint64_t used_ns)
 {
 	struct ctl *c = r->c;
-	uint64_t now_ns = c->p.now_ns();
+	uint64_t now_ns = r->now_ns;
 	const char *why = check_lease(r, l);
 	struct lease gone;
 	int err;
 
 	if (why != NULL)
 		return why;
-	set_end(c, l);
+	set_end(l, now_ns);
 	err = lease_restore(c->p.leases, l);
 	if (err != 0)
 		return strerror(-err);
@@ -338,6 +339,11 @@ static const char *restore_lease_as(struct restore *r, struct lease *l, uint64_t
 	return NULL;
 }
 
+static uint64_t moment_of(const struct restore *r, uint64_t wall_at_ns)
+{
+	return ctl_moment_at(r->now_ns, r->wall_ns, wall_at_ns);
+}
+
 static void restore_lease(void *arg, const struct store_lease *row)
 {
 	struct restore *r = arg;
@@ -350,9 +356,9 @@ static void restore_lease(void *arg, const struct store_lease *row)
 		.public_port = row->public_port,
 		.inner_port = row->inner_port,
 		.n_ports = row->n_ports,
-		.opened_ns = ctl_moment_of(c, row->opened_ns),
-		.expires_ns = ctl_moment_of(c, row->expires_ns),
-		.until_ns = ctl_moment_of(c, row->until_ns),
+		.opened_ns = moment_of(r, row->opened_ns),
+		.expires_ns = moment_of(r, row->expires_ns),
+		.until_ns = moment_of(r, row->until_ns),
 		.ttl_ns = row->ttl_ns,
 		.idle_ns = row->idle_ns,
 		.max_pps = row->max_pps,
@@ -367,7 +373,7 @@ static void restore_lease(void *arg, const struct store_lease *row)
 	memcpy(l.sources, row->sources, row->n_sources * sizeof(l.sources[0]));
 	memcpy(l.label, row->label, sizeof(l.label));
 	memcpy(l.nonce, row->nonce, sizeof(l.nonce));
-	why = restore_lease_as(r, &l, ctl_moment_of(c, row->used_ns));
+	why = restore_lease_as(r, &l, moment_of(r, row->used_ns));
 	if (why == NULL) {
 		r->n_leases++;
 		return;
@@ -402,7 +408,8 @@ static void restore_held(void *arg, const struct store_held *row)
 int ctl_restore_leases(struct ctl *c, const uint32_t *peer_idx, struct ctl_overrules *o,
 	char fault[static CTL_FAULT_CHARS])
 {
-	struct restore r = {.c = c, .peer_idx = peer_idx};
+	struct restore r = {
+		.c = c, .peer_idx = peer_idx, .now_ns = c->p.now_ns(), .wall_ns = c->p.wall_ns()};
 	char why[STORE_FAULT_CHARS] = "control: memory is out";
 	int err = -ENOMEM;
 

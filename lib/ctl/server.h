@@ -383,6 +383,8 @@ extern const struct ctl_method ctl_history_methods[];
 /* --- durable.c: without a store all but the waits do nothing */
 uint64_t ctl_wall_of(const struct ctl *c, uint64_t at_ns);
 uint64_t ctl_moment_of(const struct ctl *c, uint64_t wall_at_ns);
+/* The same, when the clocks say so. */
+uint64_t ctl_moment_at(uint64_t now_ns, uint64_t wall_ns, uint64_t wall_at_ns);
 bool ctl_store_is_failing(const struct ctl *c);
 /* -EINVAL with *fault while the store cannot be written: then nothing is to be opened, added or
  * changed. What is to end ends, and its reply says that it is not on disk. */

@@ -1,13 +1,14 @@
 #include "lease/heap.h"
 
 #include "base/time.h"
+#include "lease/links.h"
 
 #include <stdlib.h>
 
 bool lease_heap_init(struct lease_heap *h, uint32_t n_max)
 {
-	h->nodes = calloc((size_t)n_max + 1, sizeof(*h->nodes));
-	h->at = calloc((size_t)n_max + 1, sizeof(*h->at));
+	h->nodes = lease_array_create(n_max, sizeof(*h->nodes));
+	h->at = lease_array_create(n_max, sizeof(*h->at));
 	return h->nodes && h->at;
 }
 

@@ -7,8 +7,28 @@
 #define PORTIER_LEASE_LINKS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+
+/* Of two huge pages one is whole, wherever the array begins. */
+#define LEASE_HUGE_BYTES (4u << 20)
+
+/* n entries and one more, all zero; NULL: memory is out. Large ones come in huge pages where the
+ * kernel has them, so that filling a table of a million does not fault a page at a time; freed by
+ * free(). */
+static inline void *lease_array_create(uint64_t n, size_t size_bytes)
+{
+	const uintptr_t page_bytes = 4096;
+	size_t len = (size_t)(n + 1) * size_bytes;
+	void *array = calloc((size_t)(n + 1), size_bytes);
+	uintptr_t first = ((uintptr_t)array + page_bytes - 1) & ~(page_bytes - 1);
+
+	if (array != NULL && len > LEASE_HUGE_BYTES)
+		(void)madvise((void *)first, len - page_bytes, MADV_HUGEPAGE);
+	return array;
+}
 
 /* Which entries are free. Entries never handed out are not touched, so that a large table costs
  * memory only as it fills. */
@@ -20,7 +40,7 @@ struct lease_slab {
 static inline bool lease_slab_init(struct lease_slab *s, uint32_t n_max)
 {
 	s->n_max = n_max;
-	s->next = calloc((size_t)n_max + 1, sizeof(*s->next));
+	s->next = lease_array_create(n_max, sizeof(*s->next));
 	return s->next != NULL;
 }
 
@@ -66,8 +86,8 @@ static inline bool lease_index_init(struct lease_index *ix, uint32_t n_max)
 	while (n_buckets < n_max)
 		n_buckets *= 2;
 	ix->mask = n_buckets - 1;
-	ix->bucket = calloc(n_buckets, sizeof(*ix->bucket));
-	ix->next = calloc((size_t)n_max + 1, sizeof(*ix->next));
+	ix->bucket = lease_array_create(n_buckets, sizeof(*ix->bucket));
+	ix->next = lease_array_create(n_max, sizeof(*ix->next));
 	return ix->bucket && ix->next;
 }
 

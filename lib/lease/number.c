@@ -71,8 +71,8 @@ bool lease_numbers_init(
 	if (n_bitmaps > n_places)
 		n_bitmaps = n_places;
 
-	ns->numbers = calloc((size_t)n_max + 1, sizeof(*ns->numbers));
-	ns->kept_links = calloc((size_t)n_max + 1, sizeof(*ns->kept_links));
+	ns->numbers = lease_array_create(n_max, sizeof(*ns->numbers));
+	ns->kept_links = lease_array_create(n_max, sizeof(*ns->kept_links));
 	ns->places = calloc(n_places + 1, sizeof(*ns->places));
 	ns->bitmaps = calloc((n_bitmaps + 1) * bitmap_words(ns), sizeof(*ns->bitmaps));
 	return ns->numbers && ns->kept_links && ns->places && ns->bitmaps &&

@@ -14,11 +14,11 @@ static bool table_init(struct lease_table *t, const struct lease_conf *conf)
 	if (t->conf.port_first == 0)
 		t->conf.port_first = 1;
 	t->next_id = 1;
-	t->leases = calloc((size_t)n + 1, sizeof(*t->leases));
-	t->number_of = calloc((size_t)n + 1, sizeof(*t->number_of));
-	t->lease_links = calloc((size_t)n + 1, sizeof(*t->lease_links));
-	t->number_links = calloc((size_t)n_numbers + 1, sizeof(*t->number_links));
-	t->holders = calloc((size_t)n_numbers + 1, sizeof(*t->holders));
+	t->leases = lease_array_create(n, sizeof(*t->leases));
+	t->number_of = lease_array_create(n, sizeof(*t->number_of));
+	t->lease_links = lease_array_create(n, sizeof(*t->lease_links));
+	t->number_links = lease_array_create(n_numbers, sizeof(*t->number_links));
+	t->holders = lease_array_create(n_numbers, sizeof(*t->holders));
 	return t->leases && t->number_of && t->lease_links && t->number_links && t->holders &&
 	       lease_slab_init(&t->slab, n) && lease_index_init(&t->by_id, n) &&
 	       lease_heap_init(&t->deadlines, n) && lease_slab_init(&t->holder_slab, n_numbers) &&
