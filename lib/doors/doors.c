@@ -4,6 +4,7 @@
 #include "crypto/crypto.h"
 #include "peer/sparse.h"
 
+#include <rte_common.h>
 #include <rte_prefetch.h>
 
 #include <errno.h>
@@ -25,6 +26,8 @@ struct note {
 	struct grace_work retire;
 };
 
+/* What workers read of it for each burst is in other cache lines than what control writes for each
+ * lease. */
 struct doors {
 	struct grace *grace;
 	struct table *by_public;	/* struct door_public_key -> struct door */
@@ -36,16 +39,19 @@ struct doors {
 	struct door_failures *failures; /* n_records */
 	_Atomic uint32_t *n_of_peer;	/* open doors; max_peers. W: control, R: all */
 	uint32_t n_records, max_peers;
-	uint32_t max_open, n_open;
-	uint32_t n_ports;	  /* of open doors: at most max_open */
-	_Atomic uint32_t n_whole; /* of open doors. W: control, R: all */
-	uint32_t n_fresh;	  /* records from here on were never used */
-	uint32_t free_head;
+	uint32_t max_open;
+	_Atomic uint32_t n_whole; /* of open doors. W: control, when one comes or goes; R: all */
 	uint8_t hash_key[CRYPTO_SIPHASH_KEY_BYTES]; /* of far endpoints, which others choose */
 	struct knocks *knocks;			    /* n_shares * share_size */
 	struct knocks_share *shares;		    /* one a grace reader */
 	uint32_t n_shares, share_size;
-};
+
+	/* W, R: control, from here on. */
+	uint32_t n_open __rte_cache_aligned;
+	uint32_t n_ports; /* of open doors: at most max_open */
+	uint32_t n_fresh; /* records from here on were never used */
+	uint32_t free_head;
+} __rte_cache_aligned;
 
 static const struct {
 	uint8_t bit, number;
@@ -97,10 +103,11 @@ struct doors *doors_create(uint32_t max_leases, uint32_t max_peers, struct grace
 {
 	/* Closed doors keep their record and keys for a grace period: room for an eighth more. */
 	uint32_t n = max_leases + max_leases / 8 + 8;
-	struct doors *d = calloc(1, sizeof(*d));
+	struct doors *d = aligned_alloc(RTE_CACHE_LINE_SIZE, sizeof(*d));
 
 	if (!d)
 		return NULL;
+	memset(d, 0, sizeof(*d));
 	d->grace = g;
 	d->n_records = n;
 	d->max_peers = max_peers;
@@ -410,7 +417,8 @@ static int open_new(struct doors *d, const struct lease *lease)
 	}
 	d->n_open++;
 	d->n_ports += note_of(d, door)->n_ports;
-	atomic_fetch_add_explicit(&d->n_whole, is_whole(d, door), memory_order_relaxed);
+	if (is_whole(d, door))
+		atomic_fetch_add_explicit(&d->n_whole, 1, memory_order_relaxed);
 	/* Before it opens: who sees it open can see that there is one. */
 	atomic_fetch_add_explicit(&d->n_of_peer[door->peer_idx], 1, memory_order_relaxed);
 	/* The keys lead to a record that is shut until now: all of them open at one moment. */
@@ -447,7 +455,8 @@ int doors_close(struct doors *d, uint64_t lease_id)
 	table_del(d->by_lease, &lease_id);
 	d->n_open--;
 	d->n_ports -= note_of(d, door)->n_ports;
-	atomic_fetch_sub_explicit(&d->n_whole, is_whole(d, door), memory_order_relaxed);
+	if (is_whole(d, door))
+		atomic_fetch_sub_explicit(&d->n_whole, 1, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&d->n_of_peer[door->peer_idx], 1, memory_order_relaxed);
 	record_retire(d, door);
 	return 0;

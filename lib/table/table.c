@@ -21,7 +21,8 @@ struct table {
 	uint64_t secret[KEY_WORDS_MAX + 1];
 
 	/* W, R: control, from here on. */
-	uint32_t n_entries, max_entries __rte_cache_aligned;
+	uint32_t n_entries __rte_cache_aligned;
+	uint32_t max_entries;
 	struct grace *grace;
 	struct grace_work reclaim;
 	bool is_reclaiming;
