@@ -42,6 +42,10 @@ struct restore {
 	const uint32_t *peer_idx; /* of conf->peers[i] */
 	struct claims *claims;
 	uint64_t now_ns, wall_ns; /* when it began */
+	/* Rows that wait to be brought back together. */
+	struct lease leases[DOORS_PREFETCH_MAX];
+	uint64_t used_ns[DOORS_PREFETCH_MAX];
+	unsigned n_waiting;
 	unsigned n_peers, n_leases, n_dropped;
 };
 
@@ -344,11 +348,35 @@ static uint64_t moment_of(const struct restore *r, uint64_t wall_at_ns)
 	return ctl_moment_at(r->now_ns, r->wall_ns, wall_at_ns);
 }
 
+static void restore_one(struct restore *r, struct lease *l, uint64_t used_ns)
+{
+	const char *why = restore_lease_as(r, l, used_ns);
+	char addr[IP_TEXT_CHARS];
+
+	if (why == NULL) {
+		r->n_leases++;
+		return;
+	}
+	if (is_drop_logged(r))
+		log_warn("store: lease %llu of %s:%u is dropped: %s", (unsigned long long)l->id,
+			ip_addr_format(&l->public_addr, addr), l->public_port, why);
+	store_lease_del(r->c->p.store, l->id);
+}
+
+static void restore_waiting(struct restore *r)
+{
+	doors_prefetch(r->c->p.doors, r->leases, r->n_waiting);
+	for (unsigned i = 0; i < r->n_waiting; i++)
+		restore_one(r, &r->leases[i], r->used_ns[i]);
+	r->n_waiting = 0;
+}
+
 static void restore_lease(void *arg, const struct store_lease *row)
 {
 	struct restore *r = arg;
-	struct ctl *c = r->c;
-	struct lease l = {
+	struct lease *l = &r->leases[r->n_waiting];
+
+	*l = (struct lease){
 		.id = row->id,
 		.protos = row->protos,
 		.public_addr = row->public_addr,
@@ -366,22 +394,13 @@ static void restore_lease(void *arg, const struct store_lease *row)
 		.n_sources = row->n_sources,
 		.opener = opener_of(row->opened_by),
 	};
-	char addr[IP_TEXT_CHARS];
-	const char *why;
-
-	l.peer_idx = peer_find_key(c->p.peers, row->peer_key);
-	memcpy(l.sources, row->sources, row->n_sources * sizeof(l.sources[0]));
-	memcpy(l.label, row->label, sizeof(l.label));
-	memcpy(l.nonce, row->nonce, sizeof(l.nonce));
-	why = restore_lease_as(r, &l, moment_of(r, row->used_ns));
-	if (why == NULL) {
-		r->n_leases++;
-		return;
-	}
-	if (is_drop_logged(r))
-		log_warn("store: lease %llu of %s:%u is dropped: %s", (unsigned long long)l.id,
-			ip_addr_format(&l.public_addr, addr), l.public_port, why);
-	store_lease_del(c->p.store, l.id);
+	l->peer_idx = peer_find_key(r->c->p.peers, row->peer_key);
+	memcpy(l->sources, row->sources, row->n_sources * sizeof(l->sources[0]));
+	memcpy(l->label, row->label, sizeof(l->label));
+	memcpy(l->nonce, row->nonce, sizeof(l->nonce));
+	r->used_ns[r->n_waiting++] = moment_of(r, row->used_ns);
+	if (r->n_waiting == DOORS_PREFETCH_MAX)
+		restore_waiting(r);
 }
 
 /* What does not fit any more is forgotten: nobody has it open. */
@@ -416,6 +435,7 @@ int ctl_restore_leases(struct ctl *c, const uint32_t *peer_idx, struct ctl_overr
 	r.claims = claims_create(c, peer_idx, o);
 	if (r.claims != NULL)
 		err = store_leases_load(c->p.store, restore_lease, &r, why);
+	restore_waiting(&r);
 	claims_destroy(r.claims);
 	lease_ids_skip(c->p.leases, store_last_lease_id(c->p.store));
 	if (err != 0)

@@ -444,6 +444,41 @@ int doors_open(struct doors *d, const struct lease *lease)
 	return door ? update(d, door, lease) : open_new(d, lease);
 }
 
+/* A look-up of what is not there reads the buckets where it will be. A range's first port only. */
+void doors_prefetch(const struct doors *d, const struct lease *leases, unsigned n)
+{
+	struct door_public_key public[TABLE_BULK_MAX];
+	struct door_inner_key inner[TABLE_BULK_MAX];
+	const void *public_at[TABLE_BULK_MAX], *inner_at[TABLE_BULK_MAX], *id_at[TABLE_BULK_MAX];
+	void *ignored[TABLE_BULK_MAX];
+	unsigned n_keys = 0;
+
+	static_assert(DOORS_PREFETCH_MAX * N_PROTOS <= TABLE_BULK_MAX, "one look-up a table");
+	for (unsigned i = 0; i < n; i++) {
+		const struct lease *l = &leases[i];
+		struct door door = {.peer_idx = l->peer_idx,
+			.public_port = l->public_port,
+			.inner_port = l->inner_port};
+
+		id_at[i] = &l->id;
+		if (!ip_is_v4(&l->inner_addr) || !ip_is_v4(&l->public_addr))
+			continue;
+		memcpy(door.public_v4, ip_v4_bytes(&l->public_addr), 4);
+		memcpy(door.inner_v4, ip_v4_bytes(&l->inner_addr), 4);
+		for (unsigned k = 0; k < N_PROTOS; k++) {
+			if (!(l->protos & protos[k].bit))
+				continue;
+			keys_build(&door, 0, protos[k].number, &public[n_keys], &inner[n_keys]);
+			public_at[n_keys] = &public[n_keys];
+			inner_at[n_keys] = &inner[n_keys];
+			n_keys++;
+		}
+	}
+	(void)table_lookup_bulk(d->by_lease, id_at, n, ignored);
+	(void)table_lookup_bulk(d->by_public, public_at, n_keys, ignored);
+	(void)table_lookup_bulk(d->by_inner, inner_at, n_keys, ignored);
+}
+
 int doors_close(struct doors *d, uint64_t lease_id)
 {
 	struct door *door = find(d, lease_id);
