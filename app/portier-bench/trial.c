@@ -124,6 +124,8 @@ int trial_run(struct lab *lab, const struct trial *t, struct trial_result *out)
 		}
 		made = rte_rdtsc();
 		rig_resume(&lab->rig);
+		if (t->at_start)
+			t->at_start(lab, t->between_arg, out->gateway_cycles);
 		watch_begin(&watch);
 		run_batch(lab, t, &batch, &watch, out);
 		rig_rest(&lab->rig);

@@ -20,8 +20,10 @@ struct trial {
 	bool in_stages;	      /* of one worker */
 	/* Timers, orders and handshakes fall into the timed turns, as they come. */
 	bool is_live;
-	/* Before each batch, when there is one: gateway_cycles is what the workers have worked. */
+	/* Before each batch, and right before its timed turns, when there is one: gateway_cycles is
+	 * what the workers have worked. */
 	void (*between)(struct lab *lab, void *arg, uint64_t gateway_cycles);
+	void (*at_start)(struct lab *lab, void *arg, uint64_t gateway_cycles);
 	void *between_arg;
 };
 

@@ -31,8 +31,10 @@ COLUMNS = {
                   ("bound_per_s", "bound/s", 0), ("of_bound", "of bound", 2)],
     "rekey": [("handshakes", "handshakes", 0), ("way", "way", 0), ("size", "bytes", 0),
               ("rekeys_per_s", "rekeys/s", 0), ("cycles_per_pkt", "cycles", 0),
+              ("neighbour_cycles_per_pkt", "next to other work", 0),
               ("quiet_cycles_per_pkt", "quiet", 0), ("slow_down_pct", "slower, %", 1),
               ("slow_down_q1_pct", "quartile", 1), ("slow_down_q3_pct", "quartile", 1),
+              ("slow_down_to_quiet_pct", "to quiet, %", 1),
               ("slowest_turn_us", "slowest turn, us", 0), ("quiet_slowest_turn_us", "quiet", 0),
               ("lost", "lost", 0)],
     "churn": [("way", "way", 0), ("size", "bytes", 0), ("updates_per_s", "updates/s", 0),
@@ -79,8 +81,9 @@ INTRO = {
     "rekey": "1,000 rekeys a second of the time that the worker works, in slices of 8 ms, beside "
              "slices without any; slower is the median over pairs of them. With handshakes "
              "untimed, the handshake thread's turns are taken between the worker's; beside, it "
-             "has the other CPU, and where CPUs share a core the Diffie-Hellmans take their "
-             "part of it.",
+             "has the other CPU, and what rekeys cost is the difference to a gateway next to a "
+             "thread that does as many Diffie-Hellmans, which take their part of a core where "
+             "CPUs share it.",
     "churn": "A client opens and closes leases in batches through the socket, as fast as it is "
              "answered; client and control thread share the other CPU. What churn costs is the "
              "difference to a gateway next to other work of the same kind, in slices of 8 ms, "
