@@ -18,6 +18,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <rte_byteorder.h>
+
+#include "base/bytes.h"
 #include "base/ip.h"
 #include "doors/failures.h"
 #include "doors/knocks.h"
@@ -76,6 +79,14 @@ struct door_public_key {
 	uint8_t proto; /* IP protocol number */
 	uint8_t zero;
 };
+
+/* In one store, because it is read by one load soon afterwards. port: host order. */
+static inline void door_public_key_set(
+	struct door_public_key *key, const uint8_t addr_v4[static 4], uint16_t port, uint8_t proto)
+{
+	store_le64((uint8_t *)key,
+		load_le32(addr_v4) | (uint64_t)rte_bswap16(port) << 32 | (uint64_t)proto << 48);
+}
 
 struct door_inner_key {
 	uint32_t peer_idx;

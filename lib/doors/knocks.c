@@ -6,7 +6,9 @@ struct knocks *knocks_take(struct knocks_share *share)
 {
 	struct knocks *k;
 
-	if (share->free == NULL)
+	/* Only looked at, most times: when all are in use, each packet that is noted comes here. */
+	if (share->free == NULL &&
+		atomic_load_explicit(&share->returned, memory_order_relaxed) != NULL)
 		share->free =
 			atomic_exchange_explicit(&share->returned, NULL, memory_order_acquire);
 	k = share->free;
@@ -44,6 +46,9 @@ static void count_flow(struct knocks *k, uint64_t now_ns)
 
 bool knocks_note(struct knocks *k, uint64_t source_hash, uint64_t flow_hash, uint64_t now_ns)
 {
+	/* Three lines in far memory, unless the door has many visitors: under way at once. */
+	__builtin_prefetch(&k->new_flows, 1);
+	__builtin_prefetch(&k->sources.registers[source_hash % SKETCH_REGISTERS], 1);
 	if (recent_has(&k->recent, flow_hash))
 		return false;
 	recent_add(&k->recent, flow_hash);

@@ -17,22 +17,19 @@ bool path_is_inner_v4(const struct path *p, uint32_t src)
 }
 
 /* What the packet knocks at: of an ICMP error, where the packet that it quotes came from. */
-static struct door_public_key public_key(struct rte_mbuf *m)
+static void public_key(struct rte_mbuf *m, struct door_public_key *key)
 {
 	const struct nat_view *v = &path_meta(m)->view;
-	struct door_public_key key = {0};
 	struct nat_icmp_error quote;
 
-	if (likely(!path_meta(m)->is_error)) {
-		key.port_be16 = rte_cpu_to_be_16(v->dst_port);
-		key.proto = v->proto;
-		memcpy(key.addr_v4, rte_pktmbuf_mtod_offset(m, const uint8_t *, 16), 4);
-	} else if (path_quote(m, &quote) && ip_is_v4(&quote.inner_src)) {
-		key.port_be16 = rte_cpu_to_be_16(quote.inner_src_port);
-		key.proto = quote.inner_proto;
-		memcpy(key.addr_v4, ip_v4_bytes(&quote.inner_src), 4);
-	}
-	return key;
+	if (likely(!path_meta(m)->is_error))
+		door_public_key_set(key, rte_pktmbuf_mtod_offset(m, const uint8_t *, 16),
+			v->dst_port, v->proto);
+	else if (path_quote(m, &quote) && ip_is_v4(&quote.inner_src))
+		door_public_key_set(key, ip_v4_bytes(&quote.inner_src), quote.inner_src_port,
+			quote.inner_proto);
+	else
+		*key = (struct door_public_key){0};
 }
 
 /* The peer whose port it is, or that has the inner address. */
@@ -54,7 +51,7 @@ uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 	if (n == 0)
 		return 0;
 	for (uint16_t i = 0; i < n; i++) {
-		keys[i] = public_key(pkts[i]);
+		public_key(pkts[i], &keys[i]);
 		key_ptrs[i] = &keys[i];
 	}
 	doors_lookup_public_bulk(w->path->params.doors, key_ptrs, n, doors);
