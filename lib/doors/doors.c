@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "crypto/crypto.h"
+#include "doors/index.h"
 #include "peer/sparse.h"
 
 #include <rte_common.h>
@@ -30,17 +31,19 @@ struct note {
  * lease. */
 struct doors {
 	struct grace *grace;
-	struct table *by_public;	/* struct door_public_key -> struct door */
-	struct table *by_inner;		/* struct door_inner_key -> struct door */
-	struct table *by_v6;		/* struct door_v6_key -> struct door */
-	struct table *by_lease;		/* lease id -> struct door; control only */
-	struct door *records;		/* n_records */
-	struct note *notes;		/* n_records */
+	struct door_index index; /* public address, protocol, port -> record */
+	struct table *by_public; /* struct door_public_key -> struct door: what index is not for */
+	struct table *by_inner;	 /* struct door_inner_key -> struct door */
+	struct table *by_v6;	 /* struct door_v6_key -> struct door */
+	struct table *by_lease;	 /* lease id -> struct door; control only */
+	struct door *records;	 /* n_records */
+	struct note *notes;	 /* n_records */
 	struct door_failures *failures; /* n_records */
 	_Atomic uint32_t *n_of_peer;	/* open doors; max_peers. W: control, R: all */
 	uint32_t n_records, max_peers;
 	uint32_t max_open;
-	_Atomic uint32_t n_whole; /* of open doors. W: control, when one comes or goes; R: all */
+	_Atomic uint32_t n_whole;  /* of open doors. W: control, when one comes or goes; R: all */
+	_Atomic uint32_t n_hashed; /* keys in by_public. W: control, when one comes or goes; R: all */
 	uint8_t hash_key[CRYPTO_SIPHASH_KEY_BYTES]; /* of far endpoints, which others choose */
 	struct knocks *knocks;			    /* n_shares * share_size */
 	struct knocks_share *shares;		    /* one a grace reader */
@@ -125,7 +128,8 @@ struct doors *doors_create(uint32_t max_leases, uint32_t max_peers, struct grace
 	d->by_v6 = table_create(
 		"doors_v6", max_leases * N_PROTOS, sizeof(struct door_v6_key), socket_id, g);
 	d->by_lease = table_create("doors_lease", max_leases, sizeof(uint64_t), socket_id, g);
-	if (!shares_create(d, grace_readers(g), socket_id) || !d->notes || !d->n_of_peer ||
+	if (door_index_init(&d->index, socket_id) < 0 ||
+		!shares_create(d, grace_readers(g), socket_id) || !d->notes || !d->n_of_peer ||
 		!d->records || !d->failures || !d->by_public || !d->by_inner || !d->by_v6 ||
 		!d->by_lease) {
 		doors_destroy(d);
@@ -143,6 +147,7 @@ void doors_destroy(struct doors *d)
 		;
 	for (uint32_t i = 0; d->records && i < d->n_fresh; i++)
 		door_terms_destroy(door_terms_of(&d->records[i]));
+	door_index_fini(&d->index);
 	table_destroy(d->by_public);
 	table_destroy(d->by_inner);
 	table_destroy(d->by_v6);
@@ -222,6 +227,34 @@ static bool is_whole(const struct doors *d, const struct door *door)
 	return !note_of(d, door)->is_v6 && lease_is_whole(door->public_port);
 }
 
+static int public_add(struct doors *d, const struct door_public_key *key, struct door *door)
+{
+	_Atomic uint32_t *entry = door_index_make(
+		&d->index, key->addr_v4, key->proto, rte_be_to_cpu_16(key->port_be16));
+	int rc;
+
+	if (!entry) {
+		rc = table_add(d->by_public, key, door);
+		atomic_fetch_add_explicit(&d->n_hashed, rc == 0, memory_order_release);
+		return rc;
+	}
+	if (atomic_load_explicit(entry, memory_order_relaxed) != 0)
+		return -EEXIST;
+	atomic_store_explicit(entry, (uint32_t)(door - d->records) + 1, memory_order_release);
+	return 0;
+}
+
+static void public_del(struct doors *d, const struct door_public_key *key)
+{
+	_Atomic uint32_t *entry = door_index_entry(
+		&d->index, key->addr_v4, key->proto, rte_be_to_cpu_16(key->port_be16));
+
+	if (entry)
+		atomic_store_explicit(entry, 0, memory_order_relaxed);
+	else if (table_del(d->by_public, key) == 0)
+		atomic_fetch_sub_explicit(&d->n_hashed, 1, memory_order_relaxed);
+}
+
 static int port_add_v4(struct doors *d, struct door *door, uint16_t at, uint8_t proto)
 {
 	struct door_public_key public;
@@ -229,12 +262,12 @@ static int port_add_v4(struct doors *d, struct door *door, uint16_t at, uint8_t 
 	int rc;
 
 	keys_build(door, at, proto, &public, &inner);
-	rc = table_add(d->by_public, &public, door);
+	rc = public_add(d, &public, door);
 	if (rc != 0)
 		return rc;
 	rc = table_add(d->by_inner, &inner, door);
 	if (rc != 0)
-		table_del(d->by_public, &public);
+		public_del(d, &public);
 	return rc;
 }
 
@@ -245,7 +278,7 @@ static void ports_del_v4(struct doors *d, const struct door *door, uint16_t n_po
 
 	for (uint16_t at = 0; at < n_ports; at++) {
 		keys_build(door, at, proto, &public, &inner);
-		table_del(d->by_public, &public);
+		public_del(d, &public);
 		table_del(d->by_inner, &inner);
 	}
 }
@@ -503,13 +536,20 @@ static const struct door *look_up(const struct doors *d, const struct door *door
 	struct door_public_key public;
 	struct door_inner_key inner;
 	struct door_v6_key key;
+	const _Atomic uint32_t *entry;
+	uint32_t record;
 
 	if (note_of(d, door)->is_v6) {
 		key = key_build_v6(d, door, proto);
 		return table_lookup(d->by_v6, &key);
 	}
 	keys_build(door, 0, is_whole(d, door) ? 0 : proto, &public, &inner);
-	return table_lookup(d->by_public, &public);
+	entry = door_index_entry(
+		&d->index, public.addr_v4, public.proto, rte_be_to_cpu_16(public.port_be16));
+	if (!entry)
+		return table_lookup(d->by_public, &public);
+	record = atomic_load_explicit(entry, memory_order_relaxed);
+	return record ? &d->records[record - 1] : NULL;
 }
 
 bool doors_has(const struct doors *d, const struct lease *lease)
@@ -616,11 +656,48 @@ static uint64_t open_only(uint64_t hits, uint32_t n, struct door **out)
 	return hits;
 }
 
+/* Those that the index is not for; at[] is where they stand. */
+static void find_hashed(const struct doors *d, const struct door_public_key **keys,
+	const uint8_t *at, uint32_t n, struct door **out)
+{
+	const void *wanted[TABLE_BULK_MAX];
+	void *found[TABLE_BULK_MAX];
+
+	for (uint32_t i = 0; i < n; i++)
+		wanted[i] = keys[at[i]];
+	table_lookup_bulk(d->by_public, wanted, n, found);
+	for (uint32_t i = 0; i < n; i++)
+		out[at[i]] = found[i];
+}
+
 uint64_t doors_lookup_public_bulk(
 	const struct doors *d, const struct door_public_key **keys, uint32_t n, struct door **out)
 {
-	uint64_t hits = table_lookup_bulk(d->by_public, (const void **)keys, n, (void **)out);
+	_Atomic uint32_t *entries[TABLE_BULK_MAX];
+	uint8_t at[TABLE_BULK_MAX];
+	uint32_t n_others = 0;
+	uint64_t hits = 0;
 
+	if (n > TABLE_BULK_MAX)
+		return 0;
+	for (uint32_t i = 0; i < n; i++) {
+		entries[i] = door_index_entry(&d->index, keys[i]->addr_v4, keys[i]->proto,
+			rte_be_to_cpu_16(keys[i]->port_be16));
+		rte_prefetch0((const void *)entries[i]);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t record = 0;
+
+		if (entries[i])
+			record = atomic_load_explicit(entries[i], memory_order_acquire);
+		else
+			at[n_others++] = (uint8_t)i;
+		out[i] = record ? &d->records[record - 1] : NULL;
+	}
+	if (n_others && atomic_load_explicit(&d->n_hashed, memory_order_acquire))
+		find_hashed(d, keys, at, n_others, out);
+	for (uint32_t i = 0; i < n; i++)
+		hits |= (uint64_t)(out[i] != NULL) << i;
 	return open_only(hits, n, out);
 }
 

@@ -1,5 +1,6 @@
 /* doors_test.c - leases become visible and invisible to workers, whole and in time. */
 #include "doors/doors.h"
+#include "doors/index.h"
 
 #include "eal.h"
 
@@ -98,6 +99,60 @@ static struct door *lookup_inner(struct world *w, const struct lease *l, uint8_t
 	key.port_be16 = htons(l->inner_port);
 	doors_lookup_inner_bulk(w->doors, keys, 1, out);
 	return out[0];
+}
+
+/* A lease on the n-th public address. */
+static struct lease lease_on(uint64_t id, unsigned nth, uint16_t public_port)
+{
+	struct lease l = lease_of(id, public_port, LEASE_PROTO_BOTH);
+
+	l.public_addr = ip_from_v4((const uint8_t[]){198, 51, (uint8_t)(nth >> 8), (uint8_t)nth});
+	return l;
+}
+
+static struct door *lookup_on(struct world *w, unsigned nth, uint16_t public_port, uint8_t proto)
+{
+	struct door_public_key key;
+	const struct door_public_key *keys[1] = {&key};
+	struct door *out[1];
+
+	door_public_key_set(&key, (const uint8_t[]){198, 51, (uint8_t)(nth >> 8), (uint8_t)nth},
+		public_port, proto);
+	doors_lookup_public_bulk(w->doors, keys, 1, out);
+	return out[0];
+}
+
+/* More addresses than the index has room for: leases on the others are found all the same, and
+ * beside those of the index in one burst. */
+static void test_any_number_of_addresses(void **state)
+{
+	static const unsigned last = 3 * DOOR_INDEX_ADDRS / 2;
+	struct world *w = *state;
+	struct lease first = lease_on(1, 0, 40000), l;
+
+	assert_int_equal(doors_open(w->doors, &first), 0);
+	for (unsigned nth = 1; nth <= last; nth++) {
+		struct door_public_key both[2];
+		const struct door_public_key *keys[2] = {&both[0], &both[1]};
+		struct door *out[2];
+
+		l = lease_on(1 + nth, nth, (uint16_t)(20000 + nth));
+		assert_null(lookup_on(w, nth, l.public_port, IPPROTO_UDP));
+		assert_int_equal(doors_open(w->doors, &l), 0);
+		door_public_key_set(
+			&both[0], ip_v4_bytes(&l.public_addr), l.public_port, IPPROTO_TCP);
+		door_public_key_set(&both[1], ip_v4_bytes(&first.public_addr), 40000, IPPROTO_UDP);
+		assert_int_equal(doors_lookup_public_bulk(w->doors, keys, 2, out), 3);
+		assert_int_equal(doors_lease_id(w->doors, out[0]), l.id);
+		assert_int_equal(doors_lease_id(w->doors, out[1]), first.id);
+		assert_null(lookup_on(w, nth, 40000, IPPROTO_UDP));
+		assert_null(lookup_on(w, nth, l.public_port, IPPROTO_ICMP));
+		assert_int_equal(doors_close(w->doors, l.id), 0);
+		assert_null(lookup_on(w, nth, l.public_port, IPPROTO_UDP));
+		assert_null(lookup_on(w, nth, l.public_port, IPPROTO_TCP));
+		while (grace_poll(w->grace) > 0)
+			;
+	}
 }
 
 static void test_both_sides_lead_to_one_record(void **state)
@@ -490,6 +545,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_one_protocol_leaves_the_other_shut, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sources_are_replaced_whole, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_any_number_of_addresses, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_capacity, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_records_wait_for_readers, setup, teardown),
 		cmocka_unit_test_setup_teardown(
