@@ -8,7 +8,8 @@
  *            is a part of one transaction, whole or not at all; what waits at a time goes together
  *            (group commit), with one fsync.
  * Failure:   a transaction that fails is tried again every second, and all later ones wait behind
- *            it: memory may be ahead of the disk, never beside it.
+ *            it: memory may be ahead of the disk, never beside it. A file that is not in its place
+ *            any more is a failure, too, until it is there again.
  * Secrets:   preshared keys are in the file, and wiped from what is queued once it is written.
  *            Private keys are never here.
  */

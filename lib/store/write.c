@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -414,10 +415,25 @@ static int write_op(struct store *s, const struct store_op *op)
 
 /* ---- the thread ---- */
 
+/* What is written to a file that was taken away is lost with us. */
+static int check_place(const struct store *s)
+{
+	struct stat ours, there;
+
+	if (fstat(s->lock_fd, &ours) == 0 &&
+		stat(sqlite3_db_filename(s->db, "main"), &there) == 0 &&
+		ours.st_ino == there.st_ino && ours.st_dev == there.st_dev)
+		return 0;
+	return -ENOENT;
+}
+
 static int write_batch(struct store *s)
 {
 	const struct store_batch *b = &s->writing;
-	int err = b->is_broken ? -ENOMEM : store_sql(s, "BEGIN IMMEDIATE");
+	int err = b->is_broken ? -ENOMEM : check_place(s);
+
+	if (err == 0)
+		err = store_sql(s, "BEGIN IMMEDIATE");
 
 	s->has_forgotten = false;
 	if (err != 0)
@@ -454,6 +470,18 @@ static uint64_t take_queue(struct store *s)
 	return s->ticket;
 }
 
+static const char *why_of(const struct store *s, int err)
+{
+	switch (err) {
+	case -ENOMEM:
+		return "memory is out";
+	case -ENOENT:
+		return "the file is not in its place";
+	default:
+		return sqlite3_errmsg(s->db);
+	}
+}
+
 static void tell(struct store *s, uint64_t ticket, int err)
 {
 	const uint64_t one = 1;
@@ -462,8 +490,7 @@ static void tell(struct store *s, uint64_t ticket, int err)
 		s->status = (struct store_status){.done = ticket};
 	} else {
 		s->status.failed = ticket;
-		snprintf(s->status.why, sizeof(s->status.why), "%s",
-			err == -ENOMEM ? "memory is out" : sqlite3_errmsg(s->db));
+		snprintf(s->status.why, sizeof(s->status.why), "%s", why_of(s, err));
 	}
 	/* Full is as good as readable. */
 	if (write(s->fd, &one, sizeof(one)) < 0)

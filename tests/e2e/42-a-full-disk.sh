@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The disk fills up: who asks for a change is told, health and metrics raise an alarm, and packets
-# do not notice. When there is room again all goes on, and nothing is lost.
+# do not notice. When there is room again all goes on, and nothing is lost. Likewise when the
+# file is taken away; and a disk that is read-only is refused.
 . "$(dirname "$0")/lib.sh"
 
 readonly DISK=$RUN/disk METRICS_PORT=9464
@@ -103,5 +104,34 @@ gateway_kill
 gateway_start
 assert_equal "the leases after a restart" "$(ctl --json lease list | field leases.0.id)" \
 	"$LEASE_ID"
+
+step "the file is taken away, and put back"
+mv "$DISK/portier.db" "$DISK/away.db"
+refused_as()
+{
+	local said
+
+	if said=$("${@:2}" 2>&1); then
+		fail "${*:2} was not refused"
+	fi
+	[[ $said == *portier.db* && $said == *"$1"* ]] || fail "${*:2}: $said"
+}
+refused_as "the file is not in its place" ctl lease renew "$LEASE_ID"
+refused_as "nothing was done" ctl lease renew "$LEASE_ID"
+must "degraded health" is_degraded
+eventually 20 "packets do not notice" in_client ping -n -q -c 1 -W 1 $GATEWAY_INNER
+mv "$DISK/away.db" "$DISK/portier.db"
+eventually 20 "health is well again" is_well
+must "a renewal" ctl lease renew "$LEASE_ID"
+
+step "a directory that can not be written to is refused at the start"
+gateway_stop
+mount -o remount,ro "$DISK"
+gateway_spawn
+eventually 20 "it ends" gateway_is_gone
+wait "$GATEWAY_PID" && fail "it runs on a disk that is read-only"
+GATEWAY_PID=
+grep -F "$DISK/portier.db" "$RUN/gateway.log" | grep -qF "Read-only file system" ||
+	fail "it says: $(tail -n 3 "$RUN/gateway.log")"
 
 finish

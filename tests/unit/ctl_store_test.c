@@ -1,6 +1,7 @@
 /* ctl_store_test.c - what was acknowledged is there after a restart; what the configuration says
  * and what the store says; a store that cannot be written. */
 #include "ctl_restart.h"
+#include "failing_vfs.h"
 
 /* --- what comes back */
 
@@ -441,6 +442,35 @@ static void a_full_disk_is_an_error_to_the_asker_and_an_alarm(void **state)
 	assert_non_null(lease_get(server->leases, 2));
 }
 
+static void a_failing_disk_is_an_error_to_the_asker_and_an_alarm(void **state)
+{
+	struct client subscriber;
+	unsigned port = 1;
+
+	add_peer(&operator, "alice", 2);
+	client_open(&subscriber, server);
+	json_decref(call(&subscriber, "subscribe", "{'events':['store']}"));
+	for (int how = DISK_FAILS_WRITES; how <= DISK_FAILS_SYNCS; how++) {
+		char params[64];
+
+		disk = (enum failing_vfs)how;
+		snprintf(params, sizeof(params), "{'peer':'alice','to_port':%u}", port++);
+		refuse(&operator, "lease.open", params, RPC_NOT_DURABLE, "is in force", db,
+			"disk I/O error", NULL);
+		is_told(&subscriber, "store.failing");
+		assert_true(is_degraded());
+		snprintf(params, sizeof(params), "{'peer':'alice','to_port':%u}", port);
+		refuse(&operator, "lease.open", params, RPC_NOT_DURABLE, "nothing was done", db,
+			"disk I/O error", NULL);
+		disk = DISK_WORKS;
+		is_told(&subscriber, "store.recovered");
+		assert_false(is_degraded());
+	}
+	client_close(&subscriber);
+	restart();
+	assert_int_equal(leases_count(), 2);
+}
+
 static void a_full_disk_leaves_mappings_as_they_are(void **state)
 {
 	uint16_t port;
@@ -564,9 +594,11 @@ int main(void)
 		TEST(quotas_of_the_file_come_first),
 		TEST(mappings_are_granted_once_more_and_the_epoch_goes_on),
 		TEST(a_full_disk_is_an_error_to_the_asker_and_an_alarm),
+		TEST(a_failing_disk_is_an_error_to_the_asker_and_an_alarm),
 		TEST(a_full_disk_leaves_mappings_as_they_are),
 		TEST(those_with_doors_are_called),
 	};
 
+	failing_vfs_install();
 	return cmocka_run_group_tests_name("ctl_store", tests, portmap_group_setup, NULL);
 }

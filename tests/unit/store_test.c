@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/time.h"
+#include "failing_vfs.h"
 #include "seeded.h"
 
 #define WALL_NS	     (UINT64_C(1700000000) * NS_IN_S)
@@ -564,6 +565,89 @@ static void a_full_disk_is_told_and_made_up_for(void **state)
 	store_close(s);
 }
 
+/* ---- a disk that fails ---- */
+
+static void take_away(bool is_away)
+{
+	char away[80];
+
+	snprintf(away, sizeof(away), "%s.away", dir);
+	assert_int_equal(is_away ? rename(dir, away) : rename(away, dir), 0);
+}
+
+static void fail_how(unsigned how, bool is_failing)
+{
+	if (how == 2)
+		take_away(is_failing);
+	else
+		disk = !is_failing ? DISK_WORKS : how == 0 ? DISK_FAILS_WRITES : DISK_FAILS_SYNCS;
+}
+
+/* Writes, or syncs, end in an error, or the directory is gone: told, with the reason, and made up
+ * for. Meanwhile nothing is half there. */
+static void a_failing_disk_is_told_and_made_up_for(void **state)
+{
+	static const char *const whys[] = {"disk I/O error", "disk I/O error", "not in its place"};
+	uint64_t id = 0;
+
+	for (unsigned how = 0; how < 3; how++) {
+		struct store *s = open_store();
+		struct store_status st;
+		struct store_lease one = make_lease(++id), two = make_lease(++id);
+		uint64_t ticket;
+
+		assert_int_equal(store_start(s), 0);
+		store_lease_put(s, &one);
+		ticket = store_commit(s);
+		assert_int_equal(wait_for(s, ticket).done, ticket);
+		fail_how(how, true);
+		store_lease_put(s, &two);
+		store_lease_del(s, one.id);
+		ticket = store_commit(s);
+		st = wait_for(s, ticket);
+		assert_int_equal(st.done, ticket - 1);
+		assert_int_equal(st.failed, ticket);
+		if (strstr(st.why, whys[how]) == NULL)
+			fail_msg("%u: %s", how, st.why);
+		fail_how(how, false);
+		store_lease_del(s, one.id);
+		store_commit(s);
+		while (st.done < ticket)
+			st = wait_for(s, ticket + 1);
+		assert_string_equal(st.why, "");
+		store_close(s);
+		s = open_store();
+		assert_int_equal(load(s).n_leases, how + 1);
+		assert_int_equal(load(s).lease.id, two.id);
+		store_close(s);
+	}
+}
+
+/* What it could not write before it ended is not there; what it could not be sure of is there as a
+ * whole, or not at all. */
+static void a_disk_that_fails_for_good_leaves_what_was_acknowledged(void **state)
+{
+	for (int how = DISK_FAILS_WRITES; how <= DISK_FAILS_SYNCS; how++) {
+		struct store *s = open_store();
+		struct store_lease one = make_lease(1), two = make_lease(2);
+
+		assert_int_equal(store_start(s), 0);
+		store_lease_put(s, &one);
+		wait_for(s, store_commit(s));
+		disk = (enum failing_vfs)how;
+		store_lease_put(s, &two);
+		store_lease_del(s, 1);
+		wait_for(s, store_commit(s));
+		store_close(s);
+		disk = DISK_WORKS;
+		s = open_store();
+		assert_int_equal(load(s).n_leases, 1);
+		if (how == DISK_FAILS_WRITES)
+			assert_int_equal(load(s).lease.id, 1);
+		store_close(s);
+	}
+}
+
 static uint64_t now_ns(void)
 {
 	struct timespec ts;
@@ -850,6 +934,10 @@ int main(void)
 			killed_at_any_moment_it_loses_nothing_acknowledged, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_full_disk_is_told_and_made_up_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_failing_disk_is_told_and_made_up_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_disk_that_fails_for_good_leaves_what_was_acknowledged, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_leases, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_record_is_as_it_was_put, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_port_is_found_among_any_number, setup, teardown),
@@ -859,5 +947,6 @@ int main(void)
 	};
 
 	random_seed();
+	failing_vfs_install();
 	return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }
