@@ -3,7 +3,7 @@
 # installed lies where Debian looks for it: unit, manuals, completion.
 . "$(dirname "$0")/lib.sh"
 
-readonly STAGE=$RUN/stage
+readonly STAGE=$RUN/stage EXPOSURE_MAX=45
 
 # heard LINE [N]: the gateway told the service manager so, N times.
 heard()
@@ -42,6 +42,11 @@ if command -v systemd-analyze >/dev/null; then
 		"$UNIT" >"$RUN/portier.service"
 	said=$(systemd-analyze verify --man=no "$RUN/portier.service" 2>&1) || fail "$said"
 	[[ -z $said ]] || fail "$said"
+	# What is left open has a reason in the unit; in tenths, as systemd-analyze counts.
+	said=$(systemd-analyze security --offline=yes --no-pager --threshold=$EXPOSURE_MAX \
+		"$RUN/portier.service" 2>&1) || fail "the unit is more open than it was: $said"
+elif [[ ${CI-} == true ]]; then
+	fail "systemd-analyze is not installed (./dpdk-setup.sh deps)"
 fi
 
 step "manuals render, and have each verb, option and key"
@@ -118,6 +123,29 @@ unset NOTIFY_SOCKET WATCHDOG_USEC JOURNAL_STREAM
 eventually 10 "READY=1" heard READY=1
 eventually 10 "the watchdog" heard WATCHDOG=1 5
 grep -q '^<6>ready: ' "$RUN/gateway.log" || fail "the log has no priorities"
+
+step "it is fed no more while a worker is stuck"
+health_has()
+{
+	ctl --json health | grep -q -- "$1"
+}
+watchdog_is_fed()
+{
+	local before
+
+	before=$(grep -cxF WATCHDOG=1 "$RUN/notify.log")
+	poll_until 2 heard WATCHDOG=1 $((before + 1))
+}
+watchdog_is_hungry()
+{
+	! watchdog_is_fed
+}
+serve gateway hold "$TOOLS/hold_thread.py" "$GATEWAY_PID" rte-worker
+eventually 20 "health tells of it" health_has "has not turned for"
+eventually 10 "the service manager hears nothing" watchdog_is_hungry
+kill -TERM $SPAWNED
+wait $SPAWNED || fail "it is not let go: $(<"$RUN/hold.log")"
+eventually 20 "it is fed again" watchdog_is_fed
 
 step "a client is connected, and has a door"
 client_start
