@@ -5,8 +5,10 @@
 #ifndef PORTIER_TESTS_FAILING_VFS_H
 #define PORTIER_TESTS_FAILING_VFS_H
 
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 enum failing_vfs {
 	DISK_WORKS = 0,
@@ -16,6 +18,9 @@ enum failing_vfs {
 
 /* W: the test, R: the thread of the store. */
 static _Atomic enum failing_vfs disk;
+
+/* The write or sync, counted down to, at which the process is killed; 0: none. */
+static _Atomic unsigned disk_steps_left;
 
 #define FAILING_KINDS_MAX 8
 
@@ -34,8 +39,15 @@ static inline const sqlite3_io_methods *failing_real_of(const sqlite3_file *file
 	return NULL;
 }
 
+static inline void failing_step(void)
+{
+	if (disk_steps_left > 0 && --disk_steps_left == 0)
+		kill(getpid(), SIGKILL);
+}
+
 static inline int failing_write(sqlite3_file *file, const void *bytes, int len, sqlite3_int64 at)
 {
+	failing_step();
 	if (disk == DISK_FAILS_WRITES)
 		return SQLITE_IOERR_WRITE;
 	return failing_real_of(file)->xWrite(file, bytes, len, at);
@@ -43,6 +55,7 @@ static inline int failing_write(sqlite3_file *file, const void *bytes, int len, 
 
 static inline int failing_sync(sqlite3_file *file, int flags)
 {
+	failing_step();
 	if (disk == DISK_FAILS_SYNCS)
 		return SQLITE_IOERR_FSYNC;
 	return failing_real_of(file)->xSync(file, flags);

@@ -8,6 +8,7 @@
 
 #include "store/history.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -282,6 +283,44 @@ static const char schema_1[] =
 	"INSERT INTO heard VALUES ('AQIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=', "
 	"'203.0.113.9:1', 8);";
 
+/* From each schema to the next, with rows of what it brought. */
+static const char *const schema_steps[] = {
+	"CREATE TABLE overruled (entry TEXT PRIMARY KEY) WITHOUT ROWID;"
+	"ALTER TABLE leases ADD COLUMN max_pps INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE leases ADD COLUMN max_new_flows INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE leases SET max_pps = 7, max_new_flows = 8;"
+	"INSERT INTO overruled VALUES ('lease of alice'); PRAGMA user_version = 2;",
+	"CREATE TABLE barred (public_key TEXT PRIMARY KEY, at_ns INTEGER NOT NULL) WITHOUT ROWID;"
+	"INSERT INTO barred VALUES ('AQIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=', 9);"
+	"PRAGMA user_version = 3;",
+	"ALTER TABLE leases ADD COLUMN ports INTEGER NOT NULL DEFAULT 1;"
+	"ALTER TABLE reserved ADD COLUMN ports INTEGER NOT NULL DEFAULT 1;"
+	"UPDATE leases SET ports = 4; UPDATE reserved SET ports = 2; PRAGMA user_version = 4;",
+	"CREATE TABLE history (id INTEGER PRIMARY KEY, public_address TEXT NOT NULL,"
+	" first_port INTEGER NOT NULL, ports INTEGER NOT NULL, proto TEXT NOT NULL,"
+	" peer TEXT NOT NULL, peer_name TEXT NOT NULL, to_address TEXT, to_port INTEGER,"
+	" label TEXT NOT NULL, opened_ns INTEGER NOT NULL, opened_by TEXT NOT NULL,"
+	" opened_uid INTEGER, closed_ns INTEGER, closed_by TEXT, closed_uid INTEGER, reason TEXT,"
+	" known_ns INTEGER);"
+	"CREATE INDEX history_by_number ON history (public_address, first_port);"
+	"CREATE INDEX history_by_peer ON history (substr(peer, 1, 8));"
+	"CREATE INDEX history_by_end ON history (closed_ns);"
+	"INSERT INTO history VALUES (44, '198.51.100.1', 20000, 4, 'udp',"
+	" 'AQIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=', 'old', '10.0.0.2', 80, 'old', 5, 'pcp',"
+	" NULL, NULL, NULL, NULL, NULL, NULL); PRAGMA user_version = 5;",
+};
+
+#define SCHEMAS_OLD (1 + sizeof(schema_steps) / sizeof(schema_steps[0]))
+
+/* As a gateway with this schema left it. */
+static void write_schema(unsigned version)
+{
+	static_assert(SCHEMAS_OLD == STORE_SCHEMA - 1, "each is tried");
+	sql(schema_1);
+	for (unsigned i = 1; i < version; i++)
+		sql(schema_steps[i - 1]);
+}
+
 static void count_entry(void *arg, const char *entry)
 {
 	unsigned *n = arg;
@@ -338,6 +377,69 @@ static void bars_are_of_keys(void **state)
 	s = open_store();
 	assert_int_equal(bars(s), 2);
 	store_close(s);
+}
+
+/* All that it had. */
+static void is_up_to_date(unsigned version)
+{
+	struct store *s = open_store();
+	struct rows r = load(s);
+
+	assert_int_equal(r.n_peers, 1);
+	assert_int_equal(r.n_leases, 1);
+	assert_int_equal(r.n_held, 1);
+	assert_int_equal(r.n_heard, 1);
+	assert_int_equal(r.lease.id, 44);
+	assert_string_equal(r.lease.label, "old");
+	assert_int_equal(r.lease.used_ns, WALL_NS);
+	assert_int_equal(r.lease.max_pps, version < 2 ? 0 : 7);
+	assert_int_equal(r.lease.max_new_flows, version < 2 ? 0 : 8);
+	assert_int_equal(overrules_count(s), version < 2 ? 0 : 1);
+	assert_int_equal(bars(s), version < 3 ? 0 : 1);
+	assert_int_equal(r.lease.n_ports, version < 4 ? 1 : 4);
+	assert_int_equal(r.held.n_ports, version < 4 ? 1 : 2);
+	assert_int_equal(store_history_is_empty(s), version < 5);
+	assert_int_equal(store_epoch_ns(s), 123);
+	assert_int_equal(store_last_lease_id(s), 45);
+	store_close(s);
+}
+
+static void each_schema_is_brought_up_to_date(void **state)
+{
+	for (unsigned version = 1; version <= SCHEMAS_OLD; version++) {
+		write_schema(version);
+		is_up_to_date(version);
+		teardown(NULL);
+		assert_int_equal(mkdir(dir, 0700), 0);
+	}
+}
+
+/* At each write and each sync of it. */
+static void killed_while_it_is_brought_up_to_date_it_loses_nothing(void **state)
+{
+	for (unsigned version = 1; version <= SCHEMAS_OLD; version++) {
+		bool is_killed = true;
+
+		for (unsigned n = 1; is_killed; n++) {
+			char fault[STORE_FAULT_CHARS];
+			int status;
+			pid_t pid;
+
+			write_schema(version);
+			pid = fork();
+			if (pid == 0) {
+				disk_steps_left = n;
+				_exit(store_open(path, WALL_NS, fault) == NULL);
+			}
+			assert_int_equal(waitpid(pid, &status, 0), pid);
+			is_killed = WIFSIGNALED(status);
+			assert_true(is_killed ? WTERMSIG(status) == SIGKILL
+					      : WEXITSTATUS(status) == 0 && n > 5);
+			is_up_to_date(version);
+			teardown(NULL);
+			assert_int_equal(mkdir(dir, 0700), 0);
+		}
+	}
 }
 
 static void a_file_of_schema_1_is_brought_up_to_date(void **state)
@@ -926,6 +1028,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(all_that_was_put_comes_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_file_of_schema_1_is_brought_up_to_date, setup, teardown),
+		cmocka_unit_test_setup_teardown(each_schema_is_brought_up_to_date, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			killed_while_it_is_brought_up_to_date_it_loses_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(bars_are_of_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_file_is_nobody_elses, setup, teardown),
 		cmocka_unit_test_setup_teardown(
