@@ -37,6 +37,24 @@ in_internet curl --silent --max-time 1 --interface $STRANGER \
 	"http://$LEASE_ADDRESS:$LEASE_PORT/" && fail "a stranger came in"
 eventually 5 "he is counted" drop_is_at_least lease_source $((before + 1))
 
+step "eight sources, and not nine; as many leases as its quota, and not one more"
+many_sources()
+{
+	local i from=()
+
+	for ((i = 1; i <= $1; i++)); do
+		from+=(--from "192.0.2.$i/32")
+	done
+	ctl lease open --peer client --to-port 6000 "${from[@]}"
+}
+refused 1 "from has 9 prefixes; accepted: up to 8" many_sources 9
+many_sources 8 >/dev/null || fail "eight were refused"
+ctl peer set client --max-leases 3 >/dev/null
+ctl lease open --peer client --to-port 6001 >/dev/null
+refused 1 "client may have 3 leases and has 3" ctl lease open --peer client --to-port 6002
+assert_equal "leases" "$(ctl --json lease list --peer client | field leases)" 3
+ctl peer set client --max-leases 16 >/dev/null
+
 step "a hop limit that ends here"
 before=$(drop ttl_expired)
 said=$(in_internet "$TOOLS/probe.py" --ttl 1 --ports "$LEASE_PORT" inet0 $HOST $GATEWAY_PUBLIC \

@@ -119,6 +119,17 @@ ctl why "$id" | tail -n 1 | grep -q 'absent has never connected' || fail "$(ctl 
 
 step "a peer that is gone"
 lease_open --proto tcp --to-port 5001
+spawn gateway "$BUILD/app/portierctl/portierctl" -s "$RUN/control.sock" events --only lease \
+	>"$RUN/events.log" 2>&1
+told()
+{
+	grep -q -- "  $1 .*lease $LEASE_ID of client" "$RUN/events.log"
+}
+is_listened()
+{
+	ctl lease renew "$LEASE_ID" >/dev/null && told lease.renewed
+}
+eventually 10 "somebody listens" is_listened
 stop_process "$WIREGUARD_PID"
 lost()
 {
@@ -129,6 +140,8 @@ eventually 30 "packets are lost" lost
 is_told "peer client has not answered for "
 ctl why "$LEASE_ID" | grep -q '^peer .*unreachable since ' || fail "$(ctl why "$LEASE_ID")"
 ctl why "$LEASE_ID" | grep -q '^state *suspended for ' || fail "$(ctl why "$LEASE_ID")"
+eventually 10 "an event" told lease.suspended
+told lease.resumed && fail "it is resumed, and nobody is there"
 
 step "and back"
 client_start
@@ -139,5 +152,6 @@ answers()
 }
 eventually 20 "what was lost is no reason any more" answers
 must "it is listed all the same" has_failed peer_unreachable 1
+eventually 10 "an event" told lease.resumed
 
 finish
