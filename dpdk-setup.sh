@@ -14,13 +14,17 @@ readonly PACKAGES=(
 	cmake python3 python3-prometheus-client clang-format shellcheck lua5.4
 	wireguard-go wireguard-tools iproute2 iputils-ping ethtool curl natpmpc kmod procps
 	util-linux iperf3 traceroute bind9-dnsutils dnsmasq-base coturn man-db bsdextrautils tmux
-	valgrind
+	valgrind systemd
 )
+
+# One program out of a package whose service is not wanted: it is taken out, not installed.
+readonly PROMTOOL=/usr/local/lib/portier/bin/promtool PROMTOOL_PACKAGE=prometheus
 
 usage()
 {
 	cat <<USAGE
-usage: $PROG deps                     install the packages that are missing (Debian, root)
+usage: $PROG deps                     install the packages that are missing (Debian, root), and
+                                           promtool as $PROMTOOL
        $PROG hugepages [N]            N huge pages of 2 MiB per NUMA node (default $DEFAULT_PAGES;
                                            0 gives them back), and hugetlbfs mounted
        $PROG bind [--force] [--unsafe-no-iommu] PCI...
@@ -74,6 +78,27 @@ missing_packages()
 	done
 }
 
+has_promtool()
+{
+	[[ -x $PROMTOOL ]] || command -v promtool >/dev/null
+}
+
+take_promtool()
+{
+	local dir
+
+	dir=$(mktemp -d)
+	chmod 0755 "$dir" # apt-get leaves root for the download
+	if ! (cd "$dir" && apt-get -qq download $PROMTOOL_PACKAGE 2>/dev/null &&
+		dpkg-deb --extract ./*.deb out &&
+		install -D -m 0755 out/usr/bin/promtool "$PROMTOOL"); then
+		rm -rf "$dir"
+		die "promtool could not be taken out of the package $PROMTOOL_PACKAGE"
+	fi
+	rm -rf "$dir"
+	say "promtool: $PROMTOOL"
+}
+
 do_deps()
 {
 	local missing
@@ -83,15 +108,19 @@ do_deps()
 	mapfile -t missing < <(missing_packages)
 	if [[ ${#missing[@]} -eq 0 ]]; then
 		say "packages: all ${#PACKAGES[@]} are installed"
+	fi
+	if [[ ${#missing[@]} -eq 0 ]] && has_promtool; then
 		return
 	fi
 	need_root deps
-	say "packages: installing ${missing[*]}"
-	export DEBIAN_FRONTEND=noninteractive
 	apt-get -qq update || die "apt-get update failed"
-	apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null ||
-		die "apt-get could not install: ${missing[*]}"
-	say "packages: installed ${#missing[@]}"
+	if [[ ${#missing[@]} -gt 0 ]]; then
+		say "packages: installing ${missing[*]}"
+		DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install \
+			"${missing[@]}" >/dev/null || die "apt-get could not install: ${missing[*]}"
+		say "packages: installed ${#missing[@]}"
+	fi
+	has_promtool || take_promtool
 }
 
 # --- huge pages ----------------------------------------------------------------------------------

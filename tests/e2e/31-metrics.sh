@@ -39,11 +39,14 @@ metric()
 step "strict parsers take them, and what is built on them exists"
 must "a strict parser" in_gateway "$TOOLS/metrics.py" check $URL \
 	"$ROOT/config/prometheus-rules.yml" "$ROOT/config/grafana-dashboard.json"
+PATH=$PATH:/usr/local/lib/portier/bin # ./dpdk-setup.sh deps
 if command -v promtool >/dev/null; then
 	in_gateway curl --silent $URL | promtool check metrics >"$RUN/promtool.log" 2>&1 ||
 		fail "promtool: $(<"$RUN/promtool.log")"
 	promtool check rules "$ROOT/config/prometheus-rules.yml" >"$RUN/promtool.log" 2>&1 ||
 		fail "promtool: $(<"$RUN/promtool.log")"
+elif [[ ${CI-} == true ]]; then
+	fail "promtool is not installed (./dpdk-setup.sh deps)"
 fi
 
 step "they say what happened"
