@@ -42,8 +42,9 @@ struct doors {
 	_Atomic uint32_t *n_of_peer;	/* open doors; max_peers. W: control, R: all */
 	uint32_t n_records, max_peers;
 	uint32_t max_open;
-	_Atomic uint32_t n_whole;  /* of open doors. W: control, when one comes or goes; R: all */
-	_Atomic uint32_t n_hashed; /* keys in by_public. W: control, when one comes or goes; R: all */
+	_Atomic uint32_t n_whole; /* of open doors. W: control, when one comes or goes; R: all */
+	_Atomic uint32_t
+		n_hashed; /* keys in by_public. W: control, when one comes or goes; R: all */
 	uint8_t hash_key[CRYPTO_SIPHASH_KEY_BYTES]; /* of far endpoints, which others choose */
 	struct knocks *knocks;			    /* n_shares * share_size */
 	struct knocks_share *shares;		    /* one a grace reader */
