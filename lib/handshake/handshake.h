@@ -58,7 +58,8 @@ struct handshake *handshake_create(const struct handshake_params *p);
  * before the mailboxes and the mbuf pool go. NULL is fine. */
 void handshake_destroy(struct handshake *h);
 
-/* The thread's body: returns after handshake_stop. Sleeps in epoll, offline for grace periods. */
+/* The thread's body: returns after handshake_stop. Naps for some milliseconds after it had work,
+ * then sleeps in epoll; offline for grace periods. */
 void handshake_run(struct handshake *h);
 void handshake_stop(struct handshake *h);
 
