@@ -13,7 +13,7 @@ mkdir -m 0700 "$RUN/store"
 CONF_STORE="path = \"$RUN/store/portier.db\";"
 CONF_HISTORY='mode = "full";'
 CONF_POOL="\"$POOL\" ]; dedicated = [ \"198.51.100.64/29\""
-CONF_LEASES='max = 4000;'
+CONF_LEASES='max = 20000; quarantine = "1s";'
 gateway_conf
 
 churn()
