@@ -67,14 +67,15 @@ static uint64_t dropped(const struct ctl *c, enum stats_drop reason)
 	return sum;
 }
 
-/* Of those that came to control, whatever was not answered and is not waiting; and those that did
- * not come so far. */
+/* Of those that came to control, whatever was not answered and is not waiting; and those that there
+ * was no room for. Those beyond a peer's allowance are not among them: a peer that floods us is not
+ * to raise an alarm that is about the gateway, and they are counted as drops for portmap_rate. */
 static uint64_t unanswered(const struct ctl *c)
 {
 	const struct ctl_portmap_counters *n = &c->portmap.counters;
 
 	return n->requests - n->answered - n->ignored - c->portmap.n_answers +
-	       dropped(c, STATS_DROP_portmap_rate) + dropped(c, STATS_DROP_portmap_full);
+	       dropped(c, STATS_DROP_portmap_full);
 }
 
 uint64_t ctl_promise_broken(const struct ctl *c, enum stats_promise promise)
