@@ -102,6 +102,54 @@ static void write_address(struct ctl *c, uint32_t rank, struct rpc_text *t)
 	rpc_write_end(t, '}');
 }
 
+/* --- addresses that leases have whole: none of the blocks --- */
+
+static uint64_t size_of(const struct ip_prefix *v4)
+{
+	return UINT64_C(1) << (128u - v4->len_bits);
+}
+
+static uint64_t count_dedicated(const struct conf *conf)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < conf->n_dedicated; i++)
+		n += size_of(&conf->dedicated[i]);
+	return n;
+}
+
+/* nth is less than there are. */
+static struct ip_addr dedicated_at(const struct conf *conf, uint64_t nth)
+{
+	const struct ip_prefix *p = conf->dedicated;
+
+	for (; nth >= size_of(p); p++)
+		nth -= size_of(p);
+	return ctl_v4_addr(load_be32(ip_v4_bytes(&p->addr)) + (uint32_t)nth);
+}
+
+/* Its one lease, if it has one, and the peer of that, whose traffic leaves by it. */
+static void write_dedicated(struct ctl *c, uint64_t nth, struct rpc_text *t)
+{
+	static const char *const of_blocks[] = {"blocks", "owned", "resting", "free"};
+	struct ip_addr a = dedicated_at(c->p.conf, nth);
+	bool is_leased = lease_find_public(c->p.leases, &a, LEASE_PROTO_BOTH, 0) != NULL;
+
+	rpc_write_begin(t, NULL, '{');
+	ctl_address_write(t, "address", &a);
+	rpc_write_text(t, "role", "dedicated");
+	rpc_write_integer(t, "leases", is_leased);
+	rpc_write_integer(t, "peers", is_leased);
+	for (unsigned i = 0; i < sizeof(of_blocks) / sizeof(of_blocks[0]); i++)
+		rpc_write_integer(t, of_blocks[i], 0);
+	rpc_write_end(t, '}');
+}
+
+static uint64_t count_addresses(const struct ctl *c)
+{
+	return (c->p.blocks != NULL ? blocks_addrs(c->p.blocks) : 0) + count_dedicated(c->p.conf);
+}
+
 /* Of all addresses together; the workers' own counts, each as it stands. */
 static void write_totals(struct ctl *c, struct rpc_text *t)
 {
@@ -118,7 +166,7 @@ static void write_totals(struct ctl *c, struct rpc_text *t)
 		sum.blocks += __atomic_load_n(&n->blocks, __ATOMIC_RELAXED);
 	}
 	rpc_write_begin(t, "totals", '{');
-	rpc_write_integer(t, "addresses", c->p.blocks != NULL ? blocks_addrs(c->p.blocks) : 0);
+	rpc_write_integer(t, "addresses", (int64_t)count_addresses(c));
 	rpc_write_integer(t, "leases", lease_count(c->p.leases, UINT32_MAX));
 	rpc_write_integer(t, "leases_max", c->p.conf->max_leases);
 	rpc_write_integer(t, "peers", peers_count(c->p.peers));
@@ -134,15 +182,18 @@ static void write_totals(struct ctl *c, struct rpc_text *t)
 static int run_show(struct ctl *c, const struct rpc_value *params, struct rpc_text *result,
 	struct rpc_fault *fault)
 {
-	uint64_t n_addrs = c->p.blocks != NULL ? blocks_addrs(c->p.blocks) : 0;
+	uint64_t n_addrs = count_addresses(c), n_of_blocks = n_addrs - count_dedicated(c->p.conf);
 	struct ctl_page page;
 
 	if (ctl_page_get(params, &page, fault) != 0)
 		return -EINVAL;
 	rpc_write_begin(result, NULL, '{');
 	rpc_write_begin(result, "addresses", '[');
-	for (uint64_t n = 0; n < page.limit && page.cursor < n_addrs; n++)
-		write_address(c, (uint32_t)page.cursor++, result);
+	for (uint64_t n = 0; n < page.limit && page.cursor < n_addrs; n++, page.cursor++)
+		if (page.cursor < n_of_blocks)
+			write_address(c, (uint32_t)page.cursor, result);
+		else
+			write_dedicated(c, page.cursor - n_of_blocks, result);
 	rpc_write_end(result, ']');
 	write_totals(c, result);
 	if (page.cursor < n_addrs)

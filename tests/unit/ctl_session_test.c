@@ -245,7 +245,7 @@ static void pools_are_told_by_address(void **state)
 	snprintf(paired, sizeof(paired), "%s", text(result, "public_address"));
 	json_decref(result);
 	result = call(&c, "pool.show", "{}");
-	assert_int_equal(json_array_size(json_object_get(result, "addresses")), 6);
+	assert_int_equal(json_array_size(json_object_get(result, "addresses")), 6 + 2);
 	assert_true(json_is_null(json_object_get(result, "next")));
 	expect_uses(find_address(result, "198.51.100.0"), "leases", 0, 0, 0);
 	/* The session is on .64, wherever the peer is paired with. */
@@ -253,7 +253,7 @@ static void pools_are_told_by_address(void **state)
 		strcmp(paired, "203.0.113.64") == 0, 1);
 	assert_int_equal(number(find_address(result, paired), "peers"), 1);
 	totals = json_object_get(result, "totals");
-	assert_int_equal(number(totals, "addresses"), 6);
+	assert_int_equal(number(totals, "addresses"), 6 + 2);
 	assert_int_equal(number(totals, "blocks"), 6 * 74);
 	assert_int_equal(number(totals, "blocks_taken"), 1);
 	assert_int_equal(number(totals, "ports_used"), 1);
@@ -268,9 +268,36 @@ static void pools_are_told_by_address(void **state)
 	assert_int_equal(number(result, "next"), 4);
 	json_decref(result);
 	result = call(&c, "pool.show", "{'cursor':4}");
-	assert_int_equal(json_array_size(json_object_get(result, "addresses")), 2);
+	assert_int_equal(json_array_size(json_object_get(result, "addresses")), 2 + 2);
 	json_decref(result);
 	refuse(&c, "pool.show", "{'limit':4001}", RPC_INVALID_PARAMS, "4000", NULL);
+	client_close(&c);
+}
+
+static void expect_dedicated(struct client *c, const char *address, int n_leases)
+{
+	json_t *result = call(c, "pool.show", "{'cursor':6}");
+	const json_t *one = find_address(result, address);
+
+	assert_string_equal(text(one, "role"), "dedicated");
+	assert_int_equal(number(one, "leases"), n_leases);
+	assert_int_equal(number(one, "peers"), n_leases);
+	assert_int_equal(number(one, "blocks"), 0);
+	json_decref(result);
+}
+
+static void dedicated_addresses_come_last(void **state)
+{
+	struct client c;
+
+	client_open(&c, *state);
+	add_peer(&c, "alice", 2);
+	expect_dedicated(&c, "198.51.100.64", 0);
+	open_lease(&c, "{'peer':'alice','whole_address':true,'public_address':'198.51.100.65'}");
+	expect_dedicated(&c, "198.51.100.64", 0);
+	expect_dedicated(&c, "198.51.100.65", 1);
+	json_decref(call(&c, "lease.close", "{'id':1}"));
+	expect_dedicated(&c, "198.51.100.65", 0);
 	client_close(&c);
 }
 
@@ -457,6 +484,7 @@ int main(void)
 		served(pages_cover_all_workers),
 		served(sessions_are_chosen_by_protocol_and_port),
 		served(pools_are_told_by_address),
+		served(dedicated_addresses_come_last),
 		served(uses_are_counted),
 		served(blocks_are_told_once),
 		served(blocks_of_a_deleted_peer_have_its_name),
