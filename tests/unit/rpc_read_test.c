@@ -115,8 +115,8 @@ static void unsound(void **state)
 		"[,1]", "[1 2]", "]", "{", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,}", "{a:1}",
 		"{\"a\" 1}", "{1:1}", "{\"a\":1,\"a\":2}", "{\"a\":1,\"\\u0061\":2}", "{}}", "[1}",
 		"'a'", "/**/1",
-		"\xef\xbb\xbf"
-		"1"};
+		("\xef\xbb\xbf"
+		 "1")};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		const struct rpc_value *v = NULL;
