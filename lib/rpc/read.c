@@ -327,10 +327,13 @@ int rpc_read(struct rpc_arena *a, const char *text, size_t len, const struct rpc
 			fail(&r, -EINVAL);
 	}
 	*failed_at = (size_t)(r.at - text);
-	if (r.err != 0)
-		rpc_arena_reset(a);
-	else
+	if (r.err == 0) {
 		*out = a->values;
+	} else {
+		/* A text that broke off may be a key, too. */
+		a->n_chars = a->chars_room;
+		rpc_arena_reset(a);
+	}
 	return r.err;
 }
 
@@ -357,11 +360,13 @@ void rpc_arena_reset(struct rpc_arena *a)
 
 const struct rpc_value *rpc_value_get(const struct rpc_value *object, const char *name)
 {
-	uint32_t n = object != NULL && object->kind == RPC_OBJECT ? object->n : 0;
 	size_t len = strlen(name);
-	const struct rpc_value *v = object + 1;
+	const struct rpc_value *v;
 
-	for (uint32_t i = 0; i < n; i++, v += v->span)
+	if (object == NULL || object->kind != RPC_OBJECT)
+		return NULL;
+	v = object + 1;
+	for (uint32_t i = 0; i < object->n; i++, v += v->span)
 		if (v->name_len == len && memcmp(v->name, name, len) == 0)
 			return v;
 	return NULL;

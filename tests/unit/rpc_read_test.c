@@ -132,6 +132,20 @@ static void unsound(void **state)
 		-EINVAL);
 }
 
+/* Keys come as texts, and a line may end in the middle of one. */
+static void nothing_is_left_of_a_text(void **state)
+{
+	static const char *const lines[] = {"[\"secret\",\"secret\"", "[\"secret", "\"secr\\u00zz"};
+	const struct rpc_value *v;
+	size_t at;
+
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		assert_int_equal(read_bytes(lines[i], strlen(lines[i]), &v, &at), -EINVAL);
+		for (size_t k = 0; k < arena.chars_room; k++)
+			assert_int_equal(arena.chars[k], 0);
+	}
+}
+
 static void deep_and_wide(void **state)
 {
 	char text[16384], *at = text;
@@ -232,6 +246,7 @@ int main(void)
 		cmocka_unit_test(members_and_items),
 		cmocka_unit_test(answers_of_nothing),
 		cmocka_unit_test(unsound),
+		cmocka_unit_test(nothing_is_left_of_a_text),
 		cmocka_unit_test(deep_and_wide),
 		cmocka_unit_test(at_random),
 	};
