@@ -225,7 +225,7 @@ static void session_and_pool_verbs(void **state)
 	assert_int_equal(json_array_size(json_object_get(result, "sessions")), 0);
 	json_decref(result);
 	expect("pool show", 0);
-	assert_out("no addresses");
+	assert_out("198.51.100.65  dedicated");
 	assert_out("sessions");
 	result = expect_json("--json pool show");
 	assert_non_null(json_object_get(json_object_get(result, "totals"), "leases"));
