@@ -21,7 +21,7 @@ static const struct raw_load axis_loads[] = {
 /* A flood of packets that nobody sealed. */
 static const uint8_t forged_pcts[] = {3, 50, 100};
 static const struct bench_size forged_sizes[] = {{64}, {1420}};
-#define AXIS_SHARE 4 /* of the packets of other trials: there are many of these */
+#define AXIS_SHARE 8 /* of the packets of other trials: there are many of these */
 
 #define POINTS_MAX                                                      \
 	(BENCH_SIZES_MAX + RTE_DIM(axis_loads) * RTE_DIM(axis_bursts) + \

@@ -1,5 +1,6 @@
 /* ctl_store_test.c - what was acknowledged is there after a restart; what the configuration says
  * and what the store says; a store that cannot be written. */
+#include "ctl/server.h"
 #include "ctl_restart.h"
 #include "failing_vfs.h"
 
@@ -289,6 +290,7 @@ static void dedicate(const char *addr)
 	server->conf.n_dedicated = 1;
 	lease_table_destroy(server->leases);
 	server->leases = make_leases(&server->conf);
+	server->ctl->p.leases = server->leases;
 }
 
 static void is_whole_owner(const char *addr, bool is_one)
