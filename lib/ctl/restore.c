@@ -408,7 +408,7 @@ static void restore_held(void *arg, const struct store_held *row)
 {
 	struct restore *r = arg;
 	struct ctl *c = r->c;
-	bool is_reserved = row->reserved_until_ns > c->p.wall_ns();
+	bool is_reserved = row->reserved_until_ns > r->wall_ns;
 	struct lease_held held = {
 		.state = is_reserved ? LEASE_RESERVED : LEASE_QUARANTINE,
 		.peer_idx = row->has_peer ? peer_find_key(c->p.peers, row->peer_key) : PEER_NONE,
@@ -417,11 +417,11 @@ static void restore_held(void *arg, const struct store_held *row)
 		.public_port = row->public_port,
 		.inner_port = row->inner_port,
 		.n_ports = row->n_ports,
-		.until_ns = ctl_moment_of(c, is_reserved ? row->reserved_until_ns : row->free_ns),
+		.until_ns = moment_of(r, is_reserved ? row->reserved_until_ns : row->free_ns),
 	};
 
 	static_assert(PEER_NONE == UINT32_MAX, "nobody, for both");
-	lease_held_restore(c->p.leases, &held, c->p.now_ns());
+	lease_held_restore(c->p.leases, &held, r->now_ns);
 }
 
 int ctl_restore_leases(struct ctl *c, const uint32_t *peer_idx, struct ctl_overrules *o,
@@ -448,7 +448,7 @@ int ctl_restore_leases(struct ctl *c, const uint32_t *peer_idx, struct ctl_overr
 
 int ctl_restore_held(struct ctl *c, char fault[static CTL_FAULT_CHARS])
 {
-	struct restore r = {.c = c};
+	struct restore r = {.c = c, .now_ns = c->p.now_ns(), .wall_ns = c->p.wall_ns()};
 	char why[STORE_FAULT_CHARS] = "";
 	int err = store_held_load(c->p.store, restore_held, &r, why);
 

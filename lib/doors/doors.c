@@ -42,9 +42,8 @@ struct doors {
 	_Atomic uint32_t *n_of_peer;	/* open doors; max_peers. W: control, R: all */
 	uint32_t n_records, max_peers;
 	uint32_t max_open;
-	_Atomic uint32_t n_whole; /* of open doors. W: control, when one comes or goes; R: all */
-	_Atomic uint32_t
-		n_hashed; /* keys in by_public. W: control, when one comes or goes; R: all */
+	/* Of open doors, and of keys in by_public. W: control, when one comes or goes; R: all */
+	_Atomic uint32_t n_whole, n_hashed;
 	uint8_t hash_key[CRYPTO_SIPHASH_KEY_BYTES]; /* of far endpoints, which others choose */
 	struct knocks *knocks;			    /* n_shares * share_size */
 	struct knocks_share *shares;		    /* one a grace reader */
@@ -72,10 +71,7 @@ static struct note *note_of(const struct doors *d, const struct door *door)
 static void keys_build(const struct door *door, uint16_t at, uint8_t proto,
 	struct door_public_key *public, struct door_inner_key *inner)
 {
-	memset(public, 0, sizeof(*public));
-	memcpy(public->addr_v4, door->public_v4, 4);
-	store_be16((uint8_t *)&public->port_be16, (uint16_t)(door->public_port + at));
-	public->proto = proto;
+	door_public_key_set(public, door->public_v4, (uint16_t)(door->public_port + at), proto);
 
 	memset(inner, 0, sizeof(*inner));
 	inner->peer_idx = door->peer_idx;
@@ -228,6 +224,13 @@ static bool is_whole(const struct doors *d, const struct door *door)
 	return !note_of(d, door)->is_v6 && lease_is_whole(door->public_port);
 }
 
+/* NULL: the key is none of the index, but of by_public. */
+static _Atomic uint32_t *entry_of(const struct doors *d, const struct door_public_key *key)
+{
+	return door_index_entry(
+		&d->index, key->addr_v4, key->proto, rte_be_to_cpu_16(key->port_be16));
+}
+
 static int public_add(struct doors *d, const struct door_public_key *key, struct door *door)
 {
 	_Atomic uint32_t *entry = door_index_make(
@@ -247,8 +250,7 @@ static int public_add(struct doors *d, const struct door_public_key *key, struct
 
 static void public_del(struct doors *d, const struct door_public_key *key)
 {
-	_Atomic uint32_t *entry = door_index_entry(
-		&d->index, key->addr_v4, key->proto, rte_be_to_cpu_16(key->port_be16));
+	_Atomic uint32_t *entry = entry_of(d, key);
 
 	if (entry)
 		atomic_store_explicit(entry, 0, memory_order_relaxed);
@@ -478,12 +480,13 @@ int doors_open(struct doors *d, const struct lease *lease)
 	return door ? update(d, door, lease) : open_new(d, lease);
 }
 
-/* A look-up of what is not there reads the buckets where it will be. A range's first port only. */
+/* Of the hash tables by a look-up of what is not there, which reads the buckets where it will be. A
+ * range's first port only. */
 void doors_prefetch(const struct doors *d, const struct lease *leases, unsigned n)
 {
-	struct door_public_key public[TABLE_BULK_MAX];
 	struct door_inner_key inner[TABLE_BULK_MAX];
-	const void *public_at[TABLE_BULK_MAX], *inner_at[TABLE_BULK_MAX], *id_at[TABLE_BULK_MAX];
+	const void *inner_at[TABLE_BULK_MAX], *id_at[TABLE_BULK_MAX];
+	struct door_public_key public;
 	void *ignored[TABLE_BULK_MAX];
 	unsigned n_keys = 0;
 
@@ -502,14 +505,13 @@ void doors_prefetch(const struct doors *d, const struct lease *leases, unsigned 
 		for (unsigned k = 0; k < N_PROTOS; k++) {
 			if (!(l->protos & protos[k].bit))
 				continue;
-			keys_build(&door, 0, protos[k].number, &public[n_keys], &inner[n_keys]);
-			public_at[n_keys] = &public[n_keys];
+			keys_build(&door, 0, protos[k].number, &public, &inner[n_keys]);
+			rte_prefetch0((const void *)entry_of(d, &public));
 			inner_at[n_keys] = &inner[n_keys];
 			n_keys++;
 		}
 	}
 	(void)table_lookup_bulk(d->by_lease, id_at, n, ignored);
-	(void)table_lookup_bulk(d->by_public, public_at, n_keys, ignored);
 	(void)table_lookup_bulk(d->by_inner, inner_at, n_keys, ignored);
 }
 
@@ -529,40 +531,6 @@ int doors_close(struct doors *d, uint64_t lease_id)
 	atomic_fetch_sub_explicit(&d->n_of_peer[door->peer_idx], 1, memory_order_relaxed);
 	record_retire(d, door);
 	return 0;
-}
-
-/* As a worker would look it up. */
-static const struct door *look_up(const struct doors *d, const struct door *door, uint8_t proto)
-{
-	struct door_public_key public;
-	struct door_inner_key inner;
-	struct door_v6_key key;
-	const _Atomic uint32_t *entry;
-	uint32_t record;
-
-	if (note_of(d, door)->is_v6) {
-		key = key_build_v6(d, door, proto);
-		return table_lookup(d->by_v6, &key);
-	}
-	keys_build(door, 0, is_whole(d, door) ? 0 : proto, &public, &inner);
-	entry = door_index_entry(
-		&d->index, public.addr_v4, public.proto, rte_be_to_cpu_16(public.port_be16));
-	if (!entry)
-		return table_lookup(d->by_public, &public);
-	record = atomic_load_explicit(entry, memory_order_relaxed);
-	return record ? &d->records[record - 1] : NULL;
-}
-
-bool doors_has(const struct doors *d, const struct lease *lease)
-{
-	const struct door *door = find(d, lease->id);
-
-	if (!door || !(atomic_load_explicit(&door->generation, memory_order_acquire) & 1))
-		return false;
-	for (unsigned i = 0; i < N_PROTOS; i++)
-		if ((lease->protos & protos[i].bit) && look_up(d, door, protos[i].number) != door)
-			return false;
-	return true;
 }
 
 /* Written by a worker meanwhile: each word is whole, together they may be a burst apart. */
@@ -682,8 +650,7 @@ uint64_t doors_lookup_public_bulk(
 	if (n > TABLE_BULK_MAX)
 		return 0;
 	for (uint32_t i = 0; i < n; i++) {
-		entries[i] = door_index_entry(&d->index, keys[i]->addr_v4, keys[i]->proto,
-			rte_be_to_cpu_16(keys[i]->port_be16));
+		entries[i] = entry_of(d, keys[i]);
 		rte_prefetch0((const void *)entries[i]);
 	}
 	for (uint32_t i = 0; i < n; i++) {
@@ -700,6 +667,14 @@ uint64_t doors_lookup_public_bulk(
 	for (uint32_t i = 0; i < n; i++)
 		hits |= (uint64_t)(out[i] != NULL) << i;
 	return open_only(hits, n, out);
+}
+
+struct door *doors_lookup_public(const struct doors *d, const struct door_public_key *key)
+{
+	struct door *door;
+
+	doors_lookup_public_bulk(d, &key, 1, &door);
+	return door;
 }
 
 uint64_t doors_lookup_inner_bulk(
@@ -745,6 +720,33 @@ struct door *doors_lookup_v6(const struct doors *d, const struct door_v6_key *ke
 	struct door *door = table_lookup(d->by_v6, key);
 
 	return is_open(door) ? door : NULL;
+}
+
+static const struct door *look_up(const struct doors *d, const struct door *door, uint8_t proto)
+{
+	struct door_public_key public;
+	struct door_v6_key key;
+
+	if (note_of(d, door)->is_v6) {
+		key = key_build_v6(d, door, proto);
+		return doors_lookup_v6(d, &key);
+	}
+	if (is_whole(d, door))
+		return doors_lookup_whole(d, door->public_v4);
+	door_public_key_set(&public, door->public_v4, door->public_port, proto);
+	return doors_lookup_public(d, &public);
+}
+
+bool doors_has(const struct doors *d, const struct lease *lease)
+{
+	const struct door *door = find(d, lease->id);
+
+	if (!is_open(door))
+		return false;
+	for (unsigned i = 0; i < N_PROTOS; i++)
+		if ((lease->protos & protos[i].bit) && look_up(d, door, protos[i].number) != door)
+			return false;
+	return true;
 }
 
 /* All bytes count: no padding. */

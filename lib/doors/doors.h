@@ -154,6 +154,8 @@ uint32_t doors_count(const struct doors *d);
  * TABLE_BULK_MAX. What is found has been brought into the cache. */
 uint64_t doors_lookup_public_bulk(
 	const struct doors *d, const struct door_public_key **keys, uint32_t n, struct door **out);
+/* One of them; NULL: none that is open. */
+struct door *doors_lookup_public(const struct doors *d, const struct door_public_key *key);
 uint64_t doors_lookup_inner_bulk(
 	const struct doors *d, const struct door_inner_key **keys, uint32_t n, struct door **out);
 /* The lease that has a whole address, for what no other door and no port of a block leads: by that

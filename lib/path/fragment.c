@@ -135,9 +135,7 @@ static bool is_awaited(
 {
 	const struct path_meta *meta = path_meta(m);
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
-	struct door_public_key key = {
-		.port_be16 = rte_cpu_to_be_16(meta->view.dst_port), .proto = meta->view.proto};
-	const struct door_public_key *keys[] = {&key};
+	struct door_public_key key;
 	struct door *door;
 
 	*target = FRAG_TARGET_NONE;
@@ -147,8 +145,8 @@ static bool is_awaited(
 	}
 	if (!f->is_first)
 		return true;
-	memcpy(key.addr_v4, ip + 16, 4);
-	doors_lookup_public_bulk(p->params.doors, keys, 1, &door);
+	door_public_key_set(&key, ip + 16, meta->view.dst_port, meta->view.proto);
+	door = doors_lookup_public(p->params.doors, &key);
 	if (!door)
 		door = doors_lookup_whole(p->params.doors, ip + 16);
 	*target = door ? door->peer_idx

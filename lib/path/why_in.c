@@ -193,15 +193,10 @@ static void without_door(struct why_ask *k, uint32_t peer_idx)
 static struct door *find_door(const struct why_ask *k)
 {
 	const struct why_tuple lead = why_lead(k);
-	struct door_public_key key = {
-		.port_be16 = rte_cpu_to_be_16(lead.dst.port), .proto = lead.proto};
-	const struct door_public_key *keys[] = {&key};
-	struct door *door;
+	struct door_public_key key;
 
-	memcpy(key.addr_v4, ip_v4_bytes(&lead.dst.addr), 4);
-	doors_lookup_public_bulk(k->p->params.doors, keys, 1, &door);
-	return door && atomic_load_explicit(&door->generation, memory_order_acquire) & 1 ? door
-											 : NULL;
+	door_public_key_set(&key, ip_v4_bytes(&lead.dst.addr), lead.dst.port, lead.proto);
+	return doors_lookup_public(k->p->params.doors, &key);
 }
 
 static void say_door(struct why_ask *k, const struct door *door)
