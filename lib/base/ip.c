@@ -1,6 +1,8 @@
 /* ip.c - addresses, prefixes and endpoints: text, containment, martians. */
 #include "base/ip.h"
 
+#include "base/bytes.h"
+
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
@@ -26,6 +28,42 @@ static bool equal_bits(const struct ip_addr *a, const struct ip_addr *b, unsigne
 bool ip_prefix_contains(const struct ip_prefix *p, const struct ip_addr *a)
 {
 	return is_v4_prefix(p) == ip_is_v4(a) && equal_bits(&p->addr, a, p->len_bits);
+}
+
+bool ip_prefixes_contain(const struct ip_prefix *list, unsigned n, const struct ip_addr *a)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (ip_prefix_contains(&list[i], a))
+			return true;
+	return false;
+}
+
+static uint64_t count_addresses(const struct ip_prefix *v4)
+{
+	return UINT64_C(1) << (128 - v4->len_bits);
+}
+
+uint64_t ip_prefixes_count(const struct ip_prefix *list, unsigned n)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		sum += count_addresses(&list[i]);
+	return sum;
+}
+
+struct ip_addr ip_prefixes_at(const struct ip_prefix *list, unsigned n, uint64_t rank)
+{
+	struct ip_addr addr = {0};
+
+	for (unsigned i = 0; i < n; i++) {
+		addr = list[i].addr;
+		if (rank < count_addresses(&list[i]))
+			break;
+		rank -= count_addresses(&list[i]);
+	}
+	store_be32(addr.bytes + 12, load_be32(addr.bytes + 12) | (uint32_t)rank);
+	return addr;
 }
 
 bool ip_prefix_overlaps(const struct ip_prefix *a, const struct ip_prefix *b)

@@ -87,6 +87,12 @@ static inline bool ip_prefix_equal(const struct ip_prefix *a, const struct ip_pr
 	return a->len_bits == b->len_bits && ip_equal(&a->addr, &b->addr);
 }
 
+/* Of a list of prefixes, in O(n). Is the address in one of them? */
+bool ip_prefixes_contain(const struct ip_prefix *list, unsigned n, const struct ip_addr *a);
+/* How many addresses IPv4 prefixes have, and the one of this rank, which is less. */
+uint64_t ip_prefixes_count(const struct ip_prefix *list, unsigned n);
+struct ip_addr ip_prefixes_at(const struct ip_prefix *list, unsigned n, uint64_t rank);
+
 /* The first len_bits (at most 128, counted as in ip_prefix) of an address, the rest zero. */
 struct ip_addr ip_addr_masked(const struct ip_addr *a, unsigned len_bits);
 /* The link prefix of an interface address, host bits cleared. */

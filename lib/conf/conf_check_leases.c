@@ -371,12 +371,8 @@ static void check_number(struct conf_ctx *ctx, uint32_t idx)
 
 static bool is_peers(const struct conf_peer *p, const struct ip_addr *a)
 {
-	if (ip_equal(a, &p->address4) || ip_equal(a, &p->address6))
-		return true;
-	for (unsigned i = 0; i < p->n_routes; i++)
-		if (ip_prefix_contains(&p->routes[i], a))
-			return true;
-	return false;
+	return ip_equal(a, &p->address4) || ip_equal(a, &p->address6) ||
+	       ip_prefixes_contain(p->routes, p->n_routes, a);
 }
 
 static void check_lease(struct conf_ctx *ctx, uint32_t idx)

@@ -15,10 +15,7 @@
 
 static bool is_admitted(const struct lease *l, const struct ip_addr *a)
 {
-	for (unsigned i = 0; i < l->n_sources; i++)
-		if (ip_prefix_contains(&l->sources[i], a))
-			return true;
-	return l->n_sources == 0;
+	return l->n_sources == 0 || ip_prefixes_contain(l->sources, l->n_sources, a);
 }
 
 /* What was found so far: *first may be used but for the lease's sources. */

@@ -61,14 +61,9 @@ static void add_reason(json_t *reasons, const char *fmt, ...)
 
 uint64_t ctl_pool_ports_count(const struct conf *conf)
 {
-	uint64_t n = 0, per_address = (uint64_t)conf->lease_port_last - conf->lease_port_first + 1;
+	uint64_t per_address = (uint64_t)conf->lease_port_last - conf->lease_port_first + 1;
 
-	for (unsigned i = 0; i < conf->n_pool; i++) {
-		unsigned host_bits = 128u - conf->pool[i].len_bits;
-
-		n += (host_bits > 32 ? UINT64_C(1) << 32 : UINT64_C(1) << host_bits) * per_address;
-	}
-	return n;
+	return ip_prefixes_count(conf->pool, conf->n_pool) * per_address;
 }
 
 static void look_at_tables(struct ctl *c, json_t *reasons)

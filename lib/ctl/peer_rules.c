@@ -56,18 +56,12 @@ static const char *gateway_use(const struct ctl *c, const struct ip_addr *a)
 		if (ip_equal(a, &conf->inner_addrs[i]))
 			return "the gateway's own inside the tunnel";
 	}
-	for (unsigned i = 0; i < conf->n_pool; i++) {
-		if (ip_prefix_contains(&conf->pool[i], a))
-			return "in the public pool";
-	}
-	for (unsigned i = 0; i < conf->n_nat_pool; i++) {
-		if (ip_prefix_contains(&conf->nat_pool[i], a))
-			return "in the pool of ordinary traffic";
-	}
-	for (unsigned i = 0; i < conf->n_dedicated; i++) {
-		if (ip_prefix_contains(&conf->dedicated[i], a))
-			return "a dedicated address";
-	}
+	if (ip_prefixes_contain(conf->pool, conf->n_pool, a))
+		return "in the public pool";
+	if (ip_prefixes_contain(conf->nat_pool, conf->n_nat_pool, a))
+		return "in the pool of ordinary traffic";
+	if (ip_prefixes_contain(conf->dedicated, conf->n_dedicated, a))
+		return "a dedicated address";
 	for (unsigned i = 0; i < conf->n_ports; i++) {
 		for (unsigned j = 0; j < conf->ports[i].n_ifaddrs; j++) {
 			if (ip_equal(a, &conf->ports[i].ifaddrs[j].addr))

@@ -63,22 +63,14 @@ void ctl_pool_lease_ended(struct ctl *c, const struct lease *lease)
 		use->n_leases--;
 }
 
-static bool is_in(const struct ip_prefix *pool, unsigned n_pool, const struct ip_addr *a)
-{
-	for (unsigned i = 0; i < n_pool; i++)
-		if (ip_prefix_contains(&pool[i], a))
-			return true;
-	return false;
-}
-
 /* What an address is for, by configuration. */
 static const char *role_word(const struct conf *conf, const struct ip_addr *a)
 {
-	bool is_leases = is_in(conf->pool, conf->n_pool, a);
+	bool is_leases = ip_prefixes_contain(conf->pool, conf->n_pool, a);
 
 	if (conf->n_nat_pool == 0)
 		return "both";
-	if (is_leases && is_in(conf->nat_pool, conf->n_nat_pool, a))
+	if (is_leases && ip_prefixes_contain(conf->nat_pool, conf->n_nat_pool, a))
 		return "both";
 	return is_leases ? "leases" : "traffic";
 }
@@ -104,35 +96,12 @@ static void write_address(struct ctl *c, uint32_t rank, struct rpc_text *t)
 
 /* --- addresses that leases have whole: none of the blocks --- */
 
-static uint64_t size_of(const struct ip_prefix *v4)
-{
-	return UINT64_C(1) << (128u - v4->len_bits);
-}
-
-static uint64_t count_dedicated(const struct conf *conf)
-{
-	uint64_t n = 0;
-
-	for (unsigned i = 0; i < conf->n_dedicated; i++)
-		n += size_of(&conf->dedicated[i]);
-	return n;
-}
-
-/* nth is less than there are. */
-static struct ip_addr dedicated_at(const struct conf *conf, uint64_t nth)
-{
-	const struct ip_prefix *p = conf->dedicated;
-
-	for (; nth >= size_of(p); p++)
-		nth -= size_of(p);
-	return ctl_v4_addr(load_be32(ip_v4_bytes(&p->addr)) + (uint32_t)nth);
-}
-
 /* Its one lease, if it has one, and the peer of that, whose traffic leaves by it. */
 static void write_dedicated(struct ctl *c, uint64_t nth, struct rpc_text *t)
 {
 	static const char *const of_blocks[] = {"blocks", "owned", "resting", "free"};
-	struct ip_addr a = dedicated_at(c->p.conf, nth);
+	const struct conf *conf = c->p.conf;
+	struct ip_addr a = ip_prefixes_at(conf->dedicated, conf->n_dedicated, nth);
 	bool is_leased = lease_find_public(c->p.leases, &a, LEASE_PROTO_BOTH, 0) != NULL;
 
 	rpc_write_begin(t, NULL, '{');
@@ -145,9 +114,15 @@ static void write_dedicated(struct ctl *c, uint64_t nth, struct rpc_text *t)
 	rpc_write_end(t, '}');
 }
 
+/* With blocks of ports; the dedicated ones come after them. */
+static uint64_t count_of_blocks(const struct ctl *c)
+{
+	return c->p.blocks != NULL ? blocks_addrs(c->p.blocks) : 0;
+}
+
 static uint64_t count_addresses(const struct ctl *c)
 {
-	return (c->p.blocks != NULL ? blocks_addrs(c->p.blocks) : 0) + count_dedicated(c->p.conf);
+	return count_of_blocks(c) + ip_prefixes_count(c->p.conf->dedicated, c->p.conf->n_dedicated);
 }
 
 /* Of all addresses together; the workers' own counts, each as it stands. */
@@ -182,7 +157,7 @@ static void write_totals(struct ctl *c, struct rpc_text *t)
 static int run_show(struct ctl *c, const struct rpc_value *params, struct rpc_text *result,
 	struct rpc_fault *fault)
 {
-	uint64_t n_addrs = count_addresses(c), n_of_blocks = n_addrs - count_dedicated(c->p.conf);
+	uint64_t n_addrs = count_addresses(c), n_of_blocks = count_of_blocks(c);
 	struct ctl_page page;
 
 	if (ctl_page_get(params, &page, fault) != 0)

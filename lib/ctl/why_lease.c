@@ -273,14 +273,6 @@ static void verdict_of_open(
 	verdict_of_used(c, q, buf);
 }
 
-static bool is_of(const struct ip_prefix *pool, unsigned n_pool, const struct ip_addr *addr)
-{
-	for (unsigned i = 0; i < n_pool; i++)
-		if (ip_prefix_contains(&pool[i], addr))
-			return true;
-	return false;
-}
-
 static void verdict_of_kept(
 	struct ctl *c, const struct lease_held *held, const char *end, char *buf)
 {
@@ -312,13 +304,13 @@ static void verdict_of_free(struct ctl *c, const struct ip_endpoint *e, const ch
 			"no lease is open at %s; over IPv6 a lease is at the peer's own address "
 			"and port (lease open --to-address)",
 			end);
-	else if (is_of(conf->dedicated, conf->n_dedicated, &e->addr))
+	else if (ip_prefixes_contain(conf->dedicated, conf->n_dedicated, &e->addr))
 		snprintf(buf, SENTENCE_CHARS,
 			"no lease is open at %s: the address is dedicated and free, and a lease "
 			"has all of it; portierctl lease open --whole-address --public-address %s "
 			"opens one",
 			end, ip_addr_format(&e->addr, addr));
-	else if (!is_of(conf->pool, conf->n_pool, &e->addr))
+	else if (!ip_prefixes_contain(conf->pool, conf->n_pool, &e->addr))
 		snprintf(buf, SENTENCE_CHARS,
 			"no lease can be at %s: the address is not one of leases.pool "
 			"(portierctl pool show)",

@@ -57,10 +57,7 @@ bool door_terms_equal(const struct door_terms *terms, const struct lease *lease)
 
 bool door_terms_admit_source(const struct door_terms *terms, const struct ip_addr *src)
 {
-	for (uint32_t i = 0; i < terms->n_sources; i++)
-		if (ip_prefix_contains(&terms->sources[i], src))
-			return true;
-	return terms->n_sources == 0;
+	return terms->n_sources == 0 || ip_prefixes_contain(terms->sources, terms->n_sources, src);
 }
 
 /* One out of a bucket. False: there is none, and nothing changed. */

@@ -330,9 +330,32 @@ static void log_lines_for_the_journal(void **state)
 	unsetenv("JOURNAL_STREAM");
 }
 
+/* By rank, through the gap between two prefixes. */
+static void lists_of_prefixes_are_counted_and_searched(void **state)
+{
+	static const char *const all[] = {"192.0.2.4", "192.0.2.5", "198.51.100.9"};
+	struct ip_prefix list[2];
+	struct ip_addr a, wanted;
+
+	assert_int_equal(ip_prefix_parse("192.0.2.4/31", &list[0]), 0);
+	assert_int_equal(ip_prefix_parse("198.51.100.9", &list[1]), 0);
+	assert_int_equal(ip_prefixes_count(list, 2), 3);
+	assert_int_equal(ip_prefixes_count(list, 0), 0);
+	for (unsigned rank = 0; rank < 3; rank++) {
+		assert_int_equal(ip_addr_parse(all[rank], &wanted), 0);
+		a = ip_prefixes_at(list, 2, rank);
+		assert_true(ip_equal(&a, &wanted));
+		assert_true(ip_prefixes_contain(list, 2, &a));
+		assert_int_equal(ip_prefixes_contain(list, 1, &a), rank < 2);
+	}
+	assert_int_equal(ip_addr_parse("192.0.2.6", &a), 0);
+	assert_false(ip_prefixes_contain(list, 2, &a));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lists_of_prefixes_are_counted_and_searched),
 		cmocka_unit_test(bytes_keep_their_order_at_any_alignment),
 		cmocka_unit_test(addresses_are_read_and_written),
 		cmocka_unit_test(shape_of_an_address),
