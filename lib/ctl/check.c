@@ -34,7 +34,7 @@ static const struct rpc_param check_params[] = {
 static int get_proto(const struct rpc_value *params, const struct lease *l, uint8_t *out,
 	struct rpc_fault *fault)
 {
-	const char *text = rpc_value_text(rpc_value_get(params, "proto"));
+	const char *text = rpc_value_get_text(params, "proto");
 	char excerpt[RPC_EXCERPT_CHARS];
 	uint8_t bit;
 

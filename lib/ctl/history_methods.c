@@ -23,11 +23,6 @@ static const struct rpc_param list_params[] = {
 
 /* ---- what is asked ---- */
 
-static const char *text_of(const struct rpc_value *params, const char *name)
-{
-	return rpc_value_text(rpc_value_get(params, name));
-}
-
 static int get_number(const char *text, struct store_history_query *q, struct rpc_fault *fault)
 {
 	char excerpt[RPC_EXCERPT_CHARS];
@@ -107,7 +102,8 @@ static int get_span(
 static int get_query(struct ctl *c, const struct rpc_value *params, struct store_history_query *q,
 	struct rpc_fault *fault)
 {
-	const char *number = text_of(params, "number"), *peer = text_of(params, "peer");
+	const char *number = rpc_value_get_text(params, "number"),
+		   *peer = rpc_value_get_text(params, "peer");
 	struct ctl_page page;
 
 	if ((number == NULL) == (peer == NULL))

@@ -57,14 +57,9 @@ static const struct rpc_param reserved_params[] = {
 	{"cursor", RPC_INTEGER, false, NULL},
 };
 
-static const char *text_of(const struct rpc_value *params, const char *name)
-{
-	return rpc_value_text(rpc_value_get(params, name));
-}
-
 static int get_proto(const struct rpc_value *params, uint8_t *out, struct rpc_fault *fault)
 {
-	const char *text = text_of(params, "proto");
+	const char *text = rpc_value_get_text(params, "proto");
 	char excerpt[RPC_EXCERPT_CHARS];
 
 	if (text == NULL || strcmp(text, "both") == 0)
@@ -154,7 +149,7 @@ static int get_rate(
 static int get_address(const struct rpc_value *params, const char *name, struct ip_addr *out,
 	struct rpc_fault *fault)
 {
-	const char *text = text_of(params, name);
+	const char *text = rpc_value_get_text(params, name);
 	char excerpt[RPC_EXCERPT_CHARS];
 
 	if (text != NULL && ip_addr_parse(text, out) != 0)
@@ -192,7 +187,7 @@ static int get_sources(
 static int get_label(
 	const struct rpc_value *params, struct lease_request *req, struct rpc_fault *fault)
 {
-	const char *text = text_of(params, "label");
+	const char *text = rpc_value_get_text(params, "label");
 
 	if (text == NULL)
 		return 0;
@@ -238,7 +233,7 @@ static int run_open(struct ctl *c, const struct rpc_value *params, struct rpc_te
 	const struct lease *lease;
 	bool is_renewal;
 
-	if (ctl_peer_find(c, text_of(params, "peer"), &req.peer_idx, fault) != 0 ||
+	if (ctl_peer_find(c, rpc_value_get_text(params, "peer"), &req.peer_idx, fault) != 0 ||
 		get_proto(params, &req.protos, fault) != 0 ||
 		get_address(params, "public_address", &req.public_addr, fault) != 0 ||
 		get_port(params, "public_port", &req.public_port, fault) != 0 ||
@@ -298,7 +293,7 @@ static int run_close(struct ctl *c, const struct rpc_value *params, struct rpc_t
 	struct rpc_fault *fault)
 {
 	struct door_counters counters;
-	const char *peer = text_of(params, "peer");
+	const char *peer = rpc_value_get_text(params, "peer");
 	struct lease gone;
 
 	if ((peer == NULL) == (rpc_value_get(params, "id") == NULL))

@@ -58,16 +58,11 @@ static const struct rpc_param list_params[] = {
 	{"cursor", RPC_INTEGER, false, NULL},
 };
 
-static const char *text_of(const struct rpc_value *params, const char *name)
-{
-	return rpc_value_text(rpc_value_get(params, name));
-}
-
 /* An empty text means none. */
 static int get_address(const struct rpc_value *params, const char *name, struct ip_addr *out,
 	struct rpc_fault *fault)
 {
-	const char *text = text_of(params, name);
+	const char *text = rpc_value_get_text(params, name);
 	char excerpt[RPC_EXCERPT_CHARS];
 
 	if (text == NULL)
@@ -87,7 +82,7 @@ static int get_address(const struct rpc_value *params, const char *name, struct 
 static int get_endpoint(
 	const struct rpc_value *params, struct ip_endpoint *out, struct rpc_fault *fault)
 {
-	const char *text = text_of(params, "endpoint");
+	const char *text = rpc_value_get_text(params, "endpoint");
 	char excerpt[RPC_EXCERPT_CHARS];
 
 	if (text == NULL)
@@ -107,7 +102,7 @@ static int get_endpoint(
 static int get_key(const struct rpc_value *params, const char *name,
 	uint8_t out[static CRYPTO_KEY_BYTES], struct rpc_fault *fault)
 {
-	const char *text = text_of(params, name);
+	const char *text = rpc_value_get_text(params, name);
 
 	if (text == NULL)
 		return 0;
@@ -141,7 +136,7 @@ static int get_number(const struct rpc_value *params, const char *name, uint32_t
 static int get_filter(
 	const struct rpc_value *params, enum flow_filter *out, struct rpc_fault *fault)
 {
-	const char *text = text_of(params, "filter");
+	const char *text = rpc_value_get_text(params, "filter");
 	char excerpt[RPC_EXCERPT_CHARS];
 
 	if (text == NULL)
@@ -204,7 +199,7 @@ static int get_routes(
 /* What the parameters say replaces what conf says. */
 static int get_conf(const struct rpc_value *params, struct peer_conf *conf, struct rpc_fault *fault)
 {
-	const char *name = text_of(params, "name");
+	const char *name = rpc_value_get_text(params, "name");
 	const struct rpc_value *forwarding = rpc_value_get(params, "forwarding");
 	const struct rpc_value *portmap = rpc_value_get(params, "portmap");
 	uint32_t keepalive_s = conf->persistent_keepalive_s;
@@ -313,7 +308,7 @@ static json_t *run_set(struct ctl *c, const struct rpc_value *params, struct rpc
 	uint32_t peer_idx;
 	unsigned n_closed;
 
-	if (ctl_peer_find(c, text_of(params, "peer"), &peer_idx, fault) != 0)
+	if (ctl_peer_find(c, rpc_value_get_text(params, "peer"), &peer_idx, fault) != 0)
 		return NULL;
 	conf = *peer_conf_get(c->p.peers, peer_idx);
 	if (get_conf(params, &conf, fault) == 0 &&
@@ -331,7 +326,7 @@ static json_t *run_del(struct ctl *c, const struct rpc_value *params, struct rpc
 	unsigned n_closed;
 	json_t *result;
 
-	if (ctl_peer_find(c, text_of(params, "peer"), &peer_idx, fault) != 0)
+	if (ctl_peer_find(c, rpc_value_get_text(params, "peer"), &peer_idx, fault) != 0)
 		return NULL;
 	result = ctl_peer_build(c, peer_idx);
 	if (ctl_peer_del(c, peer_idx, &n_closed, fault) != 0) {
@@ -348,7 +343,7 @@ static json_t *run_bar(struct ctl *c, const struct rpc_value *params, struct rpc
 	unsigned n_closed;
 	json_t *result;
 
-	if (ctl_peer_find(c, text_of(params, "peer"), &peer_idx, fault) != 0 ||
+	if (ctl_peer_find(c, rpc_value_get_text(params, "peer"), &peer_idx, fault) != 0 ||
 		ctl_peer_bar(c, peer_idx, &n_closed, fault) != 0)
 		return NULL;
 	result = ctl_peer_build(c, peer_idx);
@@ -361,19 +356,19 @@ static json_t *run_unbar(struct ctl *c, const struct rpc_value *params, struct r
 {
 	uint32_t peer_idx;
 
-	if (ctl_peer_unbar(c, text_of(params, "peer"), &peer_idx, fault) != 0)
+	if (ctl_peer_unbar(c, rpc_value_get_text(params, "peer"), &peer_idx, fault) != 0)
 		return NULL;
 	if (peer_idx != PEER_NONE)
 		return ctl_peer_build(c, peer_idx);
-	return json_pack("{s:s, s:s, s:b}", "name", "", "public_key", text_of(params, "peer"),
-		"is_barred", 0);
+	return json_pack("{s:s, s:s, s:b}", "name", "", "public_key",
+		rpc_value_get_text(params, "peer"), "is_barred", 0);
 }
 
 static json_t *run_show(struct ctl *c, const struct rpc_value *params, struct rpc_fault *fault)
 {
 	uint32_t peer_idx;
 
-	if (ctl_peer_find(c, text_of(params, "peer"), &peer_idx, fault) != 0)
+	if (ctl_peer_find(c, rpc_value_get_text(params, "peer"), &peer_idx, fault) != 0)
 		return NULL;
 	return ctl_peer_build(c, peer_idx);
 }

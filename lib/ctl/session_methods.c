@@ -73,8 +73,8 @@ int ctl_ip_proto_parse(const char *text, uint8_t *out, struct rpc_fault *fault)
 static int get_wanted(
 	struct ctl *c, const struct rpc_value *params, struct wanted *out, struct rpc_fault *fault)
 {
-	const char *peer = rpc_value_text(rpc_value_get(params, "peer"));
-	const char *proto = rpc_value_text(rpc_value_get(params, "proto"));
+	const char *peer = rpc_value_get_text(params, "peer");
+	const char *proto = rpc_value_get_text(params, "proto");
 	const struct rpc_value *port = rpc_value_get(params, "port");
 	int64_t number = rpc_value_integer(port);
 

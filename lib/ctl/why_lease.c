@@ -51,7 +51,7 @@ static int get_public(const char *text, struct question *q, struct rpc_fault *fa
 static int get_question(
 	struct ctl *c, const struct rpc_value *params, struct question *q, struct rpc_fault *fault)
 {
-	const char *text = rpc_value_text(rpc_value_get(params, "lease"));
+	const char *text = rpc_value_get_text(params, "lease");
 	uint64_t id = 0;
 
 	*q = (struct question){0};

@@ -32,11 +32,6 @@ static const struct rpc_param packet_params[] = {
 	{"about", RPC_TEXT, false, ABOUT_WORDS},
 };
 
-static const char *text_of(const struct rpc_value *params, const char *name)
-{
-	return rpc_value_text(rpc_value_get(params, name));
-}
-
 /* An address alone has port 0. */
 static int get_end(
 	const char *text, const char *name, struct ip_endpoint *out, struct rpc_fault *fault)
@@ -143,7 +138,8 @@ static int get_quote(const char *text, struct why_packet *q, struct rpc_fault *f
 
 static int get_error(const struct rpc_value *params, struct why_packet *q, struct rpc_fault *fault)
 {
-	const char *error = text_of(params, "error"), *about = text_of(params, "about");
+	const char *error = rpc_value_get_text(params, "error"),
+		   *about = rpc_value_get_text(params, "about");
 
 	if (error == NULL && about == NULL)
 		return 0;
@@ -166,8 +162,8 @@ static int get_ends(const struct rpc_value *params, struct why_packet *q, struct
 {
 	struct why_tuple t;
 
-	if (get_tuple(text_of(params, "proto"), text_of(params, "src"), text_of(params, "dst"), &t,
-		    fault) != 0)
+	if (get_tuple(rpc_value_get_text(params, "proto"), rpc_value_get_text(params, "src"),
+		    rpc_value_get_text(params, "dst"), &t, fault) != 0)
 		return -EINVAL;
 	q->proto = t.proto;
 	q->src = t.src.addr;
@@ -180,7 +176,7 @@ static int get_ends(const struct rpc_value *params, struct why_packet *q, struct
 static int get_flags(const struct rpc_value *params, uint8_t *out, struct rpc_fault *fault)
 {
 	static const char letters[] = "FSRPAU"; /* by bit, from the lowest */
-	const char *text = text_of(params, "flags");
+	const char *text = rpc_value_get_text(params, "flags");
 	char excerpt[RPC_EXCERPT_CHARS];
 
 	if (text == NULL)
@@ -212,7 +208,7 @@ static int get_number(const struct rpc_value *params, const char *name, int64_t 
 static int get_port(struct ctl *c, const struct rpc_value *params, struct why_packet *q,
 	struct rpc_fault *fault)
 {
-	const char *name = text_of(params, "port");
+	const char *name = rpc_value_get_text(params, "port");
 	char excerpt[RPC_EXCERPT_CHARS];
 
 	q->port_idx = WHY_PORT_ANY;
@@ -236,7 +232,7 @@ static int get_port(struct ctl *c, const struct rpc_value *params, struct why_pa
 static int get_packet(struct ctl *c, const struct rpc_value *params, struct why_packet *q,
 	struct rpc_fault *fault)
 {
-	const char *peer = text_of(params, "peer");
+	const char *peer = rpc_value_get_text(params, "peer");
 	int64_t size = 0, ttl = 64;
 	uint8_t flags = 0x02;
 

@@ -51,8 +51,8 @@ static bool may_be_id(const struct rpc_value *v)
 int rpc_message_request(struct rpc_message *m, struct rpc_request *out, struct rpc_fault *fault)
 {
 	const struct rpc_value *r = m->is_batch ? rpc_value_next(m->root, m->last) : m->root;
-	const char *version = rpc_value_text(rpc_value_get(r, "jsonrpc"));
-	const char *method = rpc_value_text(rpc_value_get(r, "method"));
+	const char *version = rpc_value_get_text(r, "jsonrpc");
+	const char *method = rpc_value_get_text(r, "method");
 	const struct rpc_value *id = rpc_value_get(r, "id"), *params = rpc_value_get(r, "params");
 
 	m->last = r;

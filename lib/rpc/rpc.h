@@ -149,6 +149,12 @@ static inline const char *rpc_value_text(const struct rpc_value *v)
 	return v != NULL && v->kind == RPC_STRING ? v->text : NULL;
 }
 
+/* A member that is a text; NULL. */
+static inline const char *rpc_value_get_text(const struct rpc_value *object, const char *name)
+{
+	return rpc_value_text(rpc_value_get(object, name));
+}
+
 static inline bool rpc_value_is_integer(const struct rpc_value *v)
 {
 	return v != NULL && v->kind == RPC_WHOLE;
@@ -236,8 +242,7 @@ struct rpc_param {
 int rpc_params_check(const struct rpc_value *params, const struct rpc_param *list, size_t n_list,
 	struct rpc_fault *fault);
 
-/* --- replies, as the server writes them; their values: rpc/write.h
- * ------------------------------*/
+/* --- replies, as the server writes them; for values see rpc/write.h ----------------------------*/
 
 void rpc_text_fini(struct rpc_text *t);
 void rpc_text_append(struct rpc_text *t, const char *chars, size_t len);
