@@ -79,15 +79,12 @@ static int show_handshakes(const struct boot *b, const char *params, struct rte_
  */
 static int show_leases(const struct boot *b, const char *params, struct rte_tel_data *d)
 {
-	static const struct {
-		const char *name;
-		enum lease_state state;
-	} states[] = {{"active", LEASE_ACTIVE}, {"suspended", LEASE_SUSPENDED},
-		{"reserved", LEASE_RESERVED}, {"quarantine", LEASE_QUARANTINE}};
+	static const enum lease_state states[] = {
+		LEASE_ACTIVE, LEASE_SUSPENDED, LEASE_RESERVED, LEASE_QUARANTINE};
 
 	for (unsigned i = 0; i < sizeof(states) / sizeof(states[0]); i++)
 		rte_tel_data_add_dict_u64(
-			d, states[i].name, lease_state_count(b->leases, states[i].state));
+			d, lease_state_word(states[i]), lease_state_count(b->leases, states[i]));
 	rte_tel_data_add_dict_u64(d, "pinholes", lease_pinhole_count(b->leases));
 	rte_tel_data_add_dict_u64(d, "leases_max", b->conf->max_leases);
 	return 0;

@@ -115,7 +115,7 @@ static void write_lease_states(const struct metrics *m)
 		"leases, and numbers that are kept after their end, by state");
 	for (unsigned i = 0; i < sizeof(states) / sizeof(states[0]); i++)
 		fprintf(m->to, "portier_lease_states{state=\"%s\"} %u\n",
-			ctl_lease_state_word(states[i]),
+			lease_state_word(states[i]),
 			lease_state_count(m->ctl->p.leases, states[i]));
 }
 

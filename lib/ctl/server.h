@@ -661,7 +661,6 @@ void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door
 /* A kept number, whole; as a member of this name, or NULL. */
 void ctl_held_write(
 	struct ctl *c, const char *name, const struct lease_held *held, struct rpc_text *t);
-const char *ctl_lease_state_word(enum lease_state state);
 const char *ctl_opener_word(enum lease_opener opener);
 const char *ctl_proto_word(uint8_t protos);
 /* "ADDRESS:PORT" or "ADDRESS:PORT/PROTO", tcp or udp, to a public port and LEASE_PROTO_*, 0 when it

@@ -216,23 +216,6 @@ int ctl_number_parse(const char *text, struct ip_endpoint *out, uint8_t *protos)
 	return ip_endpoint_parse(end, out) == 0 && out->port != 0 ? 0 : -EINVAL;
 }
 
-const char *ctl_lease_state_word(enum lease_state state)
-{
-	switch (state) {
-	case LEASE_FREE:
-		return "free";
-	case LEASE_ACTIVE:
-		return "active";
-	case LEASE_SUSPENDED:
-		return "suspended";
-	case LEASE_RESERVED:
-		return "reserved";
-	case LEASE_QUARANTINE:
-		return "quarantine";
-	}
-	return "?";
-}
-
 const char *ctl_opener_word(enum lease_opener opener)
 {
 	static const char *const words[] = {"control", "conf", "natpmp", "pcp"};
@@ -323,7 +306,7 @@ void ctl_lease_write(struct ctl *c, const struct lease *lease, const struct door
 	if (lease->expires_ns != TIME_NEVER)
 		left_ns = lease->expires_ns > now_ns ? lease->expires_ns - now_ns : 0;
 	rpc_write_integer(t, "id", (int64_t)lease->id);
-	rpc_write_text(t, "state", ctl_lease_state_word(lease->state));
+	rpc_write_text(t, "state", lease_state_word(lease->state));
 	rpc_write_text(t, "peer", ctl_peer_word(c, lease->peer_idx, peer));
 	rpc_write_text(t, "proto", ctl_proto_word(lease->protos));
 	ctl_address_write(t, "public_address", &lease->public_addr);
@@ -354,7 +337,7 @@ void ctl_held_write(
 	char peer[CTL_PEER_WORD_CHARS];
 
 	rpc_write_begin(t, name, '{');
-	rpc_write_text(t, "state", ctl_lease_state_word(held->state));
+	rpc_write_text(t, "state", lease_state_word(held->state));
 	if (held->peer_idx == UINT32_MAX)
 		rpc_write_null(t, "peer");
 	else

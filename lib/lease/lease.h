@@ -58,6 +58,9 @@ enum lease_state {
 	LEASE_QUARANTINE, /* ended; its number is kept from all but its owner, and soon nobody's */
 };
 
+/* As everybody who is told of it reads it. Any thread. */
+const char *lease_state_word(enum lease_state state);
+
 /* By which interface it came to be. */
 enum lease_opener {
 	LEASE_BY_CONTROL = 0, /* the control socket */

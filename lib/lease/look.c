@@ -107,6 +107,23 @@ uint32_t lease_port_count(const struct lease_table *t, uint32_t peer_idx)
 	return holder != 0 ? t->holders[holder].n_ports : 0;
 }
 
+const char *lease_state_word(enum lease_state state)
+{
+	switch (state) {
+	case LEASE_FREE:
+		return "free";
+	case LEASE_ACTIVE:
+		return "active";
+	case LEASE_SUSPENDED:
+		return "suspended";
+	case LEASE_RESERVED:
+		return "reserved";
+	case LEASE_QUARANTINE:
+		return "quarantine";
+	}
+	return "?";
+}
+
 uint32_t lease_state_count(const struct lease_table *t, enum lease_state state)
 {
 	switch (state) {
