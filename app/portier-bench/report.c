@@ -184,6 +184,19 @@ static json_t *numbers(const double *values, unsigned n, double unit)
 	return array;
 }
 
+void row_slow_downs(json_t *row, const struct sample_series *busy,
+	const struct sample_series *beside, const struct sample_series *quiet)
+{
+	struct sample_series pct;
+
+	series_slow_downs(busy, beside, &pct);
+	row_number(row, "slow_down_pct", series_median(&pct));
+	row_number(row, "slow_down_q1_pct", series_quantile(&pct, 0.25));
+	row_number(row, "slow_down_q3_pct", series_quantile(&pct, 0.75));
+	series_slow_downs(busy, quiet, &pct);
+	row_number(row, "slow_down_to_quiet_pct", series_median(&pct));
+}
+
 void row_course(json_t *row, const char *key, const struct sample_course *course)
 {
 	double us = (double)rte_get_tsc_hz() / 1e6;

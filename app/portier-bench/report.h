@@ -32,6 +32,10 @@ void row_count(json_t *row, const char *key, uint64_t value);
 void row_text(json_t *row, const char *key, const char *value);
 /* "1420" or "imix", and the bytes. */
 void row_size(json_t *row, struct bench_size size);
+/* slow_down_pct, the median of how much slower busy is than its neighbours beside, with quartiles;
+ * and slow_down_to_quiet_pct. */
+void row_slow_downs(json_t *row, const struct sample_series *busy,
+	const struct sample_series *beside, const struct sample_series *quiet);
 /* {"ms": [...], "cycles": [...], "slowest_us": [...]} */
 void row_course(json_t *row, const char *key, const struct sample_course *course);
 /* cycles_per_pkt, and the rates of a core that does nothing else. */

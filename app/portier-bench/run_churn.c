@@ -20,7 +20,6 @@
 #define CHURN_LEASES 2000 /* open at a time, about, on top of the lab's */
 #define CHURN_PEERS  100
 #define BATCH	     500
-#define SLICE_US     8000 /* of the worker's time: shorter than what disturbs a shared machine */
 
 enum state {
 	STATE_QUIET = 0,
@@ -96,7 +95,7 @@ static int run_once(struct churn *ch, struct churn_case *c, enum state state)
 		.has_in = true,
 		.burst = ch->o->burst,
 		.n_pkts = ch->o->n_pkts,
-		.n_cycles = ch->o->n_pkts ? 0 : rte_get_tsc_hz() / 1000000 * SLICE_US,
+		.n_cycles = ch->o->n_pkts ? 0 : trial_slice_cycles(),
 		.is_live = true,
 	};
 	uint64_t lost = ch->lab->flows.counts.lost, cpu_ns, began_ns, updates;
@@ -142,20 +141,15 @@ static int run_once(struct churn *ch, struct churn_case *c, enum state state)
 static void churn_row(struct report *r, const struct churn_case *c)
 {
 	double us = (double)rte_get_tsc_hz() / 1e6;
-	struct sample_series slow_downs, to_quiet;
 	json_t *row = report_row(r);
 
-	series_slow_downs(&c->cycles[STATE_CHURN], &c->cycles[STATE_NEIGHBOUR], &slow_downs);
-	series_slow_downs(&c->cycles[STATE_CHURN], &c->cycles[STATE_QUIET], &to_quiet);
 	row_text(row, "way", "in");
 	row_size(row, c->size);
 	row_cycles(row, series_median(&c->cycles[STATE_CHURN]), c->size.bytes);
 	row_number(row, "neighbour_cycles_per_pkt", series_median(&c->cycles[STATE_NEIGHBOUR]));
 	row_number(row, "quiet_cycles_per_pkt", series_median(&c->cycles[STATE_QUIET]));
-	row_number(row, "slow_down_pct", series_median(&slow_downs));
-	row_number(row, "slow_down_q1_pct", series_quantile(&slow_downs, 0.25));
-	row_number(row, "slow_down_q3_pct", series_quantile(&slow_downs, 0.75));
-	row_number(row, "slow_down_to_quiet_pct", series_median(&to_quiet));
+	row_slow_downs(
+		row, &c->cycles[STATE_CHURN], &c->cycles[STATE_NEIGHBOUR], &c->cycles[STATE_QUIET]);
 	row_number(row, "updates_per_s", series_median(&c->updates));
 	row_number(row, "updates_per_cpu_s", series_median(&c->updates_cpu));
 	row_number(row, "slowest_turn_us", series_median(&c->slowest[STATE_CHURN]) / us);

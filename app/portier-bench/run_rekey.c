@@ -5,8 +5,8 @@
  * CPUs are two threads of one core, the Diffie-Hellmans take their share of that core: so these
  * slices are compared with others next to a thread that does as many of them and nothing else.
  *
- * Slices of SLICE_US take turns, the last first in every second repeat; the slow-down is the median
- * over what neighbours differ by.
+ * Slices of TRIAL_SLICE_US take turns, the last first in every second repeat; the slow-down is the
+ * median over what neighbours differ by.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -21,7 +21,6 @@
 #include "cases.h"
 
 #define REKEYS_PER_S 1000 /* of the time that the workers work */
-#define SLICE_US     8000 /* of that time: shorter than what disturbs a shared machine */
 
 enum state {
 	STATE_QUIET = 0,
@@ -135,7 +134,7 @@ static int run_once(struct lab *lab, const struct bench_options *o, struct rekey
 		.has_out = c->way == FLOW_OUT,
 		.burst = o->burst,
 		.n_pkts = o->n_pkts,
-		.n_cycles = o->n_pkts ? 0 : rte_get_tsc_hz() / 1000000 * SLICE_US,
+		.n_cycles = o->n_pkts ? 0 : trial_slice_cycles(),
 		.is_live = true,
 		.between = state == STATE_BUSY ? rekey_some : NULL,
 		.at_start = state == STATE_NEIGHBOUR ? neighbour_some : NULL,
@@ -182,11 +181,8 @@ static void rekey_row(struct report *r, const struct rekey_case *c, bool has_thr
 {
 	double us = (double)rte_get_tsc_hz() / 1e6;
 	const struct sample_series *busy = &c->cycles[STATE_BUSY], *quiet = &c->cycles[STATE_QUIET];
-	struct sample_series slow_downs, to_quiet;
 	json_t *row = report_row(r);
 
-	series_slow_downs(busy, has_thread ? &c->cycles[STATE_NEIGHBOUR] : quiet, &slow_downs);
-	series_slow_downs(busy, quiet, &to_quiet);
 	row_text(row, "handshakes", has_thread ? "beside" : "untimed");
 	row_text(row, "way", c->way == FLOW_IN ? "in" : "out");
 	row_size(row, c->size);
@@ -195,10 +191,7 @@ static void rekey_row(struct report *r, const struct rekey_case *c, bool has_thr
 		row_number(row, "neighbour_cycles_per_pkt",
 			series_median(&c->cycles[STATE_NEIGHBOUR]));
 	row_number(row, "quiet_cycles_per_pkt", series_median(quiet));
-	row_number(row, "slow_down_pct", series_median(&slow_downs));
-	row_number(row, "slow_down_q1_pct", series_quantile(&slow_downs, 0.25));
-	row_number(row, "slow_down_q3_pct", series_quantile(&slow_downs, 0.75));
-	row_number(row, "slow_down_to_quiet_pct", series_median(&to_quiet));
+	row_slow_downs(row, busy, has_thread ? &c->cycles[STATE_NEIGHBOUR] : quiet, quiet);
 	row_number(row, "rekeys_per_s",
 		(double)c->n_rekeys * us * 1e6 /
 			(double)RTE_MAX(c->pace[STATE_BUSY].cycles_before, 1u));

@@ -7,9 +7,20 @@
 #ifndef PORTIER_BENCH_TRIAL_H
 #define PORTIER_BENCH_TRIAL_H
 
+#include <rte_cycles.h>
+
 #include "lab.h"
 #include "sample.h"
 #include "stages.h"
+
+/* Where trials of different kinds are compared and take turns: shorter than what disturbs a shared
+ * machine. */
+#define TRIAL_SLICE_US 8000
+
+static inline uint64_t trial_slice_cycles(void)
+{
+	return rte_get_tsc_hz() / 1000000 * TRIAL_SLICE_US;
+}
 
 struct trial {
 	bool has_in, has_out;
