@@ -89,6 +89,16 @@ static json_int_t open_until(struct client *c, unsigned in_s)
 	return open_lease(c, params);
 }
 
+/* Nothing for so long, and then, so much later, it ends soon. */
+static void expect_expiring(
+	struct server *s, struct client *listener, json_int_t id, unsigned quiet_s, unsigned more_s)
+{
+	look(s, quiet_s * NS_IN_S);
+	expect_nothing(listener);
+	look(s, more_s * NS_IN_S);
+	expect_lease(listener, "lease.expiring", id, NULL);
+}
+
 static void test_leases(void **state)
 {
 	struct server *s = *state;
@@ -129,40 +139,10 @@ static void test_leases(void **state)
 	expect_nothing(&listener);
 
 	/* It is said once that it ends soon. */
-	look(s, 500 * NS_IN_S);
-	expect_nothing(&listener);
-	look(s, 50 * NS_IN_S);
-	expect_lease(&listener, "lease.expiring", id, NULL);
+	expect_expiring(s, &listener, id, 500, 50);
 	look(s, 10 * NS_IN_S);
 	expect_nothing(&listener);
 	look(s, 60 * NS_IN_S);
-	expect_lease(&listener, "lease.closed", id, "expired");
-
-	/* Once in each term: a short one, one that was renewed, and one that is cut by its until.
-	 */
-	id = open_lease(&c, "{'peer':'alice','to_port':82,'ttl_s':60}");
-	expect_lease(&listener, "lease.opened", id, NULL);
-	look(s, 40 * NS_IN_S);
-	expect_nothing(&listener);
-	look(s, 6 * NS_IN_S);
-	expect_lease(&listener, "lease.expiring", id, NULL);
-	renew(&c, id, 20);
-	expect_lease(&listener, "lease.renewed", id, NULL);
-	look(s, 10 * NS_IN_S);
-	expect_nothing(&listener);
-	look(s, 6 * NS_IN_S);
-	expect_lease(&listener, "lease.expiring", id, NULL);
-	look(s, 1 * NS_IN_S);
-	expect_nothing(&listener);
-	look(s, 4 * NS_IN_S);
-	expect_lease(&listener, "lease.closed", id, "expired");
-	id = open_until(&c, 40);
-	expect_lease(&listener, "lease.opened", id, NULL);
-	look(s, 25 * NS_IN_S);
-	expect_nothing(&listener);
-	look(s, 6 * NS_IN_S);
-	expect_lease(&listener, "lease.expiring", id, NULL);
-	look(s, 10 * NS_IN_S);
 	expect_lease(&listener, "lease.closed", id, "expired");
 
 	id = open_lease(&c, "{'peer':'alice','to_port':82,'idle_s':5}");
@@ -178,6 +158,36 @@ static void test_leases(void **state)
 	expect_lease(&listener, "lease.opened", id, NULL);
 	json_decref(call(&c, "peer.del", "{'peer':'alice'}"));
 	expect_lease(&listener, "lease.closed", id, "peer deleted");
+	client_close(&c);
+	client_close(&listener);
+}
+
+/* Once in each term: a short one, one that was renewed, and one that is cut by its until. */
+static void test_terms(void **state)
+{
+	struct server *s = *state;
+	struct client c, listener;
+	json_int_t id;
+
+	client_open(&c, s);
+	client_open(&listener, s);
+	json_decref(call(&listener, "subscribe", "{'events':['lease']}"));
+	add_peer(&c, "alice", 2);
+	id = open_lease(&c, "{'peer':'alice','to_port':82,'ttl_s':60}");
+	expect_lease(&listener, "lease.opened", id, NULL);
+	expect_expiring(s, &listener, id, 40, 6);
+	renew(&c, id, 20);
+	expect_lease(&listener, "lease.renewed", id, NULL);
+	expect_expiring(s, &listener, id, 10, 6);
+	look(s, 1 * NS_IN_S);
+	expect_nothing(&listener);
+	look(s, 4 * NS_IN_S);
+	expect_lease(&listener, "lease.closed", id, "expired");
+	id = open_until(&c, 40);
+	expect_lease(&listener, "lease.opened", id, NULL);
+	expect_expiring(s, &listener, id, 25, 6);
+	look(s, 10 * NS_IN_S);
+	expect_lease(&listener, "lease.closed", id, "expired");
 	client_close(&c);
 	client_close(&listener);
 }
@@ -382,6 +392,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_leases, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_terms, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_peers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pool, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_who_is_told, setup, teardown),
