@@ -1,0 +1,200 @@
+/* What workers ask of doors, and note of them. */
+#include "doors/impl.h"
+
+#include "crypto/crypto.h"
+
+#include <rte_prefetch.h>
+
+#include <string.h>
+
+bool doors_peer_has(const struct doors *d, uint32_t peer_idx)
+{
+	return atomic_load_explicit(&d->n_of_peer[peer_idx], memory_order_acquire) > 0;
+}
+
+/* A key may lead to a record that is shut: just being opened, or just closed. */
+static uint64_t open_only(uint64_t hits, uint32_t n, struct door **out)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (out[i]) {
+			rte_prefetch0(out[i]);
+			rte_prefetch0(&out[i]->counters); /* written when the packet passes */
+		}
+	for (uint32_t i = 0; i < n; i++) {
+		if (out[i] &&
+			!(atomic_load_explicit(&out[i]->generation, memory_order_acquire) & 1)) {
+			out[i] = NULL;
+			hits &= ~(UINT64_C(1) << i);
+		}
+	}
+	return hits;
+}
+
+/* Those that the index is not for; at[] is where they stand. */
+static void find_hashed(const struct doors *d, const struct door_public_key **keys,
+	const uint8_t *at, uint32_t n, struct door **out)
+{
+	const void *wanted[TABLE_BULK_MAX];
+	void *found[TABLE_BULK_MAX];
+
+	for (uint32_t i = 0; i < n; i++)
+		wanted[i] = keys[at[i]];
+	table_lookup_bulk(d->by_public, wanted, n, found);
+	for (uint32_t i = 0; i < n; i++)
+		out[at[i]] = found[i];
+}
+
+uint64_t doors_lookup_public_bulk(
+	const struct doors *d, const struct door_public_key **keys, uint32_t n, struct door **out)
+{
+	_Atomic uint32_t *entries[TABLE_BULK_MAX];
+	uint8_t at[TABLE_BULK_MAX];
+	uint32_t n_others = 0;
+	uint64_t hits = 0;
+
+	if (n > TABLE_BULK_MAX)
+		return 0;
+	for (uint32_t i = 0; i < n; i++) {
+		entries[i] = entry_of(d, keys[i]);
+		rte_prefetch0((const void *)entries[i]);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t record = 0;
+
+		if (entries[i])
+			record = atomic_load_explicit(entries[i], memory_order_acquire);
+		else
+			at[n_others++] = (uint8_t)i;
+		out[i] = record ? &d->records[record - 1] : NULL;
+	}
+	if (n_others && atomic_load_explicit(&d->n_hashed, memory_order_acquire))
+		find_hashed(d, keys, at, n_others, out);
+	for (uint32_t i = 0; i < n; i++)
+		hits |= (uint64_t)(out[i] != NULL) << i;
+	return open_only(hits, n, out);
+}
+
+struct door *doors_lookup_public(const struct doors *d, const struct door_public_key *key)
+{
+	struct door *door;
+
+	doors_lookup_public_bulk(d, &key, 1, &door);
+	return door;
+}
+
+uint64_t doors_lookup_inner_bulk(
+	const struct doors *d, const struct door_inner_key **keys, uint32_t n, struct door **out)
+{
+	uint64_t hits = table_lookup_bulk(d->by_inner, (const void **)keys, n, (void **)out);
+
+	return open_only(hits, n, out);
+}
+
+struct door *doors_lookup_whole(const struct doors *d, const uint8_t public_v4[static 4])
+{
+	struct door_public_key key = {0};
+	struct door *door;
+
+	if (atomic_load_explicit(&d->n_whole, memory_order_acquire) == 0)
+		return NULL;
+	memcpy(key.addr_v4, public_v4, 4);
+	door = table_lookup(d->by_public, &key);
+	return is_open(door) ? door : NULL;
+}
+
+struct door *doors_lookup_whole_of(
+	const struct doors *d, uint32_t peer_idx, const uint8_t inner_v4[static 4])
+{
+	struct door_inner_key key = {.peer_idx = peer_idx};
+	struct door *door;
+
+	if (atomic_load_explicit(&d->n_whole, memory_order_acquire) == 0)
+		return NULL;
+	memcpy(key.addr_v4, inner_v4, 4);
+	door = table_lookup(d->by_inner, &key);
+	return is_open(door) ? door : NULL;
+}
+
+struct door *doors_lookup_v6(const struct doors *d, const struct door_v6_key *key)
+{
+	struct door *door = table_lookup(d->by_v6, key);
+
+	return is_open(door) ? door : NULL;
+}
+
+/* All bytes count: no padding. */
+struct flow_key {
+	uint8_t addr[16];
+	uint16_t port;
+	uint16_t is_tcp;
+};
+static_assert(sizeof(struct flow_key) == 20, "key has no padding");
+
+static uint64_t flow_hash(const struct doors *d, const struct door_knock *knock)
+{
+	struct flow_key key = {.port = knock->src_port, .is_tcp = knock->is_tcp};
+
+	memcpy(key.addr, knock->src.bytes, sizeof(key.addr));
+	return crypto_siphash(d->hash_key, &key, sizeof(key));
+}
+
+enum door_verdict doors_ask(const struct doors *d, struct door_terms *terms,
+	const struct door_knock *knock, uint64_t now_ns)
+{
+	uint64_t hash = door_terms_need_flow(terms, knock) ? flow_hash(d, knock) : 0;
+
+	return door_terms_ask(terms, knock, hash, now_ns);
+}
+
+enum door_verdict doors_peek(const struct doors *d, const struct door_terms *terms,
+	const struct door_knock *knock, uint64_t now_ns)
+{
+	uint64_t hash = door_terms_need_flow(terms, knock) ? flow_hash(d, knock) : 0;
+
+	return door_terms_peek(terms, knock, hash, now_ns);
+}
+
+/* The door's record, from its first use on; NULL: the worker's share is used up. */
+static struct knocks *knocks_of(struct doors *d, uint32_t reader, struct door *door)
+{
+	struct knocks *k = atomic_load_explicit(&door->knocks, memory_order_relaxed);
+
+	if (!k) {
+		k = knocks_take(&d->shares[reader]);
+		atomic_store_explicit(&door->knocks, k, memory_order_release);
+	}
+	return k;
+}
+
+static uint64_t source_hash(const struct doors *d, const struct door_knock *knock)
+{
+	return crypto_siphash(d->hash_key, knock->src.bytes, sizeof(knock->src.bytes));
+}
+
+enum door_note doors_note(struct doors *d, uint32_t reader, struct door *door,
+	const struct door_knock *knock, uint64_t now_ns)
+{
+	struct knocks *k = knocks_of(d, reader, door);
+
+	if (!k)
+		return DOOR_NOTE_LOST;
+	return knocks_note(k, source_hash(d, knock), flow_hash(d, knock), now_ns) ? DOOR_NOTE_NEW
+										  : DOOR_NOTE_KNOWN;
+}
+
+enum door_note doors_note_refused(
+	struct doors *d, uint32_t reader, struct door *door, const struct door_knock *knock)
+{
+	struct knocks *k = knocks_of(d, reader, door);
+
+	if (!k)
+		return DOOR_NOTE_LOST;
+	knocks_note_refused(k, source_hash(d, knock));
+	return DOOR_NOTE_KNOWN;
+}
+
+void doors_note_failure(struct doors *d, const struct door *door, enum door_failure failure,
+	bool is_shared, uint64_t now_ns)
+{
+	door_failures_note(&d->failures[door - d->records], failure, is_shared, now_ns);
+}
