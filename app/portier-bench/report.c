@@ -59,6 +59,7 @@ static const struct column {
 	{"ratio_ipsec_mb", "ratio", 7, 3},
 	{"ratio_of_best", "of best", 8, 3},
 	{"against_first", "to first", 9, 3},
+	{"against_fewest", "to fewest", 10, 3},
 	{"against_leases", "to leases", 10, 3},
 	{"begun_per_s", "begun/s", 10, 0},
 	{"handover_cycles", "handover", 9, 1},

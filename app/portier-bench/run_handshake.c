@@ -17,9 +17,17 @@
 /* Paper 5.4: a responder does three Diffie-Hellmans (es, ee, se; ss is kept) and makes one key. */
 #define DHS_PER_HANDSHAKE 3
 #define ACTIVE_MAX	  1000 /* parties that do handshakes; the others are only known */
-#define RUN		  64
+#define TRIAL		  64   /* handshakes */
 /* A peer may begin 50 handshakes a second: the clock of the gateway moves on between rounds. */
 #define ROUND_SKIP_NS (25 * NS_IN_MS)
+
+/* Each trial in turns with what bounds it, so that noise which lasts longer than both is in both.
+ */
+struct turns {
+	struct sample_series cost, bound; /* cycles a handshake */
+	struct sample_series dh, key;	  /* of bound */
+	struct sample_series of_bound;
+};
 
 /* The cipher alone, as fast as the library can: keys and contexts are made before. */
 struct x25519 {
@@ -50,15 +58,14 @@ static void x25519_fini(struct x25519 *x)
 	EVP_PKEY_free(x->other);
 }
 
-static void x25519_trial(
-	struct x25519 *x, unsigned n, struct sample_series *dh, struct sample_series *key)
+static void x25519_trial(struct x25519 *x, struct turns *t)
 {
 	static struct sample samples[2];
 	uint8_t shared[CRYPTO_KEY_BYTES];
 	size_t len;
 
 	samples[0].n = samples[1].n = 0;
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < TRIAL; i++) {
 		uint64_t began = rte_rdtsc(), between;
 		EVP_PKEY *made;
 
@@ -70,8 +77,10 @@ static void x25519_trial(
 		sample_add(&samples[1], rte_rdtsc() - between, 1);
 		EVP_PKEY_free(made);
 	}
-	series_add(dh, sample_figure(&samples[0]).cycles);
-	series_add(key, sample_figure(&samples[1]).cycles);
+	series_add(&t->dh, sample_figure(&samples[0]).mean);
+	series_add(&t->key, sample_figure(&samples[1]).mean);
+	series_add(&t->bound,
+		DHS_PER_HANDSHAKE * t->dh.values[t->dh.n - 1] + t->key.values[t->key.n - 1]);
 }
 
 /* n_known peers, of which every stride-th is a party that can do handshakes. */
@@ -88,78 +97,77 @@ static int peers_add(struct lab *lab, uint32_t n_known, uint32_t stride)
 		if (!party || rig_peer_add(&lab->rig, i,
 				      i % stride ? public_key : party->local.public_key) < 0)
 			return lab_complain("a peer can not be added");
-		if (i % RUN == 0)
+		if (i % TRIAL == 0)
 			lab_settle(lab);
 	}
 	lab_settle(lab);
 	return 0;
 }
 
-/* The initiations are in the handshake thread's mailbox; only its turns are timed. */
-static void handshakes_time(struct lab *lab, struct sample *out)
+/* The initiations are in the handshake thread's mailbox; only its turns are timed. Cycles for each
+ * that it answered; 0: none. */
+static double handshakes_time(struct lab *lab)
 {
+	const uint64_t *n_answered =
+		&lab->rig.handshake_stats.counter[STATS_HANDSHAKE_responses_out];
+	uint64_t before = *n_answered, cycles = 0;
 	struct timespec wall;
-	uint64_t began, cycles = 0;
-	unsigned n = 0, n_done;
-	uint64_t before = lab->rig.handshake_stats.counter[STATS_HANDSHAKE_responses_out];
+	unsigned n_done;
 
 	clock_gettime(CLOCK_REALTIME, &wall);
 	do {
-		began = rte_rdtsc();
+		uint64_t began = rte_rdtsc();
+
 		n_done = handshake_turn(lab->rig.handshake, rig_now_ns(), (uint64_t)wall.tv_sec,
 			(uint32_t)wall.tv_nsec);
 		cycles += rte_rdtsc() - began;
 		grace_reader_quiescent(lab->rig.grace, lab->rig.params.n_workers);
 	} while (n_done);
-	n = (unsigned)(lab->rig.handshake_stats.counter[STATS_HANDSHAKE_responses_out] - before);
-	if (n)
-		sample_add(out, cycles, n);
+	return *n_answered > before ? (double)cycles / (double)(*n_answered - before) : 0;
 }
 
-static int handshakes_trial(struct lab *lab, uint32_t n_known, uint32_t stride, unsigned n_wanted,
-	struct sample_series *series)
+/* Handshakes of the next parties, from *at on, each of them in its turn. */
+static int handshakes_trial(struct lab *lab, uint32_t n_known, uint32_t stride, uint32_t *at,
+	struct x25519 *x, struct turns *t)
 {
-	static struct sample sample;
 	uint64_t before = lab->parties.n_handshakes;
-	uint32_t at = 0;
+	unsigned n = 0;
+	double cost;
 
-	sample.n = 0;
-	for (unsigned done = 0; done < n_wanted;) {
-		unsigned n = 0;
-
-		for (; n < RUN && at < n_known; at += stride, n++)
-			lab_initiate(lab, at);
-		rig_turn(&lab->rig, 0);
-		handshakes_time(lab, &sample);
-		lab_settle(lab);
-		done += n;
-		if (at >= n_known) {
-			at = 0;
-			rig_clock_skip(ROUND_SKIP_NS);
-		}
+	for (; n < TRIAL && *at < n_known; *at += stride, n++)
+		lab_initiate(lab, *at);
+	rig_turn(&lab->rig, 0);
+	x25519_trial(x, t);
+	cost = handshakes_time(lab);
+	lab_settle(lab);
+	if (*at >= n_known) {
+		*at = 0;
+		rig_clock_skip(ROUND_SKIP_NS);
 	}
-	if (lab->parties.n_handshakes - before < n_wanted)
+	if (lab->parties.n_handshakes - before < n || cost == 0)
 		return lab_complain("not every handshake completed");
-	series_add(series, sample_figure(&sample).cycles);
+	series_add(&t->cost, cost);
+	series_add(&t->of_bound, t->bound.values[t->bound.n - 1] / cost);
 	return 0;
 }
 
-static void handshake_row(struct report *r, uint32_t n_known, const struct sample_series *cost,
-	const struct sample_series *dh, const struct sample_series *key, uint64_t n_handshakes)
+static void handshake_row(
+	struct report *r, uint32_t n_known, const struct turns *t, uint64_t n_handshakes)
 {
-	double hz = (double)rte_get_tsc_hz(), cycles = series_median(cost);
-	double bound = hz / (DHS_PER_HANDSHAKE * series_median(dh) + series_median(key));
+	double hz = (double)rte_get_tsc_hz(), cycles = series_median(&t->cost);
 	json_t *row = report_row(r);
 
 	row_count(row, "peers", n_known);
 	row_number(row, "cycles_per_handshake", cycles);
-	row_number(row, "cycles_min", series_min(cost));
-	row_number(row, "cycles_max", series_max(cost));
+	row_number(row, "cycles_min", series_min(&t->cost));
+	row_number(row, "cycles_max", series_max(&t->cost));
 	row_number(row, "handshakes_per_s", hz / cycles);
-	row_number(row, "x25519_per_s", hz / series_median(dh));
-	row_number(row, "x25519_keys_per_s", hz / series_median(key));
-	row_number(row, "bound_per_s", bound);
-	row_number(row, "of_bound", hz / cycles / bound);
+	row_number(row, "x25519_per_s", hz / series_median(&t->dh));
+	row_number(row, "x25519_keys_per_s", hz / series_median(&t->key));
+	row_number(row, "bound_per_s", hz / series_median(&t->bound));
+	row_number(row, "of_bound", series_median(&t->of_bound));
+	row_number(row, "of_bound_min", series_min(&t->of_bound));
+	row_number(row, "of_bound_max", series_max(&t->of_bound));
 	row_count(row, "completed", n_handshakes);
 	row_count(row, "lost", 0);
 }
@@ -167,21 +175,22 @@ static void handshake_row(struct report *r, uint32_t n_known, const struct sampl
 static int run_known(const struct bench_options *o, struct report *r, uint32_t n_known,
 	struct x25519 *x, struct lab *lab)
 {
-	struct sample_series cost = {0}, dh = {0}, key = {0};
-	unsigned n_wanted = o->is_quick ? 20 : 1000;
-	uint32_t stride = RTE_MAX(n_known / ACTIVE_MAX, 1u);
-	int rc = lab_up(lab, o,
+	struct turns *t = calloc(1, sizeof(*t));
+	uint32_t stride = RTE_MAX(n_known / ACTIVE_MAX, 1u), at = 0;
+	int rc;
+
+	if (!t)
+		return lab_complain("out of memory");
+	rc = lab_up(lab, o,
 		&(struct rig_params){
 			.n_workers = 1, .max_peers = n_known, .max_leases = 16, .aead = o->aead});
-
 	if (rc == 0)
 		rc = peers_add(lab, n_known, stride);
-	for (unsigned repeat = 0; rc == 0 && repeat < o->repeats; repeat++) {
-		x25519_trial(x, n_wanted, &dh, &key);
-		rc = handshakes_trial(lab, n_known, stride, n_wanted, &cost);
-	}
+	for (unsigned repeat = 0; rc == 0 && repeat < o->repeats; repeat++)
+		rc = handshakes_trial(lab, n_known, stride, &at, x, t);
 	if (rc == 0)
-		handshake_row(r, n_known, &cost, &dh, &key, lab->parties.n_handshakes);
+		handshake_row(r, n_known, t, lab->parties.n_handshakes);
+	free(t);
 	return lab_finish(lab, rc);
 }
 

@@ -69,6 +69,7 @@ int bench_both(const struct bench_options *o, struct report *r)
  */
 
 #define LEASES_STEPS	 5
+#define LEASES_FEWEST	 1 /* the step that later ones have more leases than, of as many peers */
 #define LEASES_PEERS	 1000
 #define LEASES_OF_ONE	 1000
 #define LEASES_MOST	 1000000
@@ -109,13 +110,17 @@ static int leases_run(struct lab *lab, const struct bench_options *o, struct rep
 	if (cases_run(lab, o, cases, n_cases) < 0)
 		return -1;
 	for (unsigned i = 0; i < n_cases; i++) {
+		const struct bench_case *one_peer = &cases[i / n_steps * n_steps];
 		json_t *row = case_row(r, &cases[i]);
 
 		row_count(row, "peers", steps[i % n_steps].n_peers);
 		row_count(row, "leases", steps[i % n_steps].n_flows);
 		row_number(row, "against_first",
-			series_median_ratio(
-				&cases[i].cycles, &cases[i / n_steps * n_steps].cycles));
+			series_median_ratio(&cases[i].cycles, &one_peer->cycles));
+		if (i % n_steps > LEASES_FEWEST)
+			row_number(row, "against_fewest",
+				series_median_ratio(
+					&cases[i].cycles, &one_peer[LEASES_FEWEST].cycles));
 	}
 	return 0;
 }
@@ -230,8 +235,8 @@ int bench_handover(const struct bench_options *o, struct report *r)
 		row_count(row, "wrong_pct", cases[i].wrong_pct);
 		if (cases[i].wrong_pct)
 			row_number(row, "handover_cycles",
-				(series_median(&cases[i].cycles) - series_median(&none->cycles)) *
-					100 / cases[i].wrong_pct);
+				series_median_difference(&cases[i].cycles, &none->cycles) * 100 /
+					cases[i].wrong_pct);
 	}
 	report_backend(r, lab.rig.aead);
 	return lab_finish(&lab, rc);

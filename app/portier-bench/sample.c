@@ -114,6 +114,15 @@ double series_median_ratio(const struct sample_series *a, const struct sample_se
 	return series_median(&ratios);
 }
 
+double series_median_difference(const struct sample_series *a, const struct sample_series *b)
+{
+	struct sample_series differences = {.n = 0};
+
+	for (unsigned i = 0; i < a->n && i < b->n; i++)
+		series_add(&differences, a->values[i] - b->values[i]);
+	return series_median(&differences);
+}
+
 void series_slow_downs(
 	const struct sample_series *a, const struct sample_series *b, struct sample_series *out_pct)
 {

@@ -87,6 +87,8 @@ static inline double series_median(const struct sample_series *s)
 /* The median over what each value of a is to its neighbour in b: what was measured right before or
  * after it, so that noise which lasts longer than both cancels out. */
 double series_median_ratio(const struct sample_series *a, const struct sample_series *b);
+/* The same of what each value of a is more than its neighbour in b. */
+double series_median_difference(const struct sample_series *a, const struct sample_series *b);
 /* How much slower, in per cent: each value of a beside its neighbour in b. */
 void series_slow_downs(const struct sample_series *a, const struct sample_series *b,
 	struct sample_series *out_pct);

@@ -22,13 +22,15 @@ COLUMNS = {
                 ("mpps", "Mpps", 2), ("gbps", "Gbit/s", 2), ("aead_cycles_per_pkt", "AEAD", 0),
                 ("ratio", "ratio", 2), ("ratio_min", "min", 2), ("ratio_max", "max", 2),
                 ("ipsec_mb_cycles_per_pkt", "libipsec-mb", 0), ("ratio_ipsec_mb", "ratio", 2),
-                ("against_first", "to first", 2), ("against_leases", "to leases", 2),
+                ("against_first", "to first", 2), ("against_fewest", "to fewest", 2),
+                ("against_leases", "to leases", 2),
                 ("begun_per_s", "begun/s", 0), ("handover_cycles", "hand-over, cycles", 0),
                 ("maker_cycles", "generator", 0), ("sink_cycles", "sink", 0), ("lost", "lost", 0),
                 ("reordered", "reordered", 0)],
     "handshake": [("peers", "known peers", 0), ("handshakes_per_s", "handshakes/s", 0),
                   ("cycles_per_handshake", "cycles", 0), ("x25519_per_s", "X25519/s", 0),
-                  ("bound_per_s", "bound/s", 0), ("of_bound", "of bound", 2)],
+                  ("bound_per_s", "bound/s", 0), ("of_bound", "of bound", 2),
+                  ("of_bound_min", "min", 2), ("of_bound_max", "max", 2)],
     "rekey": [("handshakes", "handshakes", 0), ("way", "way", 0), ("size", "bytes", 0),
               ("rekeys_per_s", "rekeys/s", 0), ("cycles_per_pkt", "cycles", 0),
               ("neighbour_cycles_per_pkt", "next to other work", 0),
@@ -77,7 +79,8 @@ INTRO = {
     "handover": "Two workers in turns on one core; all peers live on the first. Hand-over "
                 "cycles are what a packet costs more that arrives on the second.",
     "handshake": "Only the handshake thread's turns are timed. The bound is three X25519 "
-                 "operations and one key generation, which no responder can do without.",
+                 "operations and one key generation, which no responder can do without; they "
+                 "are timed right before each 64 handshakes.",
     "rekey": "1,000 rekeys a second of the time that the worker works, in slices of 8 ms, beside "
              "slices without any; slower is the median over pairs of them. With handshakes "
              "untimed, the handshake thread's turns are taken between the worker's; beside, it "
@@ -175,9 +178,12 @@ def goals(results):
                   max(ratios) if ratios else None, limit)
     for size in ("64", "1420"):
         rows = rows_of(results, "leases", size=size)
-        check(f"{rows[-1]['leases']:,} leases and {rows[-1]['peers']:,} peers against "
-              f"{rows[0]['leases']:,} and one, {size} bytes" if rows else "",
-              rows[-1]["against_first"] if rows else None, 1.3)
+        if len(rows) > 1:
+            check(f"{rows[-1]['leases']:,} leases over {rows[1]['leases']:,}, of "
+                  f"{rows[-1]['peers']:,} peers, {size} bytes",
+                  rows[-1].get("against_fewest"), 1.3)
+            check(f"the same over {rows[0]['leases']:,} of one peer, {size} bytes",
+                  rows[-1]["against_first"], 1.3)
     rows = [r for r in rows_of(results, "sessions", way="out") if "against_leases" in r]
     if rows:
         worst = max(rows, key=lambda r: r["against_leases"])

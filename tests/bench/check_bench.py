@@ -23,7 +23,8 @@ ROW = {"size": str, "bytes": int, "cycles_per_pkt": float, "mpps": float, "gbps"
 # Benchmarks with rows of their own kind.
 OTHER_ROWS = {
     "handshake": {"peers": int, "cycles_per_handshake": float, "handshakes_per_s": float,
-                  "x25519_per_s": float, "bound_per_s": float, "of_bound": float, "lost": int},
+                  "x25519_per_s": float, "bound_per_s": float, "of_bound": float,
+                  "of_bound_min": float, "of_bound_max": float, "lost": int},
     "rekey": {"size": str, "bytes": int, "cycles_per_pkt": float, "quiet_cycles_per_pkt": float,
               "slow_down_pct": float, "rekeys": int, "slowest_turn_us": float, "lost": int},
     "churn": {"size": str, "bytes": int, "cycles_per_pkt": float, "quiet_cycles_per_pkt": float,
