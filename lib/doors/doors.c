@@ -66,6 +66,8 @@ struct doors *doors_create(uint32_t max_leases, uint32_t max_peers, struct grace
 	d->max_open = max_leases;
 	d->free_head = RECORD_NONE;
 	crypto_random(d->hash_key, sizeof(d->hash_key));
+	crypto_random((uint8_t *)&d->flow_factor, sizeof(d->flow_factor));
+	d->flow_factor |= 1;
 	d->notes = sparse_alloc(n, sizeof(*d->notes), -1);
 	d->n_of_peer = sparse_alloc(max_peers, sizeof(*d->n_of_peer), socket_id);
 	d->records = sparse_alloc(n, sizeof(*d->records), socket_id);
@@ -108,6 +110,7 @@ void doors_destroy(struct doors *d)
 	sparse_free(d->knocks, (size_t)d->n_shares * d->share_size, sizeof(*d->knocks));
 	sparse_free(d->shares, d->n_shares, sizeof(*d->shares));
 	crypto_wipe(d->hash_key, sizeof(d->hash_key));
+	crypto_wipe(&d->flow_factor, sizeof(d->flow_factor));
 	free(d);
 }
 

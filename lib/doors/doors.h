@@ -177,18 +177,25 @@ static inline bool door_is(const struct door *door, uint32_t generation)
 	       atomic_load_explicit(&door->generation, memory_order_acquire) == generation;
 }
 
-enum door_note {
-	DOOR_NOTE_LOST = 0, /* there is no room for what is seen at this door */
-	DOOR_NOTE_KNOWN,
-	DOOR_NOTE_NEW,
+/* A packet that is looked at (knocks.h): where it is noted, whose it is, of which flow. */
+struct door_sight {
+	struct knocks *knocks;
+	uint64_t source_hash, flow_hash;
 };
 
-/* A packet that is looked at (knocks.h); a flow is told from others by its far end, whichever port
- * of a range it is to; reader: the worker's number in the grace of doors_create.
- * Home worker. */
-enum door_note doors_note(struct doors *d, uint32_t reader, struct door *door,
-	const struct door_knock *knock, uint64_t now_ns);
-enum door_note doors_note_refused(
+/* False: there is no room for what is seen at this door. A flow is told from others by its far end,
+ * whichever port of a range it is to. What door_note touches is brought to the cache: so a burst is
+ * first seen, then noted, in the same turn. reader: the worker's number in the grace of
+ * doors_create. Home worker. */
+bool doors_see(struct doors *d, uint32_t reader, struct door *door, const struct door_knock *knock,
+	struct door_sight *out);
+/* True: the flow is new. */
+static inline bool door_note(const struct door_sight *sight, uint64_t now_ns)
+{
+	return knocks_note(sight->knocks, sight->source_hash, sight->flow_hash, now_ns);
+}
+/* Its source was refused. False: no room. Home worker. */
+bool doors_note_refused(
 	struct doors *d, uint32_t reader, struct door *door, const struct door_knock *knock);
 
 /* Something failed at this door (failures.h). is_shared: its peer has no home; then any worker,

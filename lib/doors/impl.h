@@ -43,6 +43,7 @@ struct doors {
 	/* Whole addresses, and keys in by_public. W: control, when one comes or goes; R: all. */
 	_Atomic uint32_t n_whole, n_hashed;
 	uint8_t hash_key[CRYPTO_SIPHASH_KEY_BYTES]; /* of far endpoints, which others choose */
+	uint64_t flow_factor;			    /* odd; secret as the key */
 	struct knocks *knocks;			    /* n_shares * share_size */
 	struct knocks_share *shares;		    /* one a grace reader */
 	uint32_t n_shares, share_size;

@@ -46,9 +46,6 @@ static void count_flow(struct knocks *k, uint64_t now_ns)
 
 bool knocks_note(struct knocks *k, uint64_t source_hash, uint64_t flow_hash, uint64_t now_ns)
 {
-	/* Three lines in far memory, unless the door has many visitors: under way at once. */
-	__builtin_prefetch(&k->new_flows, 1);
-	__builtin_prefetch(&k->sources.registers[source_hash % SKETCH_REGISTERS], 1);
 	if (recent_has(&k->recent, flow_hash))
 		return false;
 	recent_add(&k->recent, flow_hash);

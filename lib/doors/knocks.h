@@ -47,6 +47,15 @@ struct knocks *knocks_take(struct knocks_share *share);
 /* Control; no worker has it any more. */
 void knocks_return(struct knocks_share *share, struct knocks *k);
 
+/* Before many are noted, because most records lie in far memory: the lines that knocks_note reads
+ * and writes come to the cache, all at once instead of one after the other. */
+static inline void knocks_fetch(const struct knocks *k, uint64_t source_hash, uint64_t flow_hash)
+{
+	__builtin_prefetch(&k->recent.sets[flow_hash % RECENT_SETS], 1);
+	__builtin_prefetch(&k->sources.registers[source_hash % SKETCH_REGISTERS], 1);
+	__builtin_prefetch(&k->new_flows, 1);
+}
+
 /* A flow begins, or something of it was seen. Is it new? */
 bool knocks_note(struct knocks *k, uint64_t source_hash, uint64_t flow_hash, uint64_t now_ns);
 /* Somebody was refused. */

@@ -122,20 +122,24 @@ struct door *doors_lookup_v6(const struct doors *d, const struct door_v6_key *ke
 	return is_open(door) ? door : NULL;
 }
 
-/* All bytes count: no padding. */
-struct flow_key {
-	uint8_t addr[16];
-	uint16_t port;
-	uint16_t is_tcp;
-};
-static_assert(sizeof(struct flow_key) == 20, "key has no padding");
+static uint64_t source_hash(const struct doors *d, const struct door_knock *knock)
+{
+	return crypto_siphash(d->hash_key, knock->src.bytes, sizeof(knock->src.bytes));
+}
+
+/* Its source's, which nobody outside knows, times a factor that nobody knows: different for all
+ * flows of one source, and whoever chooses ports does not choose what falls together. */
+static uint64_t flow_hash_of(const struct doors *d, const struct door_knock *knock, uint64_t source)
+{
+	uint64_t product =
+		(source ^ knock->src_port ^ (uint64_t)knock->is_tcp << 16) * d->flow_factor;
+
+	return product ^ product >> 32;
+}
 
 static uint64_t flow_hash(const struct doors *d, const struct door_knock *knock)
 {
-	struct flow_key key = {.port = knock->src_port, .is_tcp = knock->is_tcp};
-
-	memcpy(key.addr, knock->src.bytes, sizeof(key.addr));
-	return crypto_siphash(d->hash_key, &key, sizeof(key));
+	return flow_hash_of(d, knock, source_hash(d, knock));
 }
 
 enum door_verdict doors_ask(const struct doors *d, struct door_terms *terms,
@@ -166,31 +170,26 @@ static struct knocks *knocks_of(struct doors *d, uint32_t reader, struct door *d
 	return k;
 }
 
-static uint64_t source_hash(const struct doors *d, const struct door_knock *knock)
+bool doors_see(struct doors *d, uint32_t reader, struct door *door, const struct door_knock *knock,
+	struct door_sight *out)
 {
-	return crypto_siphash(d->hash_key, knock->src.bytes, sizeof(knock->src.bytes));
+	out->knocks = knocks_of(d, reader, door);
+	if (!out->knocks)
+		return false;
+	out->source_hash = source_hash(d, knock);
+	out->flow_hash = flow_hash_of(d, knock, out->source_hash);
+	knocks_fetch(out->knocks, out->source_hash, out->flow_hash);
+	return true;
 }
 
-enum door_note doors_note(struct doors *d, uint32_t reader, struct door *door,
-	const struct door_knock *knock, uint64_t now_ns)
-{
-	struct knocks *k = knocks_of(d, reader, door);
-
-	if (!k)
-		return DOOR_NOTE_LOST;
-	return knocks_note(k, source_hash(d, knock), flow_hash(d, knock), now_ns) ? DOOR_NOTE_NEW
-										  : DOOR_NOTE_KNOWN;
-}
-
-enum door_note doors_note_refused(
+bool doors_note_refused(
 	struct doors *d, uint32_t reader, struct door *door, const struct door_knock *knock)
 {
 	struct knocks *k = knocks_of(d, reader, door);
 
-	if (!k)
-		return DOOR_NOTE_LOST;
-	knocks_note_refused(k, source_hash(d, knock));
-	return DOOR_NOTE_KNOWN;
+	if (k)
+		knocks_note_refused(k, source_hash(d, knock));
+	return k != NULL;
 }
 
 void doors_note_failure(struct doors *d, const struct door *door, enum door_failure failure,

@@ -184,6 +184,7 @@ uint16_t path_dnat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 		if (is_admitted)
 			pkts[kept++] = pkts[i];
 	}
+	path_door_notes_flush(w);
 	w->stats.counter[STATS_translated_in] += kept;
 	return kept;
 }

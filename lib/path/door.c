@@ -124,10 +124,14 @@ static struct door_knock knock_of(struct rte_mbuf *m, const struct ip_addr *src)
 	return path_door_knock(src, &meta->view, path_tcp_flags(m), meta->is_error);
 }
 
-static void count_note(struct path_worker *w, enum door_note note)
+static void see(struct path_worker *w, struct door *door, const struct door_knock *knock)
 {
-	w->stats.counter[STATS_lease_flows] += note == DOOR_NOTE_NEW;
-	w->stats.counter[STATS_lease_unseen] += note == DOOR_NOTE_LOST;
+	if (w->sights.n == PATH_BURST)
+		path_door_notes_flush(w);
+	if (doors_see(w->path->params.doors, w->idx, door, knock, &w->sights.of[w->sights.n]))
+		w->sights.n++;
+	else
+		w->stats.counter[STATS_lease_unseen]++;
 }
 
 void path_door_note(
@@ -137,7 +141,14 @@ void path_door_note(
 
 	/* Of TCP only a beginning tells of a new flow: what is in its midst was one once. */
 	if (!knock.is_error && (!knock.is_tcp || knock.is_beginning))
-		count_note(w, doors_note(w->path->params.doors, w->idx, door, &knock, w->now_ns));
+		see(w, door, &knock);
+}
+
+void path_door_notes_flush(struct path_worker *w)
+{
+	for (uint16_t i = 0; i < w->sights.n; i++)
+		w->stats.counter[STATS_lease_flows] += door_note(&w->sights.of[i], w->now_ns);
+	w->sights.n = 0;
 }
 
 bool path_door_asks(struct path_worker *w, struct rte_mbuf *m, struct door *door,
@@ -157,15 +168,15 @@ bool path_door_asks(struct path_worker *w, struct rte_mbuf *m, struct door *door
 	}
 	if (verdict == DOOR_ADMITS) {
 		if (door_terms_need_flow(terms, &knock))
-			count_note(w, doors_note(doors, w->idx, door, &knock, w->now_ns));
+			see(w, door, &knock);
 		return true;
 	}
 	if (verdict == DOOR_REFUSES_SOURCE)
 		door->counters.refused_pkts++;
 	else
 		door->counters.limited_pkts++;
-	if (!knock.is_error)
-		count_note(w, doors_note_refused(doors, w->idx, door, &knock));
+	if (!knock.is_error && !doors_note_refused(doors, w->idx, door, &knock))
+		w->stats.counter[STATS_lease_unseen]++;
 	path_drop(w, m, path_door_reason(verdict));
 	return false;
 }

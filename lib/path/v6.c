@@ -196,6 +196,7 @@ uint16_t path_v6_in_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_
 	for (uint16_t i = 0; i < n; i++)
 		if (admit(w, pkts[i], sessions[i], &keys[i]))
 			pkts[kept++] = pkts[i];
+	path_door_notes_flush(w);
 	w->stats.counter[STATS_routed_in] += kept;
 	return kept;
 }

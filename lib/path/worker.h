@@ -169,12 +169,16 @@ struct path_worker {
 	unsigned n_rx_queues;
 	struct path_rx_queue rx_queues[CONF_PORTS_MAX * CONF_WORKERS_MAX];
 
-	struct path_burst opening;		     /* for the open stage */
-	struct path_burst knocking;		     /* for the door stage */
-	struct path_burst admitting;		     /* for the dnat stage */
-	struct path_burst admitting6;		     /* for the IPv6 filter */
-	struct path_burst sealing;		     /* for the seal stage */
-	struct path_burst freeing;		     /* dropped or consumed */
+	struct path_burst opening;    /* for the open stage */
+	struct path_burst knocking;   /* for the door stage */
+	struct path_burst admitting;  /* for the dnat stage */
+	struct path_burst admitting6; /* for the IPv6 filter */
+	struct path_burst sealing;    /* for the seal stage */
+	struct path_burst freeing;    /* dropped or consumed */
+	struct path_sights {
+		uint16_t n;
+		struct door_sight of[PATH_BURST];
+	} sights; /* to be noted of doors at the end of the burst */
 	struct path_burst handing[CONF_WORKERS_MAX]; /* by the worker that takes over */
 	struct path_burst sending[CONF_PORTS_MAX];   /* by port */
 
@@ -299,9 +303,11 @@ static inline bool path_door_used(const struct path_worker *w, struct door *door
 bool path_door_asks(struct path_worker *w, struct rte_mbuf *m, struct door *door,
 	struct door_terms *terms, const struct ip_addr *src);
 
-/* The packet came in by the door, from this far end: of which flow, by whom? (door.c) */
+/* The packet came in by the door, from this far end: of which flow, by whom? Noted by the flush at
+ * the end of the burst. (door.c) */
 void path_door_note(
 	struct path_worker *w, struct rte_mbuf *m, struct door *door, const struct ip_addr *src);
+void path_door_notes_flush(struct path_worker *w);
 
 /* A packet of the peer leaves by its door, not yet rewritten, and it has an RST, or is an ICMP
  * error (then quote is not NULL): does it say that nobody listens? (failure.c) */
