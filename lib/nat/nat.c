@@ -5,6 +5,29 @@
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/* Loads in the machine's own order, for sums only: a one's complement sum of words with their bytes
+ * swapped is the sum, with its bytes swapped (RFC 1071, section 2B). */
+static inline uint32_t load_native32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline uint16_t load_native16(const uint8_t *p)
+{
+	uint16_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline void store_native16(uint8_t *p, uint16_t v)
+{
+	memcpy(p, &v, sizeof(v));
+}
+
 uint32_t nat_checksum_add(uint32_t start, const uint8_t *data, size_t len)
 {
 	/* 2^16 and 2^32 are both 1 modulo 0xffff, so 32-bit words may be added up and folded later.
@@ -25,23 +48,14 @@ uint32_t nat_checksum_add(uint32_t start, const uint8_t *data, size_t len)
 	return (uint32_t)((sum & UINT32_MAX) + (sum >> 32));
 }
 
-static inline uint64_t load_native32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-/* The usual 20 bytes are five loads in the machine's own order: whether a one's complement sum is
- * all ones does not depend on it (RFC 1071, section 2B). */
+/* The usual 20 bytes are five loads in the machine's own order. */
 static inline bool is_v4_header_sum_ok(const uint8_t *pkt, unsigned header_len)
 {
 	uint64_t sum;
 
 	if (header_len != IPV4_HEADER_BYTES)
 		return nat_checksum_fold(nat_checksum_add(0, pkt, header_len)) == 0xffff;
-	sum = load_native32(pkt) + load_native32(pkt + 4) + load_native32(pkt + 8) +
+	sum = (uint64_t)load_native32(pkt) + load_native32(pkt + 4) + load_native32(pkt + 8) +
 	      load_native32(pkt + 12) + load_native32(pkt + 16);
 	sum = (sum & UINT32_MAX) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
@@ -293,37 +307,52 @@ enum nat_verdict nat_parse(const uint8_t *pkt, size_t len, struct nat_view *out)
 	}
 }
 
+/* nat_checksum_update, all of it in the machine's own order; diff: below 2^34. */
+static inline uint16_t update_native(uint16_t checksum, uint64_t diff)
+{
+	diff += (uint16_t)~checksum;
+	diff = (diff & UINT32_MAX) + (diff >> 32);
+	diff = (diff & 0xffff) + (diff >> 16);
+	return (uint16_t)~nat_checksum_fold((uint32_t)diff);
+}
+
+static inline void mend_native(uint8_t *checksum, uint64_t diff)
+{
+	store_native16(checksum, update_native(load_native16(checksum), diff));
+}
+
 static inline void rewrite(uint8_t *pkt, const struct nat_view *v, const uint8_t *addr,
 	uint16_t port, unsigned addr_at, unsigned port_at)
 {
 	uint8_t *l4 = pkt + v->l4_offset;
 	uint16_t old_sum, sum;
-	uint32_t diff;
+	uint64_t diff;
 
-	diff = nat_diff32(load_be32(pkt + addr_at), load_be32(addr));
+	diff = (uint64_t)~load_native32(pkt + addr_at) + load_native32(addr);
 	memcpy(pkt + addr_at, addr, 4);
-	nat_mend(pkt + IPV4_CHECKSUM_AT, diff);
+	mend_native(pkt + IPV4_CHECKSUM_AT, diff);
 	if (UNLIKELY(!v->has_l4))
 		return;
 
-	diff += nat_diff16(load_be16(l4 + port_at), port);
-	if (v->proto == NAT_PROTO_TCP) {
-		store_be16(l4 + port_at, port);
-		nat_mend(l4 + TCP_CHECKSUM_AT, diff);
-	} else if (v->proto == NAT_PROTO_UDP) {
-		store_be16(l4 + port_at, port);
-		/* RFC 768: zero on the wire means "none", so none stays none and a computed zero
-		 * is sent as all ones. */
-		old_sum = load_be16(l4 + UDP_CHECKSUM_AT);
-		sum = nat_checksum_update(old_sum, diff);
-		sum = sum == 0 ? 0xffff : sum;
-		store_be16(l4 + UDP_CHECKSUM_AT, old_sum == 0 ? 0 : sum);
-	} else {
+	if (UNLIKELY(v->proto != NAT_PROTO_TCP && v->proto != NAT_PROTO_UDP)) {
 		/* An echo: no pseudo header, so the address is not in its sum. */
-		diff = nat_diff16(load_be16(l4 + ICMP_ECHO_ID_AT), port);
+		nat_mend(l4 + ICMP_CHECKSUM_AT, nat_diff16(load_be16(l4 + ICMP_ECHO_ID_AT), port));
 		store_be16(l4 + ICMP_ECHO_ID_AT, port);
-		nat_mend(l4 + ICMP_CHECKSUM_AT, diff);
+		return;
 	}
+	diff += (uint16_t)~load_native16(l4 + port_at);
+	store_be16(l4 + port_at, port);
+	diff += load_native16(l4 + port_at);
+	if (v->proto == NAT_PROTO_TCP) {
+		mend_native(l4 + TCP_CHECKSUM_AT, diff);
+		return;
+	}
+	/* RFC 768: zero on the wire means "none", so none stays none and a computed zero is sent as
+	 * all ones. */
+	old_sum = load_native16(l4 + UDP_CHECKSUM_AT);
+	sum = update_native(old_sum, diff);
+	sum = sum == 0 ? 0xffff : sum;
+	store_native16(l4 + UDP_CHECKSUM_AT, old_sum == 0 ? 0 : sum);
 }
 
 void nat_rewrite_dst(
@@ -359,10 +388,13 @@ bool nat_hop(uint8_t *pkt, const struct nat_view *v)
 
 	if (UNLIKELY(hops <= 1))
 		return false;
-	if (v->version == 4)
-		set_ttl(pkt, (uint8_t)(hops - 1));
-	else
+	if (v->version == 4) {
+		/* One less in set_ttl's word, whichever TTL it was. */
+		nat_mend(pkt + IPV4_CHECKSUM_AT, nat_diff16(1 << 8, 0));
+		pkt[8] = (uint8_t)(hops - 1);
+	} else {
 		pkt[7] = (uint8_t)(hops - 1);
+	}
 	return true;
 }
 

@@ -158,14 +158,9 @@ static void take_public(
 /* From an exempt source to the inner address of a peer: for its session there, untranslated. */
 static bool is_exempt(const struct path *p, uint32_t src, uint32_t dst, uint32_t *peer_idx)
 {
-	struct ip_addr addr;
-	uint8_t bytes[4];
-
 	if (likely(!p->n_exempt) || !path_prefixes_have(p->exempt, p->n_exempt, src))
 		return false;
-	store_be32(bytes, dst);
-	addr = ip_from_v4(bytes);
-	*peer_idx = peer_find_inner(p->params.peers, &addr);
+	*peer_idx = peer_find_inner_v4(p->params.peers, dst);
 	return *peer_idx != PEER_NONE;
 }
 
@@ -174,10 +169,12 @@ unsigned path_way_v4(
 {
 	const struct path_port *port = &p->ports[port_idx];
 
-	if (path_is_martian_v4(src))
-		return STATS_DROP_martian_source;
-	if (path_is_own_v4(p, src))
-		return STATS_DROP_own_source;
+	if (unlikely(path_is_odd_source(p, src))) {
+		if (path_is_martian_v4(src))
+			return STATS_DROP_martian_source;
+		if (path_is_own_v4(p, src))
+			return STATS_DROP_own_source;
+	}
 	if (path_addrs_has_v4(&port->locals, dst))
 		return PATH_WAY_LOCAL;
 	if (!port->is_public)

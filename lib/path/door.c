@@ -7,13 +7,8 @@
  * speaks for them. */
 bool path_is_inner_v4(const struct path *p, uint32_t src)
 {
-	struct ip_addr addr;
-	uint8_t bytes[4];
-
-	store_be32(bytes, src);
-	addr = ip_from_v4(bytes);
 	return path_addrs_has_v4(&p->inner, src) ||
-	       peer_find_inner(p->params.peers, &addr) != PEER_NONE;
+	       peer_find_inner_v4(p->params.peers, src) != PEER_NONE;
 }
 
 /* What the packet knocks at: of an ICMP error, where the packet that it quotes came from. */

@@ -94,6 +94,25 @@ static void nat_init(struct path *p)
 	}
 }
 
+static void odd_source_add(struct path *p, const struct path_prefix *prefix)
+{
+	for (uint32_t octet = prefix->net >> 24; octet <= (prefix->net | ~prefix->mask) >> 24;
+		octet++)
+		p->odd_sources[octet / 64] |= UINT64_C(1) << octet % 64;
+}
+
+/* After ports_init and nat_init. */
+static void odd_sources_init(struct path *p)
+{
+	for (uint32_t octet = 0; octet < 256; octet++)
+		if (path_is_martian_v4(octet << 24))
+			odd_source_add(p, &(struct path_prefix){octet << 24, 0xff000000});
+	for (unsigned i = 0; i < p->own.n_v4; i++)
+		odd_source_add(p, &(struct path_prefix){p->own.v4[i], UINT32_MAX});
+	for (unsigned i = 0; i < p->n_pool; i++)
+		odd_source_add(p, &p->pool[i]);
+}
+
 static void inner_init(struct path *p)
 {
 	const struct conf *conf = p->params.conf;
@@ -224,6 +243,7 @@ struct path *path_create(const struct path_params *params)
 	p->max_holding = RTE_MAX(conf->n_mbufs / 8 / params->n_workers, (uint32_t)PEER_HOLD_MAX);
 	ports_init(p);
 	nat_init(p);
+	odd_sources_init(p);
 	inner_init(p);
 	p->blocks = blocks_make(conf);
 	for (unsigned i = 0; i < params->n_workers; i++) {

@@ -209,6 +209,8 @@ struct path {
 	struct path_port ports[CONF_PORTS_MAX];
 	struct path_addrs own;	 /* of all ports */
 	struct path_addrs inner; /* inside the tunnel */
+	/* By first octet: sources that nobody outside has are among them. Almost no source is. */
+	uint64_t odd_sources[4];
 	unsigned n_pool;
 	struct path_prefix pool[3 * CONF_POOL_MAX]; /* every public address */
 	unsigned n_exempt;
@@ -222,6 +224,12 @@ struct path {
 	atomic_bool is_stopping;
 	struct path_worker *workers[CONF_WORKERS_MAX];
 };
+
+/* False: the IPv4 source is no martian, and not the gateway's own, on whichever port. */
+static inline bool path_is_odd_source(const struct path *p, uint32_t src)
+{
+	return p->odd_sources[src >> 30] >> (src >> 24 & 63) & 1;
+}
 
 static inline bool path_is_pool(const struct path *p, uint32_t addr)
 {

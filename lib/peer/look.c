@@ -57,21 +57,31 @@ static void *route_find(const struct peers *p, const struct ip_addr *inner)
 	return NULL;
 }
 
+static bool has_inner_net(const struct peers *p, uint32_t net)
+{
+	return atomic_load_explicit(&p->inner_nets[net / 64], memory_order_acquire) >> net % 64 & 1;
+}
+
+uint32_t peer_find_inner_v4(const struct peers *p, uint32_t inner)
+{
+	struct ip_addr addr;
+	uint8_t bytes[4];
+
+	if (!has_inner_net(p, inner >> 16))
+		return PEER_NONE;
+	store_be32(bytes, inner);
+	addr = ip_from_v4(bytes);
+	return value_to_idx(table_lookup(p->by_inner, &addr));
+}
+
 uint32_t peer_find_inner(const struct peers *p, const struct ip_addr *inner)
 {
 	void *found;
 
-	if (ip_is_v4(inner)) {
-		unsigned net = load_be16(ip_v4_bytes(inner));
-
-		if (!(atomic_load_explicit(&p->inner_nets[net / 64], memory_order_acquire) &
-			    (UINT64_C(1) << net % 64)))
-			return PEER_NONE;
-	}
+	if (ip_is_v4(inner))
+		return peer_find_inner_v4(p, load_be32(ip_v4_bytes(inner)));
 	found = table_lookup(p->by_inner, inner);
-	if (!found && !ip_is_v4(inner))
-		found = route_find(p, inner);
-	return value_to_idx(found);
+	return value_to_idx(found ? found : route_find(p, inner));
 }
 
 uint32_t peer_public(const struct peers *p, uint32_t peer_idx)

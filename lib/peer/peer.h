@@ -258,6 +258,8 @@ bool peer_path_get(const struct peers *p, uint32_t peer_idx, struct peer_path *o
 const struct peer_view *peer_view(const struct peers *p, uint32_t peer_idx);
 /* The peer whose inner address this is, or, for want of one, the longest route; PEER_NONE. */
 uint32_t peer_find_inner(const struct peers *p, const struct ip_addr *inner);
+/* The same of an IPv4 address in host order; of nearly all of the Internet's, one load. */
+uint32_t peer_find_inner_v4(const struct peers *p, uint32_t inner);
 /* The IPv4 address that the peer's ordinary traffic leaves by, host order; 0: none. */
 uint32_t peer_public(const struct peers *p, uint32_t peer_idx);
 uint8_t peer_home(const struct peers *p, uint32_t peer_idx);
