@@ -279,6 +279,18 @@ static void no_room(void **state)
 	natpmp_map(bob, UDP, 10000, 0, 3600);
 }
 
+/* RFC 6886, 3.5: "network failure", which asking again later may mend. */
+static void no_address(void **state)
+{
+	static const uint8_t request[] = {0, 0};
+
+	ask_quickly(alice, request, sizeof(request));
+	assert_memory_equal(heard.msg, ((uint8_t[]){0, 128, 0, 3}), 4);
+	refused(alice, UDP, 3);
+	refused(alice, TCP, 3);
+	assert_int_equal(lease_count(server->leases, alice), 0);
+}
+
 static void what_is_not_supported(void **state)
 {
 	static const uint8_t version_1[] = {1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
@@ -517,6 +529,8 @@ int main(void)
 		answered(a_symmetric_mapping),
 		answered(a_peer_that_may_not),
 		answered(no_room),
+		cmocka_unit_test_setup_teardown(
+			no_address, portmap_setup_without_address, portmap_teardown),
 		answered(what_is_not_supported),
 		answered(a_mapping_cut_short),
 		answered(the_epoch_goes_on),

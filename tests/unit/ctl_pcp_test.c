@@ -365,6 +365,15 @@ static void no_room(void **state)
 	pcp_refused(bob, &m, PORTMAP_PCP_NO_RESOURCES, SHORT_S);
 }
 
+/* RFC 6887, 7.4: an error that passes, so it is told for half a minute. */
+static void no_address(void **state)
+{
+	struct pcp m = pcp_map(alice, UDP, 1, 0, 7200);
+
+	pcp_refused(alice, &m, PORTMAP_PCP_NETWORK_FAILURE, SHORT_S);
+	assert_int_equal(lease_count(server->leases, alice), 0);
+}
+
 /* The operator's own may be asked for, but neither scoped nor shut. */
 static void the_operators_own(void **state)
 {
@@ -558,6 +567,8 @@ int main(void)
 		answered(too_many_filters),
 		answered(options_that_are_refused),
 		answered(no_room),
+		cmocka_unit_test_setup_teardown(
+			no_address, portmap_setup_without_address, portmap_teardown),
 		answered(the_operators_own),
 		answered(pinholes),
 		answered(pinholes_that_are_refused),

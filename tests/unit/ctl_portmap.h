@@ -52,15 +52,16 @@ static inline int portmap_group_setup(void **state)
 	return crypto_init();
 }
 
-static inline int portmap_setup(void **state)
+/* With so many addresses, one or none. */
+static inline int portmap_setup_with(unsigned n_addresses)
 {
 	char fault[CTL_FAULT_CHARS];
 	struct ctl_params p;
 
 	server = server_create();
-	/* One address, so that ports are what peers differ in. */
 	lease_table_destroy(server->leases);
 	server->conf.pool[0] = prefix("198.51.100.1");
+	server->conf.n_pool = n_addresses;
 	server->leases = make_leases(&server->conf);
 	assert_non_null(server->leases);
 	noon_ns = NOON_NS;
@@ -80,6 +81,17 @@ static inline int portmap_setup(void **state)
 	alice = peer_find(server->peers, "alice");
 	bob = peer_find(server->peers, "bob");
 	return 0;
+}
+
+/* One address, so that ports are what peers differ in. */
+static inline int portmap_setup(void **state)
+{
+	return portmap_setup_with(1);
+}
+
+static inline int portmap_setup_without_address(void **state)
+{
+	return portmap_setup_with(0);
 }
 
 static inline int portmap_teardown(void **state)
