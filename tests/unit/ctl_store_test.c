@@ -513,72 +513,6 @@ static void a_full_disk_leaves_mappings_as_they_are(void **state)
 	assert_int_equal(leases_count(), 1);
 }
 
-/* --- where peers were heard */
-
-static void hear_peer(const char *name, const char *endpoint)
-{
-	uint32_t peer_idx = peer_find(server->peers, name);
-	struct peer_hot *hot = peer_hot(server->peers, peer_idx);
-	struct peer_path path = {0};
-
-	assert_int_equal(ip_endpoint_parse(endpoint, &path.remote), 0);
-	peer_hot_path_set(hot, &path);
-	hot->last_received_ns = test_now_ns();
-}
-
-/* Messages to the handshake thread that send it somewhere: of starts of them it begins. */
-static void take_messages(unsigned *n, unsigned *n_starts, struct ip_endpoint *last)
-{
-	void *msg;
-
-	*n = *n_starts = 0;
-	server->is_behind = true;
-	for (unsigned i = 0; i < 5; i++) {
-		pump(server);
-		while (mbox_pop_burst(server->to, &msg, 1) == 1) {
-			const struct peer_msg *m = msg;
-
-			if (m->kind == PEER_MSG_SET && m->sets_endpoint) {
-				(*n)++;
-				*n_starts += m->starts;
-				if (m->starts)
-					*last = m->endpoint;
-			}
-			assert_true(mbox_push(server->from, msg));
-		}
-	}
-	server->is_behind = false;
-}
-
-static void those_with_doors_are_called(void **state)
-{
-	struct ip_endpoint endpoint = {0}, wanted;
-	unsigned n, n_starts;
-
-	add_peer(&operator, "alice", 2);
-	add_peer(&operator, "bob", 3);
-	add_peer(&operator, "carol", 4);
-	open_lease(&operator, "{'peer':'alice','to_port':1,'ttl_s':20000}");
-	open_lease(&operator, "{'peer':'carol','to_port':1,'ttl_s':20000}");
-	hear_peer("carol", "203.0.113.4:4");
-	pass(NS_IN_S);
-	pass(2 * HOUR_NS - NS_IN_S);
-	hear_peer("alice", "203.0.113.2:2");
-	hear_peer("bob", "203.0.113.3:3");
-	pass(NS_IN_S);
-	end();
-	server_tables_create(server);
-	server->is_behind = true;
-	begin();
-	take_messages(&n, &n_starts, &endpoint);
-	/* All are led to where they were, and alice is called: bob has no door, carol was silent.
-	 */
-	assert_int_equal(n, 3);
-	assert_int_equal(n_starts, 1);
-	assert_int_equal(ip_endpoint_parse("203.0.113.2:2", &wanted), 0);
-	assert_true(ip_endpoint_equal(&endpoint, &wanted));
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -598,7 +532,6 @@ int main(void)
 		TEST(a_full_disk_is_an_error_to_the_asker_and_an_alarm),
 		TEST(a_failing_disk_is_an_error_to_the_asker_and_an_alarm),
 		TEST(a_full_disk_leaves_mappings_as_they_are),
-		TEST(those_with_doors_are_called),
 	};
 
 	failing_vfs_install();
