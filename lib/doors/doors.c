@@ -18,6 +18,19 @@ static const struct {
 } protos[] = {{LEASE_PROTO_TCP, IPPROTO_TCP}, {LEASE_PROTO_UDP, IPPROTO_UDP}};
 
 #define N_PROTOS (sizeof(protos) / sizeof(protos[0]))
+/* Places for each lease: with two keys of each, nine of ten find theirs free. */
+#define INNER_PLACES_EACH 8
+
+/* LEASE_PROTO_* bits whose keys are in the tables. */
+static uint8_t protos_of(const struct door *door)
+{
+	return atomic_load_explicit(&door->protos, memory_order_relaxed);
+}
+
+static void protos_set(struct door *door, unsigned bits)
+{
+	atomic_store_explicit(&door->protos, (uint8_t)bits, memory_order_relaxed);
+}
 
 /* Of the at-th port of the door. */
 static void keys_build(const struct door *door, uint16_t at, uint8_t proto,
@@ -51,6 +64,16 @@ static bool shares_create(struct doors *d, uint32_t n_shares, int socket_id)
 	return d->knocks && d->shares;
 }
 
+static bool places_create(struct doors *d, int socket_id)
+{
+	unsigned bits = rte_log2_u64((uint64_t)d->max_open * INNER_PLACES_EACH);
+
+	d->inner_places.shift = 64 - bits;
+	d->inner_places.records =
+		sparse_alloc((size_t)1 << bits, sizeof(*d->inner_places.records), socket_id);
+	return d->inner_places.records != NULL;
+}
+
 struct doors *doors_create(uint32_t max_leases, uint32_t max_peers, struct grace *g, int socket_id)
 {
 	/* Closed doors keep their record and keys for a grace period: room for an eighth more. */
@@ -66,8 +89,8 @@ struct doors *doors_create(uint32_t max_leases, uint32_t max_peers, struct grace
 	d->max_open = max_leases;
 	d->free_head = RECORD_NONE;
 	crypto_random(d->hash_key, sizeof(d->hash_key));
-	crypto_random((uint8_t *)&d->flow_factor, sizeof(d->flow_factor));
-	d->flow_factor |= 1;
+	crypto_random((uint8_t *)&d->factor, sizeof(d->factor));
+	d->factor |= 1;
 	d->notes = sparse_alloc(n, sizeof(*d->notes), -1);
 	d->n_of_peer = sparse_alloc(max_peers, sizeof(*d->n_of_peer), socket_id);
 	d->records = sparse_alloc(n, sizeof(*d->records), socket_id);
@@ -79,7 +102,7 @@ struct doors *doors_create(uint32_t max_leases, uint32_t max_peers, struct grace
 	d->by_v6 = table_create(
 		"doors_v6", max_leases * N_PROTOS, sizeof(struct door_v6_key), socket_id, g);
 	d->by_lease = table_create("doors_lease", max_leases, sizeof(uint64_t), socket_id, g);
-	if (door_index_init(&d->index, socket_id) < 0 ||
+	if (door_index_init(&d->index, socket_id) < 0 || !places_create(d, socket_id) ||
 		!shares_create(d, grace_readers(g), socket_id) || !d->notes || !d->n_of_peer ||
 		!d->records || !d->failures || !d->by_public || !d->by_inner || !d->by_v6 ||
 		!d->by_lease) {
@@ -99,6 +122,8 @@ void doors_destroy(struct doors *d)
 	for (uint32_t i = 0; d->records && i < d->n_fresh; i++)
 		door_terms_destroy(door_terms_of(&d->records[i]));
 	door_index_fini(&d->index);
+	sparse_free(d->inner_places.records, (size_t)1 << (64 - d->inner_places.shift),
+		sizeof(*d->inner_places.records));
 	table_destroy(d->by_public);
 	table_destroy(d->by_inner);
 	table_destroy(d->by_v6);
@@ -110,7 +135,7 @@ void doors_destroy(struct doors *d)
 	sparse_free(d->knocks, (size_t)d->n_shares * d->share_size, sizeof(*d->knocks));
 	sparse_free(d->shares, d->n_shares, sizeof(*d->shares));
 	crypto_wipe(d->hash_key, sizeof(d->hash_key));
-	crypto_wipe(&d->flow_factor, sizeof(d->flow_factor));
+	crypto_wipe(&d->factor, sizeof(d->factor));
 	free(d);
 }
 
@@ -206,6 +231,23 @@ static void public_del(struct doors *d, const struct door_public_key *key)
 		atomic_fetch_sub_explicit(&d->n_hashed, 1, memory_order_relaxed);
 }
 
+static void place_take(struct doors *d, const struct door *door, uint16_t port, uint8_t proto)
+{
+	_Atomic uint32_t *place = inner_place(d, door->peer_idx, port, proto);
+
+	if (atomic_load_explicit(place, memory_order_relaxed) == 0)
+		atomic_store_explicit(
+			place, (uint32_t)(door - d->records) + 1, memory_order_release);
+}
+
+static void place_leave(struct doors *d, const struct door *door, uint16_t port, uint8_t proto)
+{
+	_Atomic uint32_t *place = inner_place(d, door->peer_idx, port, proto);
+
+	if (atomic_load_explicit(place, memory_order_relaxed) == (uint32_t)(door - d->records) + 1)
+		atomic_store_explicit(place, 0, memory_order_relaxed);
+}
+
 static int port_add_v4(struct doors *d, struct door *door, uint16_t at, uint8_t proto)
 {
 	struct door_public_key public;
@@ -219,6 +261,8 @@ static int port_add_v4(struct doors *d, struct door *door, uint16_t at, uint8_t 
 	rc = table_add(d->by_inner, &inner, door);
 	if (rc != 0)
 		public_del(d, &public);
+	else if (proto != 0)
+		place_take(d, door, (uint16_t)(door->inner_port + at), proto);
 	return rc;
 }
 
@@ -230,6 +274,7 @@ static void ports_del_v4(struct doors *d, const struct door *door, uint16_t n_po
 	for (uint16_t at = 0; at < n_ports; at++) {
 		keys_build(door, at, proto, &public, &inner);
 		public_del(d, &public);
+		place_leave(d, door, (uint16_t)(door->inner_port + at), proto);
 		table_del(d->by_inner, &inner);
 	}
 }
@@ -237,7 +282,7 @@ static void ports_del_v4(struct doors *d, const struct door *door, uint16_t n_po
 /* One key for each port of a range, so that a packet's look-up is the same for all leases. */
 static int ports_add_v4(struct doors *d, struct door *door, uint8_t proto)
 {
-	for (uint16_t at = 0; at < note_of(d, door)->n_ports; at++) {
+	for (uint16_t at = 0; at < door->n_ports; at++) {
 		int rc = port_add_v4(d, door, at, proto);
 
 		if (rc != 0) {
@@ -273,16 +318,16 @@ static void key_del(struct doors *d, const struct door *door, uint8_t proto)
 	struct door_v6_key key;
 
 	if (!note_of(d, door)->is_v6) {
-		ports_del_v4(d, door, note_of(d, door)->n_ports, proto);
+		ports_del_v4(d, door, door->n_ports, proto);
 		return;
 	}
 	key = key_build_v6(d, door, proto);
 	table_del(d->by_v6, &key);
 }
 
-static void keys_del(struct doors *d, const struct door *door, uint8_t bits)
+static void keys_del(struct doors *d, struct door *door, uint8_t bits)
 {
-	uint8_t left = note_of(d, door)->protos & (uint8_t)~bits;
+	uint8_t left = protos_of(door) & (uint8_t)~bits;
 
 	if (is_whole(d, door)) {
 		if (left == 0)
@@ -292,7 +337,7 @@ static void keys_del(struct doors *d, const struct door *door, uint8_t bits)
 			if (bits & protos[i].bit)
 				key_del(d, door, protos[i].number);
 	}
-	note_of(d, door)->protos = left;
+	protos_set(door, left);
 }
 
 /* All of bits or none. */
@@ -301,10 +346,10 @@ static int keys_add(struct doors *d, struct door *door, uint8_t bits)
 	uint8_t done = 0;
 
 	if (is_whole(d, door)) {
-		int rc = note_of(d, door)->protos == 0 ? port_add_v4(d, door, 0, 0) : 0;
+		int rc = protos_of(door) == 0 ? port_add_v4(d, door, 0, 0) : 0;
 
 		if (rc == 0)
-			note_of(d, door)->protos |= bits;
+			protos_set(door, protos_of(door) | bits);
 		return rc;
 	}
 	for (unsigned i = 0; i < N_PROTOS; i++) {
@@ -319,7 +364,7 @@ static int keys_add(struct doors *d, struct door *door, uint8_t bits)
 		}
 		done |= protos[i].bit;
 	}
-	note_of(d, door)->protos |= done;
+	protos_set(door, protos_of(door) | done);
 	return 0;
 }
 
@@ -333,7 +378,7 @@ static struct door *find(const struct doors *d, uint64_t lease_id)
 static int update(struct doors *d, struct door *door, const struct lease *lease)
 {
 	struct door_terms *old = door_terms_of(door), *new = old;
-	uint8_t had = note_of(d, door)->protos;
+	uint8_t had = protos_of(door);
 	int rc;
 
 	if (!door_terms_equal(old, lease)) {
@@ -374,7 +419,7 @@ static int open_new(struct doors *d, const struct lease *lease)
 	}
 	door->peer_idx = lease->peer_idx;
 	note_of(d, door)->lease_id = lease->id;
-	note_of(d, door)->n_ports = lease_ports_of(lease->n_ports);
+	door->n_ports = lease_ports_of(lease->n_ports);
 	note_of(d, door)->is_v6 = !ip_is_v4(&lease->inner_addr);
 	note_of(d, door)->inner_v6 = lease->inner_addr;
 	memset(door->public_v4, 0, 4);
@@ -386,7 +431,7 @@ static int open_new(struct doors *d, const struct lease *lease)
 	door->public_port = lease->public_port;
 	door->inner_port = lease->inner_port;
 	atomic_store_explicit(&door->terms, terms, memory_order_relaxed);
-	note_of(d, door)->protos = 0;
+	protos_set(door, 0);
 
 	rc = table_add(d->by_lease, &lease->id, door);
 	if (rc == 0) {
@@ -400,7 +445,7 @@ static int open_new(struct doors *d, const struct lease *lease)
 		return rc;
 	}
 	d->n_open++;
-	d->n_ports += note_of(d, door)->n_ports;
+	d->n_ports += door->n_ports;
 	if (is_whole(d, door))
 		atomic_fetch_add_explicit(&d->n_whole, 1, memory_order_relaxed);
 	/* Before it opens: who sees it open can see that there is one. */
@@ -455,6 +500,8 @@ void doors_prefetch(const struct doors *d, const struct lease *leases, unsigned 
 				continue;
 			keys_build(&door, 0, protos[k].number, &public, &inner[n_keys]);
 			rte_prefetch0((const void *)entry_of(d, &public));
+			rte_prefetch0((const void *)inner_place(
+				d, l->peer_idx, l->inner_port, protos[k].number));
 			inner_at[n_keys] = &inner[n_keys];
 			n_keys++;
 		}
@@ -470,10 +517,10 @@ int doors_close(struct doors *d, uint64_t lease_id)
 	if (!door)
 		return -ENOENT;
 	atomic_fetch_add_explicit(&door->generation, 1, memory_order_release);
-	keys_del(d, door, note_of(d, door)->protos);
+	keys_del(d, door, protos_of(door));
 	table_del(d->by_lease, &lease_id);
 	d->n_open--;
-	d->n_ports -= note_of(d, door)->n_ports;
+	d->n_ports -= door->n_ports;
 	if (is_whole(d, door))
 		atomic_fetch_sub_explicit(&d->n_whole, 1, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&d->n_of_peer[door->peer_idx], 1, memory_order_relaxed);

@@ -39,12 +39,14 @@ struct door_counters {
 };
 
 /* W: control, while no worker can see it; then read-only until closed, but for generation and
- * terms. First line: what a packet needs. */
+ * terms and protos. First line: what a packet needs. */
 struct door {
 	_Atomic uint32_t generation; /* odd: open */
 	uint32_t peer_idx;
-	uint8_t public_v4[4], inner_v4[4];  /* network order; IPv6: zero */
-	uint16_t public_port, inner_port;   /* host order; of a range the first; of all 0 */
+	uint8_t public_v4[4], inner_v4[4]; /* network order; IPv6: zero */
+	uint16_t public_port, inner_port;  /* host order; of a range the first; of all 0 */
+	uint16_t n_ports;
+	_Atomic uint8_t protos;		    /* LEASE_PROTO_* bits that it has keys for */
 	_Atomic(struct door_terms *) terms; /* NULL: none; see door_terms_of() */
 
 	struct door_counters counters __attribute__((aligned(64)));

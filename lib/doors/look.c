@@ -30,16 +30,16 @@ static uint64_t open_only(uint64_t hits, uint32_t n, struct door **out)
 	return hits;
 }
 
-/* Those that the index is not for; at[] is where they stand. */
-static void find_hashed(const struct doors *d, const struct door_public_key **keys,
-	const uint8_t *at, uint32_t n, struct door **out)
+/* Those that are in no array; at[] is where they stand. */
+static void find_hashed(const struct table *t, const void *const *keys, const uint8_t *at,
+	uint32_t n, struct door **out)
 {
 	const void *wanted[TABLE_BULK_MAX];
 	void *found[TABLE_BULK_MAX];
 
 	for (uint32_t i = 0; i < n; i++)
 		wanted[i] = keys[at[i]];
-	table_lookup_bulk(d->by_public, wanted, n, found);
+	table_lookup_bulk(t, wanted, n, found);
 	for (uint32_t i = 0; i < n; i++)
 		out[at[i]] = found[i];
 }
@@ -68,7 +68,7 @@ uint64_t doors_lookup_public_bulk(
 		out[i] = record ? &d->records[record - 1] : NULL;
 	}
 	if (n_others && atomic_load_explicit(&d->n_hashed, memory_order_acquire))
-		find_hashed(d, keys, at, n_others, out);
+		find_hashed(d->by_public, (const void *const *)keys, at, n_others, out);
 	for (uint32_t i = 0; i < n; i++)
 		hits |= (uint64_t)(out[i] != NULL) << i;
 	return open_only(hits, n, out);
@@ -82,11 +82,47 @@ struct door *doors_lookup_public(const struct doors *d, const struct door_public
 	return door;
 }
 
+/* Is it what the key leads to? */
+static bool has_inner_key(const struct door *door, const struct door_inner_key *key)
+{
+	uint8_t bit = key->proto == IPPROTO_TCP	  ? LEASE_PROTO_TCP
+		      : key->proto == IPPROTO_UDP ? LEASE_PROTO_UDP
+						  : 0;
+	unsigned at = (uint16_t)(rte_be_to_cpu_16(key->port_be16) - door->inner_port);
+
+	return door->peer_idx == key->peer_idx &&
+	       load_le32(door->inner_v4) == load_le32(key->addr_v4) && at < door->n_ports &&
+	       atomic_load_explicit(&door->protos, memory_order_relaxed) & bit;
+}
+
 uint64_t doors_lookup_inner_bulk(
 	const struct doors *d, const struct door_inner_key **keys, uint32_t n, struct door **out)
 {
-	uint64_t hits = table_lookup_bulk(d->by_inner, (const void **)keys, n, (void **)out);
+	const _Atomic uint32_t *places[TABLE_BULK_MAX];
+	uint8_t at[TABLE_BULK_MAX];
+	uint32_t n_others = 0;
+	uint64_t hits = 0;
 
+	if (n > TABLE_BULK_MAX)
+		return 0;
+	for (uint32_t i = 0; i < n; i++) {
+		places[i] = inner_place(
+			d, keys[i]->peer_idx, rte_be_to_cpu_16(keys[i]->port_be16), keys[i]->proto);
+		rte_prefetch0((const void *)places[i]);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t record = atomic_load_explicit(places[i], memory_order_acquire);
+
+		out[i] = record ? &d->records[record - 1] : NULL;
+		rte_prefetch0(out[i]);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		if (!out[i] || !has_inner_key(out[i], keys[i]))
+			at[n_others++] = (uint8_t)i;
+	if (n_others)
+		find_hashed(d->by_inner, (const void *const *)keys, at, n_others, out);
+	for (uint32_t i = 0; i < n; i++)
+		hits |= (uint64_t)(out[i] != NULL) << i;
 	return open_only(hits, n, out);
 }
 
@@ -131,8 +167,7 @@ static uint64_t source_hash(const struct doors *d, const struct door_knock *knoc
  * flows of one source, and whoever chooses ports does not choose what falls together. */
 static uint64_t flow_hash_of(const struct doors *d, const struct door_knock *knock, uint64_t source)
 {
-	uint64_t product =
-		(source ^ knock->src_port ^ (uint64_t)knock->is_tcp << 16) * d->flow_factor;
+	uint64_t product = (source ^ knock->src_port ^ (uint64_t)knock->is_tcp << 16) * d->factor;
 
 	return product ^ product >> 32;
 }

@@ -534,6 +534,81 @@ static void test_knocks_have_room_for_so_many(void **state)
 	}
 }
 
+/* Whose key it is; 0: nobody's. */
+static uint64_t owner_of(
+	const struct lease *leases, unsigned n, const struct lease *probe, uint8_t proto)
+{
+	uint8_t bit = proto == IPPROTO_TCP   ? LEASE_PROTO_TCP
+		      : proto == IPPROTO_UDP ? LEASE_PROTO_UDP
+					     : 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		unsigned at = (uint16_t)(probe->inner_port - leases[i].inner_port);
+
+		if (leases[i].peer_idx == probe->peer_idx && leases[i].protos & bit &&
+			at < leases[i].n_ports)
+			return leases[i].id;
+	}
+	return 0;
+}
+
+/* Each key of the neighbourhood leads to the lease that has it, and to no other: places of inner
+ * keys are few here, so many of them are shared. */
+static void check_inner_keys(struct world *w, const struct lease *leases, unsigned n)
+{
+	static const uint8_t protos[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP};
+
+	for (unsigned i = 0; i < 14 * n; i++) {
+		struct lease probe = leases[i / 14];
+
+		probe.inner_port = (uint16_t)(probe.inner_port + i % 7 - 2);
+		probe.peer_idx ^= i / 7 % 2;
+		for (unsigned k = 0; k < sizeof(protos); k++) {
+			struct door *door = lookup_inner(w, &probe, protos[k]);
+
+			assert_true((door ? doors_lease_id(w->doors, door) : 0) ==
+				    owner_of(leases, n, &probe, protos[k]));
+		}
+	}
+}
+
+/* Leases come, change their protocols and go. */
+static void change_inner_keys(struct world *w)
+{
+	static const uint8_t protos[] = {LEASE_PROTO_TCP, LEASE_PROTO_UDP, LEASE_PROTO_BOTH};
+	struct lease leases[MAX_LEASES / 2];
+	unsigned n = 0;
+
+	for (uint64_t id = 1; id <= 2 * MAX_LEASES; id++) {
+		unsigned at = n < MAX_LEASES / 2 ? n++ : (unsigned)(id * 7 % n);
+
+		if (id > n)
+			assert_int_equal(doors_close(w->doors, leases[at].id), 0);
+		leases[at] = lease_of(id, (uint16_t)(id * 16), protos[id % 3]);
+		leases[at].peer_idx = (uint32_t)(id % 2);
+		leases[at].n_ports = id % 5 == 0 ? 2 : 1;
+		assert_int_equal(doors_open(w->doors, &leases[at]), 0);
+		leases[at].protos = protos[id / 3 % 3];
+		assert_int_equal(doors_open(w->doors, &leases[at]), 0);
+		check_inner_keys(w, leases, n);
+		while (grace_poll(w->grace) > 0)
+			;
+	}
+}
+
+/* Which keys share a place is decided at random once for all doors: so they are made again. */
+static void test_inner_keys_are_told_apart(void **state)
+{
+	struct world *w = *state;
+
+	for (unsigned round = 0; round < 300; round++) {
+		change_inner_keys(w);
+		doors_destroy(w->doors);
+		w->doors = doors_create(MAX_LEASES, MAX_PEERS, w->grace, -1);
+		assert_non_null(w->doors);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -551,6 +626,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_records_wait_for_readers, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_addresses_that_doors_do_not_serve, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_inner_keys_are_told_apart, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pinhole, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_knocks_have_room_for_so_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(
