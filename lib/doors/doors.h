@@ -153,7 +153,7 @@ void doors_failures_get(const struct doors *d, uint64_t lease_id, struct door_fa
 uint32_t doors_count(const struct doors *d);
 
 /* Workers, grace readers. NULL and a clear bit: no open door. keys and out are arrays of n <=
- * TABLE_BULK_MAX. What is found has been brought into the cache. */
+ * TABLE_BULK_MAX. The first line of what is found has been brought into the cache. */
 uint64_t doors_lookup_public_bulk(
 	const struct doors *d, const struct door_public_key **keys, uint32_t n, struct door **out);
 /* One of them; NULL: none that is open. */

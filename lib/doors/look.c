@@ -16,10 +16,7 @@ bool doors_peer_has(const struct doors *d, uint32_t peer_idx)
 static uint64_t open_only(uint64_t hits, uint32_t n, struct door **out)
 {
 	for (uint32_t i = 0; i < n; i++)
-		if (out[i]) {
-			rte_prefetch0(out[i]);
-			rte_prefetch0(&out[i]->counters); /* written when the packet passes */
-		}
+		rte_prefetch0(out[i]);
 	for (uint32_t i = 0; i < n; i++) {
 		if (out[i] &&
 			!(atomic_load_explicit(&out[i]->generation, memory_order_acquire) & 1)) {

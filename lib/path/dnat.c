@@ -1,6 +1,8 @@
 /* dnat.c - to the peer, on its home worker: through a door or back along a session. Filter,
  * rewrite, count.
  */
+#include <rte_prefetch.h>
+
 #include "path/worker.h"
 
 /* Who is at the far end: of what an ICMP error quotes, not the router that sent it. */
@@ -164,6 +166,8 @@ uint16_t path_dnat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 	for (uint16_t i = 0; i < n; i++)
 		if (path_meta(pkts[i])->via == PATH_VIA_NONE)
 			keys[n_keys++] = in_key(pkts[i], path_quote_of(pkts[i], &room));
+		else
+			rte_prefetch0(&path_meta(pkts[i])->door->counters);
 	if (n_keys)
 		flow_find_in_burst(w->flows, keys, n_keys, sessions);
 

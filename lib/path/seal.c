@@ -79,6 +79,8 @@ static void take_burst(struct path_worker *w, struct sealing *out)
 		rte_prefetch0(hot);
 		rte_prefetch0(&hot->wheel_due_ns);
 		rte_prefetch0(&hot->tx_pkts);
+		/* Where outer headers will be: nobody touched this line of the buffer yet. */
+		__builtin_prefetch(rte_pktmbuf_mtod_offset(m, void *, -RTE_CACHE_LINE_SIZE), 1);
 		rte_prefetch0(hot->outer.bytes + PEER_OUTER_MAX_BYTES - 1);
 	}
 	for (uint16_t i = 0; i < n; i++)

@@ -4,6 +4,8 @@
  * A session comes before a lease, so that opening a lease leaves what is under way as it is. The
  * source port is the peer's own on an address only that the peer has whole.
  */
+#include <rte_prefetch.h>
+
 #include "path/worker.h"
 
 enum stats_drop path_flow_reason(enum flow_verdict verdict)
@@ -134,6 +136,8 @@ static void find_doors(struct path_worker *w, const struct flow_out_key *keys, u
 			out[at[i]] = found[i];
 		else
 			out[at[i]] = path_whole_door(w->path, &keys[at[i]]);
+		if (out[at[i]])
+			rte_prefetch0(&out[at[i]]->counters);
 	}
 }
 
