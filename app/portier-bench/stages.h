@@ -1,7 +1,9 @@
 /* stages.h - one turn of a worker, taken stage by stage with a look at the clock in between.
  *
- * The path itself carries no instruments: this calls the stages that path_worker_turn calls, in its
- * order. A row's total comes from real turns; a trial in stages says how it divides.
+ * It is the turn that workers take (path/turn.h), compiled with marks. A row's total comes from
+ * real turns; a trial in stages says how it divides.
+ *
+ * Threads: one.
  */
 #ifndef PORTIER_BENCH_STAGES_H
 #define PORTIER_BENCH_STAGES_H
@@ -21,6 +23,7 @@
 	X(inner)    \
 	X(snat)     \
 	X(dnat)     \
+	X(v6)       \
 	X(mtu)      \
 	X(seal)     \
 	X(timers)   \
@@ -35,7 +38,7 @@ enum stage {
 };
 
 const char *stage_name(unsigned idx);
-/* One turn; adds to cycles what each stage took. For a gateway of one worker. */
+/* One turn; adds to cycles what each stage took. */
 void stages_turn(struct path_worker *w, uint32_t cycles[static STAGE_N]);
 
 #endif

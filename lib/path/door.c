@@ -1,7 +1,8 @@
 /* door.c - from the Internet: is there a lease at this address, port and protocol? If not, whose
  * port is it? If nobody's, who has the whole address?
  */
-#include "path/worker.h"
+#define PATH_MARK(stage)
+#include "path/turn.h"
 
 /* Peers believe what lies inside the tunnel, the gateway's services and each other: nobody outside
  * speaks for them. */
@@ -176,28 +177,9 @@ bool path_door_asks(struct path_worker *w, struct rte_mbuf *m, struct door *door
 	return false;
 }
 
-static void run(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
-{
-	n = path_door_burst(w, pkts, n);
-	n = path_dispatch_burst(w, PATH_STAGE_DNAT, pkts, n);
-	n = path_dnat_burst(w, pkts, n);
-	path_mtu_burst(w, pkts, n);
-}
-
-void path_knock_flush(struct path_worker *w)
-{
-	struct rte_mbuf *pkts[PATH_BURST];
-	uint16_t n = w->knocking.n;
-
-	/* Taken out first: what is refused on the way may knock for its sender. */
-	memcpy(pkts, w->knocking.pkts, n * sizeof(pkts[0]));
-	w->knocking.n = 0;
-	run(w, pkts, n);
-}
-
 void path_knock(struct path_worker *w, struct rte_mbuf *m)
 {
 	if (w->knocking.n == PATH_BURST)
-		path_knock_flush(w);
+		run_knocking(w);
 	w->knocking.pkts[w->knocking.n++] = m;
 }

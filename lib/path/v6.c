@@ -2,7 +2,8 @@
  *
  * Spec: RFC 6092 (simple security), RFC 4890 (which ICMPv6 may pass), RFC 8200.
  */
-#include "path/worker.h"
+#define PATH_MARK(stage)
+#include "path/turn.h"
 
 /* Both directions have the same key: inner is the peer's end. Protocols without ports have 0. */
 static void v6_key(struct rte_mbuf *m, const struct nat_icmp_error *quote, bool is_out,
@@ -201,21 +202,9 @@ uint16_t path_v6_in_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_
 	return kept;
 }
 
-void path_v6_flush(struct path_worker *w)
-{
-	struct rte_mbuf *pkts[PATH_BURST];
-	uint16_t n = w->admitting6.n;
-
-	memcpy(pkts, w->admitting6.pkts, n * sizeof(pkts[0]));
-	w->admitting6.n = 0;
-	n = path_dispatch_burst(w, PATH_STAGE_V6, pkts, n);
-	n = path_v6_in_burst(w, pkts, n);
-	path_mtu_burst(w, pkts, n);
-}
-
 void path_v6_in(struct path_worker *w, struct rte_mbuf *m)
 {
 	if (w->admitting6.n == PATH_BURST)
-		path_v6_flush(w);
+		run_knocking6(w);
 	w->admitting6.pkts[w->admitting6.n++] = m;
 }

@@ -422,12 +422,10 @@ bool path_inner_led(struct path_worker *w, struct rte_mbuf *m);
  * for its peer, wherever that lives; what lives here, in bursts. */
 void path_v6_out(struct path_worker *w, struct rte_mbuf *m);
 void path_v6_in(struct path_worker *w, struct rte_mbuf *m);
-void path_v6_flush(struct path_worker *w);
 uint16_t path_v6_in_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n);
 
 /* A packet for the door stage, from wherever; what is queued runs when there is no room. */
 void path_knock(struct path_worker *w, struct rte_mbuf *m);
-void path_knock_flush(struct path_worker *w);
 /* For the peer in its meta, at home here or elsewhere, as it is. */
 void path_to_peer(struct path_worker *w, struct rte_mbuf *m);
 /* From a peer, translated, or from the gateway: out of the public port, or in again by another
