@@ -71,7 +71,7 @@ static void look_at_tables(struct ctl *c, json_t *reasons)
 	const struct conf *conf = c->p.conf;
 	uint32_t n_leases = lease_port_count(c->p.leases, UINT32_MAX);
 	uint32_t n_peers = peers_count(c->p.peers);
-	uint32_t n_kept = lease_held_count(c->p.leases);
+	uint32_t n_kept = lease_held_port_count(c->p.leases);
 	uint32_t n_pinholes = lease_pinhole_count(c->p.leases);
 	uint64_t n_ports = ctl_pool_ports_count(conf);
 

@@ -375,9 +375,9 @@ static int refuse_grant(
 		else
 			snprintf(text, sizeof(text), "public port");
 		return rpc_fault_set(fault, RPC_EXHAUSTED, "public ports", NULL,
-			"no %s is free (%u are kept for former owners), or all %u leases "
+			"no %s is free (%u ports are kept for former owners), or all %u leases "
 			"of leases.max are open",
-			text, lease_held_count(c->p.leases), conf->max_leases);
+			text, lease_held_port_count(c->p.leases), conf->max_leases);
 	default:
 		return rpc_fault_set(fault, RPC_INVALID_PARAMS, NULL, NULL,
 			"the lease is unsound: %s", strerror(-err));

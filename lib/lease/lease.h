@@ -334,5 +334,7 @@ bool lease_held_next(const struct lease_table *t, uint64_t *cursor, struct lease
 bool lease_held_get(const struct lease_table *t, const struct ip_addr *addr, uint16_t port,
 	struct lease_held *out);
 uint32_t lease_held_count(const struct lease_table *t);
+/* Their ports: of a range all, of a whole address, which has none of the pool, none. O(1). */
+uint32_t lease_held_port_count(const struct lease_table *t);
 
 #endif

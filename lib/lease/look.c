@@ -198,3 +198,8 @@ uint32_t lease_held_count(const struct lease_table *t)
 {
 	return t->numbers.n_kept;
 }
+
+uint32_t lease_held_port_count(const struct lease_table *t)
+{
+	return t->numbers.n_kept_ports;
+}

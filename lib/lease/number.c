@@ -424,6 +424,11 @@ uint32_t lease_number_add(struct lease_numbers *ns, const struct lease_number *n
 	return i;
 }
 
+static uint32_t ports_kept_in(const struct lease_number *n)
+{
+	return lease_is_whole(n->public_port) ? 0 : n->n_ports;
+}
+
 static void stop_keeping(struct lease_numbers *ns, uint32_t i)
 {
 	struct lease_number *n = &ns->numbers[i];
@@ -435,6 +440,7 @@ static void stop_keeping(struct lease_numbers *ns, uint32_t i)
 	ns->n_reserved -= n->state == LEASE_RESERVED;
 	n->state = LEASE_FREE;
 	ns->n_kept--;
+	ns->n_kept_ports -= ports_kept_in(n);
 }
 
 void lease_number_keep(
@@ -446,6 +452,7 @@ void lease_number_keep(
 	lease_list_append(
 		state == LEASE_RESERVED ? &ns->reserved : &ns->quarantine, ns->kept_links, i);
 	ns->n_kept++;
+	ns->n_kept_ports += ports_kept_in(&ns->numbers[i]);
 	ns->n_reserved += state == LEASE_RESERVED;
 }
 

@@ -61,6 +61,7 @@ struct lease_numbers {
 	struct lease_list reserved, quarantine; /* each in the order of until_ns */
 	struct lease_link *kept_links;		/* of either */
 	uint32_t n_kept, n_reserved;		/* n_reserved: of these */
+	uint32_t n_kept_ports;			/* of these; a whole address has none */
 
 	struct lease_place *places;
 	struct lease_slab place_slab;

@@ -161,6 +161,41 @@ static void health_sees_what_is_wrong(void **state)
 	client_close(&c);
 }
 
+static void open_and_close(struct client *c, const char *params)
+{
+	char closing[64];
+
+	snprintf(closing, sizeof(closing), "{'id':%lld}", (long long)open_lease(c, params));
+	json_decref(call(c, "lease.close", closing));
+}
+
+/* A range that is kept takes all its ports from the pool, and a whole address none. */
+static void health_counts_ports_that_are_kept(void **state)
+{
+	struct server *s = *state;
+	struct client c;
+
+	client_open(&c, s);
+	add_peer(&c, "alice", 2);
+	add_peer(&c, "bob", 3);
+	json_decref(call(&c, "peer.set", "{'peer':'alice','max_leases':64}"));
+	open_and_close(&c, "{'peer':'bob','whole_address':true}");
+	open_and_close(&c, "{'peer':'alice','to_port':1024,'ports':16}");
+	open_and_close(&c, "{'peer':'alice','to_port':2048,'ports':8}");
+	open_and_close(&c, "{'peer':'alice','to_port':3072,'ports':4}");
+	/* 28 of 32. */
+	s->conf.lease_port_last = 40007;
+	expect_health(&c, NULL);
+	open_and_close(&c, "{'peer':'alice','to_port':80}");
+	expect_health(&c, "0 leases and 29 kept ports of 32");
+	clock_offset_ns += 121 * NS_IN_S;
+	while (lease_held_count(s->leases) > 0)
+		pump(s);
+	turn(s, 0);
+	expect_health(&c, NULL);
+	client_close(&c);
+}
+
 static void ports_show_their_devices(void **state)
 {
 	struct client c;
@@ -205,6 +240,7 @@ int main(void)
 		served(stats_balance_and_add_up),
 		served(drops_name_every_reason),
 		served(health_sees_what_is_wrong),
+		served(health_counts_ports_that_are_kept),
 		served(ports_show_their_devices),
 	};
 

@@ -274,7 +274,9 @@ static void what_is_kept_for_its_owner_may_grow(void **state)
 	l = must_grant(t, &req, 0);
 	assert_true(ip_equal(&l->public_addr, &addr));
 	assert_int_equal(lease_held_count(t), 1);
+	assert_int_equal(lease_held_port_count(t), 16);
 	close_id(t, l->id, 0);
+	assert_int_equal(lease_held_port_count(t), 48);
 	assert_true(lease_held_get(t, &addr, 50200, &held));
 	assert_int_equal(held.n_ports, 32);
 	/* Not smaller, and not elsewhere instead. */
@@ -379,6 +381,7 @@ static struct lease_table *restart(struct lease_table *t, uint64_t now)
 	while (lease_held_next(t, &cursor, &held))
 		assert_int_equal(lease_held_restore(fresh, &held, now), 0);
 	assert_int_equal(lease_held_count(fresh), lease_held_count(t));
+	assert_int_equal(lease_held_port_count(fresh), lease_held_port_count(t));
 	lease_ids_skip(fresh, last);
 	lease_table_destroy(t);
 	return fresh;
