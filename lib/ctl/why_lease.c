@@ -13,7 +13,9 @@
 #define FAILURE_FRESH_NS (600 * NS_IN_S)
 #define MATCHES_MAX	 16
 #define SENTENCE_CHARS	 384
-#define WORDS_CHARS	 64
+/* One of each protocol. */
+#define VERDICT_CHARS (2 * SENTENCE_CHARS + 32)
+#define WORDS_CHARS   64
 /* So many sources of a lease are named. */
 #define SOURCES_NAMED 3
 #define SOURCES_CHARS (SOURCES_NAMED * IP_TEXT_CHARS)
@@ -132,12 +134,14 @@ static const char *port_words(const struct lease *lease, char buf[static WORDS_C
 	return buf;
 }
 
-static void no_listener_sentence(const struct lease *lease, bool is_tcp, uint64_t n,
-	const char *age, char buf[static SENTENCE_CHARS])
+static void no_listener_sentence(const struct lease *lease, const struct door_failures *f,
+	bool is_tcp, const char *age, char buf[static SENTENCE_CHARS])
 {
+	unsigned own = is_tcp ? DOOR_FAILURE_no_listener_tcp : DOOR_FAILURE_no_listener_udp;
+	unsigned other = is_tcp ? DOOR_FAILURE_no_listener_udp : DOOR_FAILURE_no_listener_tcp;
 	char count[WORDS_CHARS], port[WORDS_CHARS];
 
-	count_words(n, is_tcp ? "connection" : "datagram", count);
+	count_words(f->of[own].n, is_tcp ? "connection" : "datagram", count);
 	if (lease_is_whole(lease->public_port)) {
 		snprintf(buf, SENTENCE_CHARS,
 			"%s refused by the peer, the last %s ago: no program listens on some %s "
@@ -149,20 +153,20 @@ static void no_listener_sentence(const struct lease *lease, bool is_tcp, uint64_
 		"the program on the peer's %s %s does not listen: %s refused there, the last %s "
 		"ago; start it, or open the lease to the port that it has%s",
 		is_tcp ? "TCP" : "UDP", port_words(lease, port), count, age,
-		lease->protos != LEASE_PROTO_BOTH ? ""
-		: is_tcp			  ? ", or for udp alone"
-						  : ", or for tcp alone");
+		lease->protos != LEASE_PROTO_BOTH || f->of[other].n > 0 ? ""
+		: is_tcp						? ", or for udp alone"
+									: ", or for tcp alone");
 }
 
 /* What a failure means and what to do, in one sentence. */
-static void failure_sentence(struct ctl *c, const struct lease *lease, enum door_failure failure,
-	uint64_t n, uint64_t last_ns, char buf[static SENTENCE_CHARS])
+static void failure_sentence(struct ctl *c, const struct lease *lease,
+	const struct door_failures *f, enum door_failure failure, char buf[static SENTENCE_CHARS])
 {
 	char peer[CTL_PEER_WORD_CHARS], count[WORDS_CHARS], age[WORDS_CHARS];
 	char from[SOURCES_CHARS];
 
-	age_words(c->p.now_ns(), last_ns, age);
-	count_words(n, "packet", count);
+	age_words(c->p.now_ns(), f->of[failure].last_ns, age);
+	count_words(f->of[failure].n, "packet", count);
 	switch (failure) {
 	case DOOR_FAILURE_peer_unreachable:
 		snprintf(buf, SENTENCE_CHARS,
@@ -172,7 +176,7 @@ static void failure_sentence(struct ctl *c, const struct lease *lease, enum door
 		break;
 	case DOOR_FAILURE_no_listener_tcp:
 	case DOOR_FAILURE_no_listener_udp:
-		no_listener_sentence(lease, failure == DOOR_FAILURE_no_listener_tcp, n, age, buf);
+		no_listener_sentence(lease, f, failure == DOOR_FAILURE_no_listener_tcp, age, buf);
 		break;
 	case DOOR_FAILURE_too_big:
 		snprintf(buf, SENTENCE_CHARS,
@@ -223,29 +227,70 @@ static void verdict_of_used(struct ctl *c, const struct question *q, char *buf)
 			q->lease->id, is_whole ? " --public-port N" : "");
 }
 
-/* Does it tell how the lease stands now, for what is asked? Packets that were lost while a
- * handshake ran say nothing any more when the peer was heard since; nor does a refusal at any of
+static uint8_t refused_proto(enum door_failure failure)
+{
+	if (failure == DOOR_FAILURE_no_listener_tcp)
+		return LEASE_PROTO_TCP;
+	return failure == DOOR_FAILURE_no_listener_udp ? LEASE_PROTO_UDP : 0;
+}
+
+/* Does it tell how the lease stands now, over one of these protocols? Packets that were lost while
+ * a handshake ran say nothing any more when the peer was heard since; nor does a refusal at any of
  * all ports, which whoever scans the address brings about. */
-static bool is_reason(const struct question *q, const struct door_failures *f,
+static bool is_reason(const struct question *q, uint8_t protos, const struct door_failures *f,
 	enum door_failure failure, const struct peer_status *peer, uint64_t now_ns)
 {
 	if (f->of[failure].n == 0 || now_ns > f->of[failure].last_ns + FAILURE_FRESH_NS)
 		return false;
-	if (failure == DOOR_FAILURE_no_listener_tcp || failure == DOOR_FAILURE_no_listener_udp)
+	if (refused_proto(failure) != 0)
 		return !lease_is_whole(q->lease->public_port) &&
-		       (q->protos & (failure == DOOR_FAILURE_no_listener_tcp ? LEASE_PROTO_TCP
-									     : LEASE_PROTO_UDP));
+		       (protos & refused_proto(failure)) != 0;
 	return failure != DOOR_FAILURE_peer_unreachable ||
 	       peer->last_received_ns <= f->of[failure].last_ns;
 }
 
-/* Of an open lease. The first that holds: each hides the ones behind it. */
-static void verdict_of_open(
-	struct ctl *c, const struct question *q, const struct door_failures *f, char *buf)
+/* The first that holds, for it hides the ones behind it; DOOR_N_FAILURES: none. */
+static enum door_failure find_reason(struct ctl *c, const struct question *q, uint8_t protos,
+	const struct door_failures *f, const struct peer_status *peer)
 {
+	unsigned i = 0;
+
+	while (i < DOOR_N_FAILURES &&
+		!is_reason(q, protos, f, (enum door_failure)i, peer, c->p.now_ns()))
+		i++;
+	return (enum door_failure)i;
+}
+
+/* One protocol is refused, which says nothing of the other: each has its own reason. When the lease
+ * was used last is not known of each. */
+static void verdict_of_each_protocol(struct ctl *c, const struct question *q,
+	const struct door_failures *f, const struct peer_status *peer,
+	char buf[static VERDICT_CHARS])
+{
+	static const uint8_t protos[] = {LEASE_PROTO_TCP, LEASE_PROTO_UDP};
+	char sentence[2][SENTENCE_CHARS];
+
+	for (unsigned i = 0; i < 2; i++) {
+		enum door_failure reason = find_reason(c, q, protos[i], f, peer);
+
+		if (reason == DOOR_N_FAILURES)
+			snprintf(sentence[i], SENTENCE_CHARS,
+				"the lease is open and its peer answers");
+		else
+			failure_sentence(c, q->lease, f, reason, sentence[i]);
+	}
+	snprintf(buf, VERDICT_CHARS, "over tcp: %s; over udp: %s", sentence[0], sentence[1]);
+}
+
+/* Of an open lease. */
+static void verdict_of_open(struct ctl *c, const struct question *q, const struct door_failures *f,
+	char buf[static VERDICT_CHARS])
+{
+	uint8_t protos = q->protos & q->lease->protos;
 	uint64_t now_ns = c->p.now_ns();
 	char peer[CTL_PEER_WORD_CHARS], age[WORDS_CHARS];
 	struct peer_status status;
+	enum door_failure reason;
 
 	peer_status_get(c->p.peers, q->lease->peer_idx, &status);
 	ctl_peer_word(c, q->lease->peer_idx, peer);
@@ -263,14 +308,13 @@ static void verdict_of_open(
 			peer, age_words(now_ns, status.unreachable_since_ns, age));
 		return;
 	}
-	for (unsigned i = 0; i < DOOR_N_FAILURES; i++) {
-		if (!is_reason(q, f, (enum door_failure)i, &status, now_ns))
-			continue;
-		failure_sentence(
-			c, q->lease, (enum door_failure)i, f->of[i].n, f->of[i].last_ns, buf);
-		return;
-	}
-	verdict_of_used(c, q, buf);
+	reason = find_reason(c, q, protos, f, &status);
+	if (reason == DOOR_N_FAILURES)
+		verdict_of_used(c, q, buf);
+	else if (protos == LEASE_PROTO_BOTH && refused_proto(reason) != 0)
+		verdict_of_each_protocol(c, q, f, &status, buf);
+	else
+		failure_sentence(c, q->lease, f, reason, buf);
 }
 
 static void verdict_of_kept(
@@ -364,8 +408,7 @@ void ctl_failures_write(struct ctl *c, const struct lease *lease, struct rpc_tex
 	for (unsigned i = 0; i < DOOR_N_FAILURES; i++) {
 		if (f.of[i].n == 0)
 			continue;
-		failure_sentence(
-			c, lease, (enum door_failure)i, f.of[i].n, f.of[i].last_ns, sentence);
+		failure_sentence(c, lease, &f, (enum door_failure)i, sentence);
 		rpc_write_begin(t, NULL, '{');
 		rpc_write_text(t, "reason", door_failure_name((enum door_failure)i));
 		rpc_write_text(t, "help", door_failure_help((enum door_failure)i));
@@ -420,7 +463,7 @@ static bool is_match(const void *arg, const struct stats_recent_drop *d)
 static void write_open(struct ctl *c, const struct question *q, struct rpc_text *t)
 {
 	uint64_t now_ns = c->p.now_ns();
-	char sentence[SENTENCE_CHARS];
+	char verdict[VERDICT_CHARS];
 	struct door_failures failures;
 
 	rpc_write_begin(t, "lease", '{');
@@ -431,8 +474,8 @@ static void write_open(struct ctl *c, const struct question *q, struct rpc_text 
 	write_peer(c, q->lease->peer_idx, t);
 	ctl_failures_write(c, q->lease, t);
 	doors_failures_get(c->p.doors, q->lease->id, &failures);
-	verdict_of_open(c, q, &failures, sentence);
-	rpc_write_text(t, "verdict", sentence);
+	verdict_of_open(c, q, &failures, verdict);
+	rpc_write_text(t, "verdict", verdict);
 }
 
 /* Kept by itself, or as one of all that an address has (as lease_find_public). */
