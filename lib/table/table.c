@@ -15,6 +15,8 @@
 #define STORE_DATA_BYTES  8
 #define STORE_ALIGN_BYTES 16
 
+#define SLOTS_MIN 127 /* 16 buckets */
+
 struct table {
 	struct rte_hash *hash;
 	uint32_t n_key_words;
@@ -32,6 +34,15 @@ struct table {
 	int32_t limbo[];
 };
 
+/* Multilinear-HM of keys that count up counts up as well, and a small table could find all of ten
+ * names in one bucket of eight. A permutation, so that the bound on collisions stays. */
+static inline uint32_t scatter(uint32_t hash)
+{
+	hash ^= hash >> 16;
+	hash *= UINT32_C(0x7feb352d);
+	return hash ^ hash >> 15;
+}
+
 /* Multilinear-HM (Lemire and Kaser, "Strongly universal string hashing is fast", 2014): for keys of
  * one length, any two collide in the upper 32 bits with probability 2^-32 over the secret, whoever
  * chose them. One multiplication for 8 bytes: no dearer than CRC, whose collisions do not depend on
@@ -47,15 +58,15 @@ static inline uint32_t hash_key(const struct table *t, const void *key)
 		memcpy(pair, bytes + 4 * (size_t)i, sizeof(pair));
 		sum += (t->secret[i + 1] + pair[0]) * (t->secret[i + 2] + pair[1]);
 	}
-	return (uint32_t)(sum >> 32);
+	return scatter((uint32_t)(sum >> 32));
 }
 
 /* The smallest 2^n - 1 of which max_entries is at most 80 %; 0: none that rte_hash accepts. */
 static uint32_t count_slots(uint32_t max_entries, uint32_t key_bytes)
 {
 	uint64_t store_bytes = RTE_ALIGN_CEIL(key_bytes + STORE_DATA_BYTES, STORE_ALIGN_BYTES);
-	/* rte_hash insists on a bucket's worth of slots. */
-	uint64_t n_slots = 15;
+	/* Of few buckets all could be full for one key while others are empty. */
+	uint64_t n_slots = SLOTS_MIN;
 
 	while (n_slots * 4 < (uint64_t)max_entries * 5)
 		n_slots = n_slots * 2 + 1;

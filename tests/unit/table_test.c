@@ -137,31 +137,51 @@ static void test_holds_what_it_promises(void **state)
 	grace_destroy(g);
 }
 
+/* Keys that count up must not meet in one bucket: which do is decided anew for each table. */
+static void test_holds_names_that_count_up(void **state)
+{
+	struct grace *g = grace_create(1);
+
+	for (unsigned round = 0; round < 3000; round++) {
+		struct table *t = table_create("t", 10, 16, SOCKET_ID_ANY, g);
+
+		assert_non_null(t);
+		for (uint64_t i = 0; i < 10; i++) {
+			char name[16] = "peer-0";
+
+			name[5] = (char)('0' + i);
+			assert_int_equal(table_add(t, name, value_of(i)), 0);
+		}
+		table_destroy(t);
+	}
+	grace_destroy(g);
+}
+
 static void test_slot_returns_after_grace_only(void **state)
 {
 	struct grace *g = grace_create(1);
-	struct table *t = table_create("t", 12, 16, SOCKET_ID_ANY, g); /* 15 slots */
+	struct table *t = table_create("t", 100, 16, SOCKET_ID_ANY, g); /* 127 slots */
 	struct key k;
 
 	grace_reader_online(g, 0);
-	for (uint64_t i = 0; i < 15; i++) {
+	for (uint64_t i = 0; i < 127; i++) {
 		k = make_key(i);
 		assert_int_equal(table_add(t, &k, value_of(i)), 0);
 		assert_int_equal(table_del(t, &k), 0);
 	}
-	k = make_key(99);
-	assert_int_equal(table_add(t, &k, value_of(99)), -ENOSPC);
+	k = make_key(999);
+	assert_int_equal(table_add(t, &k, value_of(999)), -ENOSPC);
 	grace_poll(g);
-	assert_int_equal(table_add(t, &k, value_of(99)), -ENOSPC);
+	assert_int_equal(table_add(t, &k, value_of(999)), -ENOSPC);
 	/* The first deletion has its own grace period, those that came meanwhile share the next. */
 	grace_reader_quiescent(g, 0);
 	assert_int_equal(grace_poll(g), 1);
-	assert_int_equal(table_add(t, &k, value_of(99)), 0);
-	k = make_key(100);
-	assert_int_equal(table_add(t, &k, value_of(100)), -ENOSPC);
+	assert_int_equal(table_add(t, &k, value_of(999)), 0);
+	k = make_key(1000);
+	assert_int_equal(table_add(t, &k, value_of(1000)), -ENOSPC);
 	grace_reader_quiescent(g, 0);
 	assert_int_equal(grace_poll(g), 1);
-	for (uint64_t i = 0; i < 11; i++) {
+	for (uint64_t i = 0; i < 99; i++) {
 		k = make_key(i);
 		assert_int_equal(table_add(t, &k, value_of(i)), 0);
 	}
@@ -342,6 +362,7 @@ int main(void)
 		cmocka_unit_test(test_add_look_up_del),
 		cmocka_unit_test(test_bulk),
 		cmocka_unit_test(test_holds_what_it_promises),
+		cmocka_unit_test(test_holds_names_that_count_up),
 		cmocka_unit_test(test_slot_returns_after_grace_only),
 		cmocka_unit_test(test_matches_a_model),
 		cmocka_unit_test(test_readers_while_the_writer_churns),
