@@ -17,15 +17,10 @@ unsigned cases_sizes(const struct bench_options *o, const struct bench_size *def
 	return n;
 }
 
-/* The cipher alone: the gateway's back end, and libipsec-mb if that is another. */
-struct ciphers {
-	struct raw *own, *mb;
-};
-
 /* Where trials put what they measured: too large for a stack. */
 struct room {
 	struct trial_result result;
-	struct sample seal, open;
+	struct beside *beside;
 };
 
 static void counts_add(
@@ -40,39 +35,53 @@ static void counts_add(
 	to->foreign += after->foreign - before->foreign;
 }
 
-static double aead_of(const struct bench_case *c, struct room *room)
+void stages_add(struct sample_series stages[static STAGE_N], const struct trial_result *result,
+	uint32_t n_bursts)
 {
-	double seal = sample_figure(&room->seal).cycles, open = sample_figure(&room->open).cycles;
+	uint64_t sums[STAGE_N] = {0}, n_pkts = 0;
 
-	return c->has_in && c->has_out ? (seal + open) / 2 : c->has_in ? seal : open;
-}
-
-/* Over the bursts that were not cut from the figure. */
-static void stages_add(
-	struct bench_case *c, const struct trial_result *result, const struct sample_figure *figure)
-{
-	uint64_t sums[STAGE_N] = {0};
-
-	for (uint32_t i = 0; i < figure->n_kept; i++)
+	for (uint32_t i = 0; i < n_bursts; i++) {
+		n_pkts += result->sample.bursts[i].n_pkts;
 		for (unsigned k = 0; k < STAGE_N; k++)
 			sums[k] += result->stages[result->sample.bursts[i].idx][k];
+	}
 	for (unsigned k = 0; k < STAGE_N; k++)
-		series_add(&c->stages[k], (double)sums[k] / (double)figure->n_kept_pkts);
+		series_add(&stages[k], (double)sums[k] / (double)RTE_MAX(n_pkts, 1u));
 }
 
-/* 0: a packet did not come back as it was. */
-static double measure_aead(struct raw *raw, const struct bench_options *o,
-	const struct bench_case *c, struct room *room)
+void aead_add(struct bench_aead *a, double cycles, const struct beside_figure *beside)
 {
-	if (raw_trial(raw, &(struct raw_load){.size = c->size, .burst = o->burst}, o->n_pkts,
-		    &room->seal, &room->open))
-		return aead_of(c, room);
-	lab_complain("raw AEAD: a packet did not come back as it was");
-	return 0;
+	series_add(&a->own, beside->own);
+	series_add(&a->ratio, cycles / beside->own);
+	series_add(&a->mb, beside->mb);
+	series_add(&a->ratio_mb, cycles / beside->mb);
 }
 
-static int run_once(struct lab *lab, const struct bench_options *o, const struct ciphers *ciphers,
-	struct bench_case *c, struct room *room)
+void row_aead(json_t *row, const struct bench_aead *a)
+{
+	row_number(row, "aead_cycles_per_pkt", series_median(&a->own));
+	row_number(row, "ratio", series_median(&a->ratio));
+	row_number(row, "ratio_min", series_min(&a->ratio));
+	row_number(row, "ratio_max", series_max(&a->ratio));
+	row_number(row, "ipsec_mb_cycles_per_pkt", series_median(&a->mb));
+	row_number(row, "ratio_ipsec_mb", series_median(&a->ratio_mb));
+}
+
+void row_stages(json_t *row, const struct sample_series stages[static STAGE_N])
+{
+	json_t *object;
+
+	if (!stages[STAGE_rx].n)
+		return;
+	object = json_object();
+	for (unsigned i = 0; i < STAGE_N; i++)
+		if (series_max(&stages[i]) > 0)
+			row_number(object, stage_name(i), series_median(&stages[i]));
+	json_object_set_new(row, "stages", object);
+}
+
+static int run_once(
+	struct lab *lab, const struct bench_options *o, struct bench_case *c, struct room *room)
 {
 	struct trial trial = {
 		.has_in = c->has_in,
@@ -83,13 +92,12 @@ static int run_once(struct lab *lab, const struct bench_options *o, const struct
 	};
 	struct flow_tally before = lab->flows.counts;
 	struct sample_figure figure;
-	double aead, mb;
+	struct beside_figure beside;
 
 	flows_use(&lab->flows, c->first_flow, c->n_flows, c->size);
 	lab->wrong_pct = c->wrong_pct;
-	aead = measure_aead(ciphers->own, o, c, room);
-	mb = ciphers->mb ? measure_aead(ciphers->mb, o, c, room) : aead;
-	if (aead <= 0 || mb <= 0)
+	if (beside_use(room->beside, c->backend) < 0 ||
+		beside_time(room->beside, c->has_in, c->has_out, c->size, o->n_pkts, &beside) < 0)
 		return -1;
 	if (trial_run(lab, &trial, &room->result) < 0)
 		return -1;
@@ -97,10 +105,7 @@ static int run_once(struct lab *lab, const struct bench_options *o, const struct
 	series_add(&c->cycles, figure.cycles);
 	series_add(&c->mean, figure.mean);
 	series_add(&c->slowest, figure.slowest_burst);
-	series_add(&c->aead, aead);
-	series_add(&c->ratio, figure.cycles / aead);
-	series_add(&c->mb, mb);
-	series_add(&c->ratio_mb, figure.cycles / mb);
+	aead_add(&c->aead, figure.cycles, &beside);
 	c->n_interrupted += room->result.n_interrupted;
 	series_add(&c->maker, room->result.maker_cycles);
 	series_add(&c->sink, room->result.sink_cycles);
@@ -109,7 +114,7 @@ static int run_once(struct lab *lab, const struct bench_options *o, const struct
 		if (trial_run(lab, &trial, &room->result) < 0)
 			return -1;
 		figure = sample_figure(&room->result.sample);
-		stages_add(c, &room->result, &figure);
+		stages_add(c->stages, &room->result, figure.n_kept);
 	}
 	counts_add(&c->counts, &before, &lab->flows.counts);
 	return 0;
@@ -117,38 +122,27 @@ static int run_once(struct lab *lab, const struct bench_options *o, const struct
 
 int cases_run(struct lab *lab, const struct bench_options *o, struct bench_case *cases, unsigned n)
 {
-	struct ciphers ciphers = {.own = raw_create(lab->rig.aead, o->seed)};
 	struct room *room = calloc(1, sizeof(*room));
 	struct bench_options warm_up = *o;
-	int rc = ciphers.own && room ? 0 : -1;
+	int rc = 0;
 
-	if (lab->rig.aead != AEAD_IPSEC_MB)
-		ciphers.mb = raw_create(AEAD_IPSEC_MB, o->seed);
-	if (rc < 0)
-		lab_complain("out of memory");
+	if (!room)
+		return lab_complain("out of memory");
+	room->beside = beside_create(lab, o);
+	if (!room->beside)
+		rc = -1;
 	warm_up.n_pkts = RTE_MIN(o->n_pkts, 4096u);
 	for (unsigned i = 0; i < n && rc == 0; i++) {
 		struct bench_case scratch = cases[i];
 
-		rc = run_once(lab, &warm_up, &ciphers, &scratch, room);
+		rc = run_once(lab, &warm_up, &scratch, room);
 	}
 	for (unsigned repeat = 0; repeat < o->repeats && rc == 0; repeat++)
 		for (unsigned i = 0; i < n && rc == 0; i++)
-			rc = run_once(lab, o, &ciphers, &cases[i], room);
-	raw_destroy(ciphers.own);
-	raw_destroy(ciphers.mb);
+			rc = run_once(lab, o, &cases[i], room);
+	beside_destroy(room->beside);
 	free(room);
 	return rc;
-}
-
-static json_t *stages_object(const struct bench_case *c)
-{
-	json_t *stages = json_object();
-
-	for (unsigned i = 0; i < STAGE_N; i++)
-		if (series_max(&c->stages[i]) > 0)
-			row_number(stages, stage_name(i), series_median(&c->stages[i]));
-	return stages;
 }
 
 json_t *case_row(struct report *r, const struct bench_case *c)
@@ -162,13 +156,8 @@ json_t *case_row(struct report *r, const struct bench_case *c)
 	row_number(row, "cycles_max", series_max(&c->cycles));
 	row_number(row, "cycles_mean", series_median(&c->mean));
 	row_number(row, "slowest_turn_cycles", series_median(&c->slowest));
-	row_number(row, "aead_cycles_per_pkt", series_median(&c->aead));
-	row_number(row, "ratio", series_median(&c->ratio));
-	row_number(row, "ratio_min", series_min(&c->ratio));
-	row_number(row, "ratio_max", series_max(&c->ratio));
-	row_number(row, "ipsec_mb_cycles_per_pkt", series_median(&c->mb));
-	row_number(row, "ratio_ipsec_mb", series_median(&c->ratio_mb));
-	row_number(row, "ratio_of_best", series_min(&c->cycles) / series_min(&c->aead));
+	row_aead(row, &c->aead);
+	row_number(row, "ratio_of_best", series_min(&c->cycles) / series_min(&c->aead.own));
 	row_number(row, "maker_cycles", series_median(&c->maker));
 	row_number(row, "sink_cycles", series_median(&c->sink));
 	row_count(row, "interrupted", c->n_interrupted);
@@ -178,7 +167,6 @@ json_t *case_row(struct report *r, const struct bench_case *c)
 	row_count(row, "duplicated", c->counts.duplicated);
 	row_count(row, "reordered", c->counts.reordered);
 	row_count(row, "corrupt", c->counts.corrupt + c->counts.foreign);
-	if (c->stages[STAGE_rx].n)
-		json_object_set_new(row, "stages", stages_object(c));
+	row_stages(row, c->stages);
 	return row;
 }

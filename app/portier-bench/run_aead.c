@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "cases.h"
+#include "raw.h"
 
 static const enum aead_backend backends[] = {AEAD_IPSEC_MB, AEAD_OPENSSL, AEAD_LANES};
 #define N_BACKENDS RTE_DIM(backends)

@@ -33,6 +33,8 @@ struct churn_case {
 	struct sample_series cycles[STATE_N], slowest[STATE_N];
 	struct sample_course course[STATE_N];
 	struct sample_series updates, updates_cpu;
+	struct bench_aead aead;		      /* beside slices with churn */
+	struct sample_series stages[STAGE_N]; /* of slices with churn */
 	uint64_t n_interrupted, lost;
 };
 
@@ -87,9 +89,11 @@ struct churn {
 	struct server *server;
 	struct churner *churner;
 	struct trial_result *result;
+	struct beside *beside;
 };
 
-static int run_once(struct churn *ch, struct churn_case *c, enum state state)
+/* Of a slice in stages only those are kept. */
+static int run_once(struct churn *ch, struct churn_case *c, enum state state, bool in_stages)
 {
 	struct trial trial = {
 		.has_in = true,
@@ -97,6 +101,7 @@ static int run_once(struct churn *ch, struct churn_case *c, enum state state)
 		.n_pkts = ch->o->n_pkts,
 		.n_cycles = ch->o->n_pkts ? 0 : trial_slice_cycles(),
 		.is_live = true,
+		.in_stages = in_stages,
 	};
 	uint64_t lost = ch->lab->flows.counts.lost, cpu_ns, began_ns, updates;
 	struct neighbour neighbour = {.is_running = false};
@@ -125,12 +130,16 @@ static int run_once(struct churn *ch, struct churn_case *c, enum state state)
 	rig_resume(&ch->lab->rig);
 	if (rc < 0)
 		return rc;
+	c->lost += ch->lab->flows.counts.lost - lost;
+	if (in_stages) {
+		stages_add(c->stages, ch->result, ch->result->sample.n);
+		return 0;
+	}
 	figure = sample_figure(&ch->result->sample);
 	course_add(&c->course[state], &figure, ch->result->gateway_cycles);
 	series_add(&c->cycles[state], figure.mean);
 	series_add(&c->slowest[state], figure.slowest_burst);
 	c->n_interrupted += ch->result->n_interrupted;
-	c->lost += ch->lab->flows.counts.lost - lost;
 	if (state != STATE_CHURN)
 		return 0;
 	series_add(&c->updates, (double)updates * 1e9 / (double)began_ns);
@@ -157,21 +166,36 @@ static void churn_row(struct report *r, const struct churn_case *c)
 	row_number(row, "quiet_slowest_turn_us", series_median(&c->slowest[STATE_QUIET]) / us);
 	row_count(row, "interrupted", c->n_interrupted);
 	row_count(row, "lost", c->lost);
+	row_aead(row, &c->aead);
+	row_stages(row, c->stages);
 	row_course(row, "course_quiet", &c->course[STATE_QUIET]);
 	row_course(row, "course_neighbour", &c->course[STATE_NEIGHBOUR]);
 	row_course(row, "course", &c->course[STATE_CHURN]);
+}
+
+/* Each state once; backwards in every second repeat. */
+static int run_states(struct churn *ch, struct churn_case *c, bool is_backwards)
+{
+	struct beside_figure beside;
+	int rc = 0;
+
+	for (unsigned k = 0; rc == 0 && k < STATE_N; k++)
+		rc = run_once(ch, c, is_backwards ? STATE_N - 1 - k : k, false);
+	if (rc == 0)
+		rc = beside_time(ch->beside, true, false, c->size, BESIDE_PKTS, &beside);
+	if (rc < 0)
+		return rc;
+	aead_add(&c->aead, c->cycles[STATE_CHURN].values[c->cycles[STATE_CHURN].n - 1], &beside);
+	return is_backwards ? run_once(ch, c, STATE_CHURN, true) : 0;
 }
 
 static int run_all(struct churn *ch, struct churn_case *cases, unsigned n)
 {
 	int rc = 0;
 
-	for (unsigned repeat = 0; rc == 0 && repeat < ch->o->repeats; repeat++) {
-		for (unsigned i = 0; rc == 0 && i < n; i++) {
-			for (unsigned k = 0; rc == 0 && k < STATE_N; k++)
-				rc = run_once(ch, &cases[i], repeat % 2 ? STATE_N - 1 - k : k);
-		}
-	}
+	for (unsigned repeat = 0; rc == 0 && repeat < ch->o->repeats; repeat++)
+		for (unsigned i = 0; rc == 0 && i < n; i++)
+			rc = run_states(ch, &cases[i], repeat % 2);
 	return rc;
 }
 
@@ -201,6 +225,9 @@ static int churn_up(struct churn *ch, struct lab *lab, const struct bench_option
 	if (rc < 0 || !ch->result)
 		return lab_complain("the peers can not be added");
 	lab_settle(lab);
+	ch->beside = beside_create(lab, o);
+	if (!ch->beside)
+		return -1;
 	ch->server = server_start(&lab->rig);
 	if (ch->server)
 		ch->churner = churner_start(&(struct churner_params){
@@ -230,6 +257,7 @@ int bench_churn(const struct bench_options *o, struct report *r)
 		churn_row(r, &cases[i]);
 	churner_stop(ch.churner);
 	server_stop(ch.server);
+	beside_destroy(ch.beside);
 	free(ch.result);
 	return lab_finish(&lab, rc);
 }

@@ -12,6 +12,7 @@
 #include <rte_cycles.h>
 
 #include "cases.h"
+#include "raw.h"
 
 /* Under way at most: less than a memif ring holds. */
 #define UNDER_WAY_PKTS 512u

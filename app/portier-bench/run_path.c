@@ -15,9 +15,11 @@ static uint32_t at_most(uint32_t value, uint32_t limit)
 
 static int run_ways(const struct bench_options *o, struct report *r, bool has_in, bool has_out)
 {
-	static struct bench_case cases[BENCH_SIZES_MAX];
+	static struct bench_case cases[BENCH_SIZES_MAX * BESIDE_BACKENDS_MAX];
+	enum aead_backend backends[BESIDE_BACKENDS_MAX];
 	struct bench_size sizes[BENCH_SIZES_MAX];
-	unsigned n = cases_sizes(o, cases_all_sizes, RTE_DIM(cases_all_sizes), sizes);
+	unsigned n_sizes = cases_sizes(o, cases_all_sizes, RTE_DIM(cases_all_sizes), sizes);
+	unsigned n_backends, n;
 	uint32_t n_peers = o->max_peers ? o->max_peers : 1;
 	uint32_t n_leases = o->max_leases ? o->max_leases : o->is_quick ? 16 : 1000;
 	static struct lab lab;
@@ -33,16 +35,23 @@ static int run_ways(const struct bench_options *o, struct report *r, bool has_in
 		rc = lab_peers_add(&lab, n_peers, 0);
 	if (rc == 0)
 		rc = lab_leases_add(&lab, n_leases, 0, n_peers);
+	n_backends = beside_backends(&lab, backends);
+	/* One was asked for, or it is not what this benchmark is about. */
+	if (o->aead != AEAD_AUTO || (has_in && has_out))
+		n_backends = 1;
+	n = n_sizes * n_backends;
 	for (unsigned i = 0; i < n; i++)
 		cases[i] = (struct bench_case){.has_in = has_in,
 			.has_out = has_out,
-			.size = sizes[i],
+			.backend = backends[i / n_sizes],
+			.size = sizes[i % n_sizes],
 			.n_flows = n_leases};
 	if (rc == 0)
 		rc = cases_run(&lab, o, cases, n);
 	for (unsigned i = 0; rc == 0 && i < n; i++) {
 		json_t *row = case_row(r, &cases[i]);
 
+		row_text(row, "backend", aead_backend_name(cases[i].backend));
 		row_count(row, "peers", n_peers);
 		row_count(row, "leases", n_leases);
 	}
@@ -274,7 +283,7 @@ static int run_workers(const struct bench_options *o, struct report *r, unsigned
 		rc = cases_run(&lab, o, cases, 2 * n_sizes);
 	for (unsigned i = 0; rc == 0 && i < 2 * n_sizes; i++) {
 		json_t *row = case_row(r, &cases[i]);
-		double ratio = series_median(&cases[i].ratio);
+		double ratio = series_median(&cases[i].aead.ratio);
 
 		if (n_workers == 1)
 			one_ratio[i] = ratio;

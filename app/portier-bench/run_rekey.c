@@ -123,11 +123,14 @@ struct rekey_case {
 	struct pace pace[STATE_N];
 	struct sample_series cycles[STATE_N], slowest[STATE_N];
 	struct sample_course course[STATE_N];
+	struct bench_aead aead;		      /* beside slices with rekeys */
+	struct sample_series stages[STAGE_N]; /* of slices with rekeys */
 	uint64_t n_rekeys, n_interrupted, lost;
 };
 
+/* Of a slice in stages only those are kept. */
 static int run_once(struct lab *lab, const struct bench_options *o, struct rekey_case *c,
-	enum state state, struct trial_result *result)
+	enum state state, bool in_stages, struct trial_result *result)
 {
 	struct trial trial = {
 		.has_in = c->way == FLOW_IN,
@@ -136,6 +139,7 @@ static int run_once(struct lab *lab, const struct bench_options *o, struct rekey
 		.n_pkts = o->n_pkts,
 		.n_cycles = o->n_pkts ? 0 : trial_slice_cycles(),
 		.is_live = true,
+		.in_stages = in_stages,
 		.between = state == STATE_BUSY ? rekey_some : NULL,
 		.at_start = state == STATE_NEIGHBOUR ? neighbour_some : NULL,
 		.between_arg = &c->pace[state],
@@ -150,10 +154,14 @@ static int run_once(struct lab *lab, const struct bench_options *o, struct rekey
 		rc = lab_handshakes_wait(lab, 0, lab->parties.n);
 	if (rc < 0)
 		return rc;
-	figure = sample_figure(&result->sample);
-	course_add(&c->course[state], &figure, result->gateway_cycles);
-	series_add(&c->cycles[state], figure.mean);
-	series_add(&c->slowest[state], figure.slowest_burst);
+	if (in_stages) {
+		stages_add(c->stages, result, result->sample.n);
+	} else {
+		figure = sample_figure(&result->sample);
+		course_add(&c->course[state], &figure, result->gateway_cycles);
+		series_add(&c->cycles[state], figure.mean);
+		series_add(&c->slowest[state], figure.slowest_burst);
+	}
 	c->lost += lab->flows.counts.lost - lost;
 	c->n_interrupted += result->n_interrupted;
 	c->pace[state].cycles_before += result->gateway_cycles;
@@ -162,19 +170,31 @@ static int run_once(struct lab *lab, const struct bench_options *o, struct rekey
 	return 0;
 }
 
+struct rekey_room {
+	struct trial_result *result;
+	struct beside *beside;
+};
+
 /* Each state once; backwards in every second repeat, so that none is always the first. */
 static int run_states(struct lab *lab, const struct bench_options *o, struct rekey_case *c,
-	bool is_backwards, bool has_thread, struct trial_result *result)
+	bool is_backwards, bool has_thread, struct rekey_room *room)
 {
+	struct beside_figure beside;
 	int rc = 0;
 
 	for (unsigned k = 0; rc == 0 && k < STATE_N; k++) {
 		enum state state = is_backwards ? STATE_N - 1 - k : k;
 
 		if (state != STATE_NEIGHBOUR || has_thread)
-			rc = run_once(lab, o, c, state, result);
+			rc = run_once(lab, o, c, state, false, room->result);
 	}
-	return rc;
+	if (rc == 0)
+		rc = beside_time(room->beside, c->way == FLOW_IN, c->way == FLOW_OUT, c->size,
+			BESIDE_PKTS, &beside);
+	if (rc < 0)
+		return rc;
+	aead_add(&c->aead, c->cycles[STATE_BUSY].values[c->cycles[STATE_BUSY].n - 1], &beside);
+	return is_backwards ? run_once(lab, o, c, STATE_BUSY, true, room->result) : 0;
 }
 
 static void rekey_row(struct report *r, const struct rekey_case *c, bool has_thread)
@@ -202,14 +222,16 @@ static void rekey_row(struct report *r, const struct rekey_case *c, bool has_thr
 	row_number(row, "quiet_slowest_turn_us", series_median(&c->slowest[STATE_QUIET]) / us);
 	row_count(row, "interrupted", c->n_interrupted);
 	row_count(row, "lost", c->lost);
+	row_aead(row, &c->aead);
+	row_stages(row, c->stages);
 	row_course(row, "course_quiet", &c->course[STATE_QUIET]);
 	if (has_thread)
 		row_course(row, "course_neighbour", &c->course[STATE_NEIGHBOUR]);
 	row_course(row, "course", &c->course[STATE_BUSY]);
 }
 
-static int run_rekeys(const struct bench_options *o, struct report *r, bool has_thread,
-	struct trial_result *result)
+static int run_rekeys(
+	const struct bench_options *o, struct report *r, bool has_thread, struct rekey_room *room)
 {
 	static const struct bench_size sizes_default[] = {{64}, {1420}};
 	static struct rekey_case cases[2 * BENCH_SIZES_MAX];
@@ -235,9 +257,15 @@ static int run_rekeys(const struct bench_options *o, struct report *r, bool has_
 		cases[i] = (struct rekey_case){.way = i % 2 ? FLOW_OUT : FLOW_IN,
 			.size = sizes[i / 2],
 			.pace[STATE_NEIGHBOUR].neighbour = &neighbour};
+	if (rc == 0) {
+		room->beside = beside_create(&lab, o);
+		rc = room->beside ? 0 : -1;
+	}
 	for (unsigned repeat = 0; rc == 0 && repeat < o->repeats; repeat++)
 		for (unsigned i = 0; rc == 0 && i < n; i++)
-			rc = run_states(&lab, o, &cases[i], repeat % 2, has_thread, result);
+			rc = run_states(&lab, o, &cases[i], repeat % 2, has_thread, room);
+	beside_destroy(room->beside);
+	room->beside = NULL;
 	for (unsigned i = 0; rc == 0 && i < n; i++)
 		rekey_row(r, &cases[i], has_thread);
 	neighbour_stop(&neighbour);
@@ -246,11 +274,11 @@ static int run_rekeys(const struct bench_options *o, struct report *r, bool has_
 
 int bench_rekey(const struct bench_options *o, struct report *r)
 {
-	struct trial_result *result = calloc(1, sizeof(*result));
-	int rc = result ? run_rekeys(o, r, false, result) : -1;
+	struct rekey_room room = {.result = calloc(1, sizeof(*room.result))};
+	int rc = room.result ? run_rekeys(o, r, false, &room) : lab_complain("out of memory");
 
 	if (rc == 0)
-		rc = run_rekeys(o, r, true, result);
-	free(result);
+		rc = run_rekeys(o, r, true, &room);
+	free(room.result);
 	return rc;
 }

@@ -54,7 +54,6 @@ struct sample_figure sample_figure(struct sample *s)
 		n_pkts += s->bursts[i].n_pkts;
 	}
 	f.n_kept = n_kept;
-	f.n_kept_pkts = n_pkts;
 	all_cycles = cycles;
 	all_pkts = n_pkts;
 	for (uint32_t i = n_kept; i < s->n; i++) {

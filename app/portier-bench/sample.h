@@ -27,7 +27,6 @@ struct sample_figure {
 	double cycles, mean;
 	uint32_t slowest_burst; /* cycles in all */
 	uint32_t n_kept;	/* bursts[0 .. n_kept) are those that were not cut */
-	uint64_t n_kept_pkts;
 };
 
 /* Was a burst interrupted: did the kernel give the core to others meanwhile? Asked only of bursts

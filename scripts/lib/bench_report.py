@@ -14,7 +14,8 @@ COLUMNS = {
              ("open_cycles_per_pkt", "open, cycles", 0), ("open_min", "min", 0),
              ("open_max", "max", 0), ("open_of_best_other", "to the best other", 2),
              ("mpps", "Mpps", 2), ("gbps", "Gbit/s", 2)],
-    "packets": [("way", "way", 0), ("via", "by", 0), ("workers", "workers", 0),
+    "packets": [("backend", "back end", 0), ("way", "way", 0), ("via", "by", 0),
+                ("workers", "workers", 0),
                 ("peers", "peers", 0),
                 ("leases", "leases", 0), ("sessions", "sessions", 0),
                 ("wrong_pct", "on the wrong worker, %", 0), ("size", "bytes", 0),
@@ -38,6 +39,8 @@ COLUMNS = {
               ("slow_down_q1_pct", "quartile", 1), ("slow_down_q3_pct", "quartile", 1),
               ("slow_down_to_quiet_pct", "to quiet, %", 1),
               ("slowest_turn_us", "slowest turn, us", 0), ("quiet_slowest_turn_us", "quiet", 0),
+              ("aead_cycles_per_pkt", "AEAD", 0), ("ratio", "ratio", 2),
+              ("ipsec_mb_cycles_per_pkt", "libipsec-mb", 0), ("ratio_ipsec_mb", "ratio", 2),
               ("lost", "lost", 0)],
     "churn": [("way", "way", 0), ("size", "bytes", 0), ("updates_per_s", "updates/s", 0),
               ("updates_per_cpu_s", "a CPU second", 0), ("cycles_per_pkt", "cycles", 0),
@@ -46,6 +49,8 @@ COLUMNS = {
               ("slow_down_q1_pct", "quartile", 1), ("slow_down_q3_pct", "quartile", 1),
               ("slow_down_to_quiet_pct", "to quiet, %", 1),
               ("slowest_turn_us", "slowest turn, us", 0), ("quiet_slowest_turn_us", "quiet", 0),
+              ("aead_cycles_per_pkt", "AEAD", 0), ("ratio", "ratio", 2),
+              ("ipsec_mb_cycles_per_pkt", "libipsec-mb", 0), ("ratio_ipsec_mb", "ratio", 2),
               ("lost", "lost", 0)],
     "latency": [("way", "way", 0), ("size", "bytes", 0), ("load_pct", "load, %", 0),
                 ("offered_mpps", "Mpps", 2), ("p50_us", "p50, us", 2), ("p99_us", "p99", 2),
@@ -63,8 +68,9 @@ INTRO = {
             "Every ratio below has it "
             "underneath, measured in turns with the gateway: the gateway's own back end, and "
             "libipsec-mb, which the goals are about.",
-    "in": "Internet to peer: lease look-up, translation, seal. One peer unless said otherwise.",
-    "out": "Peer to Internet: open, replay window, anti-spoofing, translation.",
+    "in": "Internet to peer: lease look-up, translation, seal. One peer unless said otherwise; "
+          "every back end takes its turn.",
+    "out": "Peer to Internet: open, replay window, anti-spoofing, translation; every back end.",
     "both": "A burst each way in every turn.",
     "leases": "All leases are open all the time; the packets of a row are spread at random over "
               "as many of them as it says, and the rows of a size take turns. The first has one "

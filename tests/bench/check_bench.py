@@ -26,10 +26,11 @@ OTHER_ROWS = {
                   "x25519_per_s": float, "bound_per_s": float, "of_bound": float,
                   "of_bound_min": float, "of_bound_max": float, "lost": int},
     "rekey": {"size": str, "bytes": int, "cycles_per_pkt": float, "quiet_cycles_per_pkt": float,
-              "slow_down_pct": float, "rekeys": int, "slowest_turn_us": float, "lost": int},
+              "slow_down_pct": float, "rekeys": int, "slowest_turn_us": float, "lost": int,
+              "aead_cycles_per_pkt": float, "ratio": float, "stages": dict},
     "churn": {"size": str, "bytes": int, "cycles_per_pkt": float, "quiet_cycles_per_pkt": float,
               "slow_down_pct": float, "updates_per_s": float, "slowest_turn_us": float,
-              "lost": int},
+              "lost": int, "aead_cycles_per_pkt": float, "ratio": float, "stages": dict},
     "latency": {"size": str, "bytes": int, "load_pct": int, "offered_mpps": float, "p50_us": float,
                 "p99_us": float, "p999_us": float, "lost": int},
     "ndr": {"size": str, "bytes": int, "ndr_mpps": float, "pdr_mpps": float, "trials": int,
@@ -46,8 +47,10 @@ WANTED = {
              "burst": {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 15, 16, 17, 24, 32, 48, 64},
              "size": {"64", "256", "512", "1024", "1420", "imix", "64, one long"},
              "open_cycles_per_pkt": None, "of_best_other": None, "open_of_best_other": None},
-    "in": {"size": {"64", "256", "512", "1024", "1420", "imix"}, "way": {"in"}},
-    "out": {"size": {"64", "256", "512", "1024", "1420", "imix"}, "way": {"out"}},
+    "in": {"size": {"64", "256", "512", "1024", "1420", "imix"}, "way": {"in"},
+           "backend": None},
+    "out": {"size": {"64", "256", "512", "1024", "1420", "imix"}, "way": {"out"},
+            "backend": None},
     "both": {"size": {"64", "256", "512", "1024", "1420", "imix"}, "way": {"both"}},
     "leases": {"leases": None, "peers": None, "against_first": None},
     "sessions": {"via": {"lease", "session"}, "way": {"begin", "in", "out"}, "lost": {0}},
@@ -105,6 +108,8 @@ def check_report(name, report):
         begins = row.get("way") == "begin"
         check_keys(row, BEGIN_ROW if begins else OTHER_ROWS.get(name, ROW), where)
         expect(row.get("cycles_per_pkt", 1) > 0, f"{where}: no time passed")
+        if name in ("in", "out"):
+            expect(report["rows"][0]["backend"] == report["backend"], "the gateway's own is first")
         if name == "rekey":
             expect(row["rekeys"] > 0, f"{where}: nobody rekeyed")
         if name == "churn":
