@@ -195,6 +195,25 @@ static const struct cli_arg open_args[] = {
 	{"--label", "TEXT", "label", CLI_TEXT, "for people; up to 63 bytes"},
 };
 
+/* A renewal gives a lease more time, and nothing else of what is asked for. */
+static void print_opened(const json_t *lease, const json_t *flags)
+{
+	const json_t *unchanged = json_object_get(lease, "unchanged"), *name;
+	size_t n;
+
+	print_one(lease, flags);
+	if (json_array_size(unchanged) == 0)
+		return;
+	cli_print("stays as it was opened:");
+	json_array_foreach(unchanged, n, name)
+	{
+		for (size_t i = 0; i < sizeof(open_args) / sizeof(open_args[0]); i++)
+			if (strcmp(open_args[i].param, json_string_value(name)) == 0)
+				cli_print(" %s", open_args[i].name);
+	}
+	cli_print("; to change it, close the lease and open it again\n");
+}
+
 #define ID_ARG                                                          \
 	{                                                               \
 		NULL, "ID", "id", CLI_NUMBER, "the id of an open lease" \
@@ -228,8 +247,8 @@ static const struct cli_arg list_args[] = {
 #define N(list) (sizeof(list) / sizeof((list)[0]))
 
 const struct cli_verb cli_lease_verbs[] = {
-	{"lease", "open", "open a public port to a peer", "lease.open", NULL, open_args,
-		N(open_args), print_one},
+	{"lease", "open", "open a public port to a peer, or give its lease more time", "lease.open",
+		NULL, open_args, N(open_args), print_opened},
 	{"lease", "renew", "extend a lease", "lease.renew", NULL, renew_args, N(renew_args),
 		print_one},
 	{"lease", "close", "close a lease, or all of a peer", "lease.close", NULL, close_args,

@@ -223,6 +223,51 @@ static void write_lease(struct ctl *c, const struct lease *lease,
 	rpc_write_end(result, '}');
 }
 
+static bool has_sources(const struct lease *lease, const struct lease_request *req)
+{
+	unsigned n_found = 0;
+
+	for (unsigned i = 0; i < req->n_sources; i++)
+		for (unsigned at = 0; at < lease->n_sources; at++)
+			if (ip_prefix_equal(&lease->sources[at], &req->sources[i])) {
+				n_found++;
+				break;
+			}
+	return lease->n_sources == req->n_sources && n_found == req->n_sources;
+}
+
+/* Clocks are read at each request: the same moment comes out a little different. */
+static bool is_moment(uint64_t a_ns, uint64_t b_ns)
+{
+	return (a_ns > b_ns ? a_ns - b_ns : b_ns - a_ns) < NS_IN_S;
+}
+
+/* What a renewal was asked for and left as the lease has it, by the names of params. */
+static void write_unchanged(const struct rpc_value *params, const struct lease_request *req,
+	const struct lease *lease, struct rpc_text *result)
+{
+	const struct {
+		const char *name;
+		bool is_so;
+	} terms[] = {
+		{"public_address", ip_equal(&req->public_addr, &lease->public_addr)},
+		{"public_port", req->public_port == lease->public_port},
+		{"ttl_s", lease->ttl_ns != TIME_NEVER},
+		{"until", is_moment(req->until_ns, lease->until_ns)},
+		{"idle_s", req->idle_ns == lease->idle_ns},
+		{"from", has_sources(lease, req)},
+		{"max_pps", req->max_pps == lease->max_pps},
+		{"max_new_flows", req->max_new_flows == lease->max_new_flows},
+		{"label", strcmp(req->label, lease->label) == 0},
+	};
+
+	rpc_write_begin(result, "unchanged", '[');
+	for (unsigned i = 0; i < sizeof(terms) / sizeof(terms[0]); i++)
+		if (rpc_value_get(params, terms[i].name) != NULL && !terms[i].is_so)
+			rpc_write_text(result, NULL, terms[i].name);
+	rpc_write_end(result, ']');
+}
+
 static int run_open(struct ctl *c, const struct rpc_value *params, struct rpc_text *result,
 	struct rpc_fault *fault)
 {
@@ -250,6 +295,8 @@ static int run_open(struct ctl *c, const struct rpc_value *params, struct rpc_te
 	rpc_write_begin(result, NULL, '{');
 	ctl_lease_write(c, lease, NULL, result);
 	rpc_write_bool(result, "is_renewal", is_renewal);
+	if (is_renewal)
+		write_unchanged(params, &req, lease, result);
 	rpc_write_end(result, '}');
 	return 0;
 }

@@ -424,6 +424,57 @@ static void expect_limits(
 	json_decref(lease);
 }
 
+/* What lease.open left as it was, in one line. */
+static void expect_unchanged(struct client *c, const char *params, const char *names)
+{
+	json_t *lease = call(c, "lease.open", params), *name;
+	char got[256] = "";
+	size_t i;
+
+	assert_true(json_is_true(json_object_get(lease, "is_renewal")));
+	json_array_foreach(json_object_get(lease, "unchanged"), i, name)
+	{
+		strcat(got, i > 0 ? " " : "");
+		strcat(got, json_string_value(name));
+	}
+	assert_string_equal(got, names);
+	json_decref(lease);
+}
+
+static void a_renewal_says_what_it_leaves(void **state)
+{
+	struct client c;
+	json_t *lease;
+
+	client_open(&c, *state);
+	add_peer(&c, "alice", 2);
+	lease = call(&c, "lease.open",
+		"{'peer':'alice','to_port':80,'public_address':'198.51.100.1','public_port':40007,"
+		"'until':1900000000,'idle_s':60,'from':['192.0.2.0/24','203.0.113.7'],"
+		"'max_pps':5,'max_new_flows':6,'label':'web'}");
+	assert_null(json_object_get(lease, "unchanged"));
+	json_decref(lease);
+	clock_offset_ns += 60 * NS_IN_S;
+	/* As it is, or not said. */
+	expect_unchanged(&c, "{'peer':'alice','to_port':80,'ttl_s':50}", "");
+	expect_unchanged(&c,
+		"{'peer':'alice','to_port':80,'public_address':'198.51.100.1','public_port':40007,"
+		"'until':1900000000,'idle_s':60,'from':['203.0.113.7','192.0.2.0/24'],"
+		"'max_pps':5,'max_new_flows':6,'label':'web'}",
+		"");
+	expect_unchanged(&c,
+		"{'peer':'alice','to_port':80,'public_address':'198.51.100.2','public_port':40008,"
+		"'until':1900000002,'idle_s':0,'from':['203.0.113.7','192.0.2.0/25'],"
+		"'max_pps':0,'max_new_flows':7,'label':''}",
+		"public_address public_port until idle_s from max_pps max_new_flows label");
+	expect_unchanged(&c, "{'peer':'alice','to_port':80,'from':[]}", "from");
+	lease = call(&c, "lease.show", "{'id':1}");
+	assert_int_equal(number(lease, "idle_s"), 60);
+	assert_string_equal(text(lease, "label"), "web");
+	json_decref(lease);
+	client_close(&c);
+}
+
 /* As is said, or else as the configuration says then. */
 static void limits_of_a_lease(void **state)
 {
@@ -801,6 +852,7 @@ int main(void)
 		served(many_peers_come_in_pages),
 		served(lease_life),
 		served(lease_refusals),
+		served(a_renewal_says_what_it_leaves),
 		served(limits_of_a_lease),
 		served(a_range_of_ports),
 		served(quarantine_is_explained),

@@ -422,6 +422,10 @@ static void lease_verbs(void **state)
 	assert_out("10.0.0.2:80");
 	assert_out("1h30m");
 	assert_out("opened by");
+	expect("lease open --peer alice --proto tcp --to-port 80 --idle 2h --label web", 0);
+	assert_out("stays as it was opened: --idle; to change it, close");
+	expect("lease open --peer alice --proto tcp --to-port 80 --idle 90m", 0);
+	assert_null(strstr(out, "stays"));
 	result = expect_json("--json lease renew 1 --ttl 2h");
 	assert_int_equal(number(result, "ttl_s"), 7200);
 	json_decref(result);
