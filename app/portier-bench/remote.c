@@ -18,6 +18,7 @@
 #include <sys/sysinfo.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <rte_dev.h>
@@ -324,6 +325,30 @@ int remote_lease_open(struct remote *r, uint32_t peer_idx, uint16_t inner_port, 
 	ok = text && ip_addr_parse(text, &out->public_addr) == 0;
 	json_decref(lease);
 	return ok ? 0 : -EIO;
+}
+
+static uint64_t counter_of(const json_t *counters, const char *name)
+{
+	return (uint64_t)json_integer_value(json_object_get(counters, name));
+}
+
+int remote_work(struct remote *r, struct remote_work *out)
+{
+	json_t *stats = call(r, "stats", NULL);
+	const json_t *counters =
+		json_object_get(json_array_get(json_object_get(stats, "workers"), 0), "counters");
+	struct timespec ts = {0};
+	clockid_t clock;
+	bool ok = counters && clock_getcpuclockid(r->pid, &clock) == 0 &&
+		  clock_gettime(clock, &ts) == 0;
+
+	*out = (struct remote_work){
+		.cpu_ns = (uint64_t)ts.tv_sec * NS_IN_S + (uint64_t)ts.tv_nsec,
+		.turns = counter_of(counters, "turns"),
+		.busy_turns = counter_of(counters, "busy_turns"),
+	};
+	json_decref(stats);
+	return ok ? 0 : -1;
 }
 
 bool remote_is_balanced(struct remote *r)

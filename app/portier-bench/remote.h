@@ -32,6 +32,14 @@ int remote_peer_add(
 	struct remote *r, uint32_t peer_idx, const uint8_t public_key[CRYPTO_KEY_BYTES]);
 int remote_lease_open(struct remote *r, uint32_t peer_idx, uint16_t inner_port, struct lease *out);
 
+/* What it has done since it started. */
+struct remote_work {
+	uint64_t cpu_ns; /* of all its threads */
+	uint64_t turns, busy_turns;
+};
+/* 0 or -1, the reason was printed. Answering costs its control thread some of that time. */
+int remote_work(struct remote *r, struct remote_work *out);
+
 bool remote_is_balanced(struct remote *r);
 void remote_drops_print(struct remote *r);
 

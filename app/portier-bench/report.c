@@ -58,6 +58,8 @@ static const struct column {
 	{"ipsec_mb_cycles_per_pkt", "ipsec-mb", 9, 1},
 	{"ratio_ipsec_mb", "ratio", 7, 3},
 	{"ratio_of_best", "of best", 8, 3},
+	{"gateway_cycles_per_pkt", "gateway", 9, 1},
+	{"gateway_ratio", "ratio", 7, 3},
 	{"against_first", "to first", 9, 3},
 	{"against_fewest", "to fewest", 10, 3},
 	{"against_leases", "to leases", 10, 3},
@@ -79,6 +81,7 @@ static const struct column {
 	{"sink_cycles", "sink", 8, 0},
 	{"interrupted", "interrupted", 12, 0},
 	{"lost", "lost", 6, 0},
+	{"reordered", "reordered", 10, 0},
 };
 
 static char *cpu_name(char *out, size_t out_bytes)

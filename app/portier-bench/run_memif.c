@@ -5,6 +5,10 @@
  * could not hold; what is measured is the time between packets that arrive. The slower of the two
  * sets it: where the generator's own part of that time (making, checking, carrying) is close to the
  * whole, the gateway could do more.
+ *
+ * The gateway's own cycles a packet are the CPU time of its process during the trial, less that of
+ * its turns that found nothing, which are counted; what one of those costs is measured right before
+ * each trial, while nothing is under way.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +17,7 @@
 
 #include "cases.h"
 #include "raw.h"
+#include "remote.h"
 
 /* Under way at most: less than a memif ring holds. */
 #define UNDER_WAY_PKTS 512u
@@ -20,13 +25,47 @@
 /* A trial ends then, however few its packets: where two processes that poll share one CPU, each
  * waits for the other's time slice. */
 #define TRIAL_S 1u
+/* The gateway polls for nothing so long before each trial. */
+#define IDLE_US 10000u
 
 struct memif_case {
 	enum flow_way way;
 	struct bench_size size;
 	struct sample_series cycles, aead, ratio, maker, sink;
+	struct sample_series gateway, gateway_ratio; /* its own cycles a packet */
+	uint64_t gateway_turns;			     /* that found work */
 	struct flow_tally counts;
 };
+
+/* What it did from one look to the next. */
+static struct remote_work work_between(const struct remote_work *from, const struct remote_work *to)
+{
+	return (struct remote_work){
+		.cpu_ns = to->cpu_ns - from->cpu_ns,
+		.turns = to->turns - from->turns,
+		.busy_turns = to->busy_turns - from->busy_turns,
+	};
+}
+
+/* Of its CPU time in a trial, what it had the packets to thank for. */
+static double own_ns(const struct remote_work *idle, const struct remote_work *trial)
+{
+	double turn_ns = (double)idle->cpu_ns / (double)RTE_MAX(idle->turns, UINT64_C(1));
+
+	return (double)trial->cpu_ns - turn_ns * (double)(trial->turns - trial->busy_turns);
+}
+
+/* Two looks at an idle gateway. 0 or -1, printed. */
+static int watch_idle(struct remote *r, struct remote_work looks[static 2])
+{
+	uint64_t until = rte_rdtsc() + rte_get_tsc_hz() / 1000000 * IDLE_US;
+
+	if (remote_work(r, &looks[0]) < 0)
+		return -1;
+	while (rte_rdtsc() < until)
+		rte_pause();
+	return remote_work(r, &looks[1]);
+}
 
 struct stopwatch {
 	uint64_t maker_cycles, sink_cycles;
@@ -74,13 +113,28 @@ static void wait_for_all(struct lab *lab, const struct flow_tally *before, struc
 	}
 }
 
+/* looks: before and after the idle time, and after the trial. */
+static void gateway_add(
+	struct memif_case *c, const struct remote_work looks[static 3], uint64_t n_pkts)
+{
+	struct remote_work idle = work_between(&looks[0], &looks[1]),
+			   trial = work_between(&looks[1], &looks[2]);
+	double cycles_per_ns = (double)rte_get_tsc_hz() / 1e9;
+
+	series_add(&c->gateway, own_ns(&idle, &trial) * cycles_per_ns / (double)n_pkts);
+	c->gateway_turns += trial.busy_turns;
+}
+
 static int run_once(struct lab *lab, const struct bench_options *o, struct memif_case *c)
 {
 	struct flow_tally before = lab->flows.counts;
 	struct stopwatch w = {0};
 	uint64_t began, cycles, n_sent = 0;
+	struct remote_work looks[3];
 	bool is_made = true;
 
+	if (watch_idle(lab->rig.remote, looks) < 0)
+		return -1;
 	flows_use(&lab->flows, 0, lab->flows.n, c->size);
 	began = rte_rdtsc();
 	while (is_made && n_sent < o->n_pkts && rte_rdtsc() - began < rte_get_tsc_hz() * TRIAL_S) {
@@ -95,10 +149,13 @@ static int run_once(struct lab *lab, const struct bench_options *o, struct memif
 	}
 	wait_for_all(lab, &before, &w);
 	cycles = rte_rdtsc() - began;
+	if (remote_work(lab->rig.remote, &looks[2]) < 0)
+		return -1;
 	flow_settle(&lab->flows);
 	lab_look(lab);
 	if (!is_made)
 		return lab_complain("no keys or no buffers to make packets");
+	gateway_add(c, looks, n_sent);
 	series_add(&c->cycles, (double)cycles / (double)n_sent);
 	series_add(&c->maker, (double)w.maker_cycles / (double)n_sent);
 	series_add(&c->sink, (double)w.sink_cycles / (double)n_sent);
@@ -106,6 +163,7 @@ static int run_once(struct lab *lab, const struct bench_options *o, struct memif
 	c->counts.received += lab->flows.counts.received - before.received;
 	c->counts.lost += lab->flows.counts.lost - before.lost;
 	c->counts.duplicated += lab->flows.counts.duplicated - before.duplicated;
+	c->counts.reordered += lab->flows.counts.reordered - before.reordered;
 	c->counts.corrupt += lab->flows.counts.corrupt - before.corrupt;
 	return 0;
 }
@@ -123,6 +181,7 @@ static int measure(struct lab *lab, const struct bench_options *o, struct memif_
 		return -1;
 	series_add(&c->aead, aead);
 	series_add(&c->ratio, c->cycles.values[c->cycles.n - 1] / aead);
+	series_add(&c->gateway_ratio, c->gateway.values[c->gateway.n - 1] / aead);
 	return 0;
 }
 
@@ -161,6 +220,11 @@ static void memif_row(struct report *r, const struct memif_case *c, const struct
 	row_number(row, "ratio", series_median(&c->ratio));
 	row_number(row, "ratio_min", series_min(&c->ratio));
 	row_number(row, "ratio_max", series_max(&c->ratio));
+	row_number(row, "gateway_cycles_per_pkt", series_median(&c->gateway));
+	row_number(row, "gateway_cycles_min", series_min(&c->gateway));
+	row_number(row, "gateway_cycles_max", series_max(&c->gateway));
+	row_number(row, "gateway_ratio", series_median(&c->gateway_ratio));
+	row_count(row, "gateway_turns", c->gateway_turns);
 	row_number(row, "maker_cycles", series_median(&c->maker));
 	row_number(row, "sink_cycles", series_median(&c->sink));
 	row_count(row, "peers", lab->parties.n);
@@ -169,6 +233,7 @@ static void memif_row(struct report *r, const struct memif_case *c, const struct
 	row_count(row, "received", c->counts.received);
 	row_count(row, "lost", c->counts.lost);
 	row_count(row, "duplicated", c->counts.duplicated);
+	row_count(row, "reordered", c->counts.reordered);
 	row_count(row, "corrupt", c->counts.corrupt);
 }
 

@@ -23,6 +23,8 @@ COLUMNS = {
                 ("mpps", "Mpps", 2), ("gbps", "Gbit/s", 2), ("aead_cycles_per_pkt", "AEAD", 0),
                 ("ratio", "ratio", 2), ("ratio_min", "min", 2), ("ratio_max", "max", 2),
                 ("ipsec_mb_cycles_per_pkt", "libipsec-mb", 0), ("ratio_ipsec_mb", "ratio", 2),
+                ("gateway_cycles_per_pkt", "gateway's own", 0), ("gateway_cycles_min", "min", 0),
+                ("gateway_cycles_max", "max", 0), ("gateway_ratio", "ratio", 2),
                 ("against_first", "to first", 2), ("against_fewest", "to fewest", 2),
                 ("against_leases", "to leases", 2),
                 ("begun_per_s", "begun/s", 0), ("handover_cycles", "hand-over, cycles", 0),
@@ -103,7 +105,8 @@ INTRO = {
            "descriptors; trials of one second of virtual time decide.",
     "memif": "A portier process of its own, reached over shared memory; 512 packets at most under "
              "way. Cycles are the time between packets that arrive, which the slower of the two "
-             "processes sets; generator and sink, with the carrying, are the one's part of it. "
+             "processes sets; generator and sink, with the carrying, are the one's part of it. The "
+             "gateway's own are the CPU time of its process, less that of turns without work. "
              "Means something only with two free CPUs.",
     "memory": "Allowed: reserved for each that the configuration allows, in malloc and DPDK's "
               "heap. Resident: what the process grows by for each that is there.",

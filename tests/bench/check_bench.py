@@ -63,7 +63,7 @@ WANTED = {
     "latency": {"load_pct": {10, 50, 90}, "way": {"in", "out"}},
     "ndr": {"way": {"in", "out"}, "lost": {0}},
     "memif": {"size": {"64", "512", "1420", "imix"}, "way": {"in", "out"}, "peers": {2},
-              "leases": {8}},
+              "leases": {8}, "gateway_ratio": None},
     "memory": {"what": None},
 }
 
@@ -125,6 +125,13 @@ def check_report(name, report):
             expect(0 < row["p50_us"] <= row["p99_us"] <= row["p999_us"], f"{where}: no quantiles")
         if name == "ndr":
             expect(0 < row["ndr_mpps"] <= row["pdr_mpps"], f"{where}: no rates")
+        if name == "memif":
+            expect(row["reordered"] == 0, f"{where}: one worker reordered {row['reordered']}")
+            # Bursts at most; that a turn's time is its own can not be judged on a shared machine.
+            expect(row["sent"] / 64 <= row["gateway_turns"] <= row["sent"] * 2,
+                   f"{where}: {row['sent']} packets in {row['gateway_turns']} turns")
+            expect(row["gateway_cycles_min"] <= row["gateway_cycles_per_pkt"] <=
+                   row["gateway_cycles_max"], f"{where}: no median of the gateway's own cycles")
         if name in PACKETS and not begins:
             check_packets(row, where)
     for key, values in WANTED[name].items():
