@@ -1,4 +1,9 @@
-/* steer: rules against the oracle of software dispatch. */
+/* steer: rules against the oracle of software dispatch, and on a port whose device takes them.
+ *
+ * No device without hardware takes rules on raw bytes; so rte_flow is wrapped, and behind it stands
+ * a card in software that keeps its own copy of each rule, as drivers do, and follows it.
+ */
+#define ALLOW_EXPERIMENTAL_API /* rte_flow_conv, by which drivers keep a rule */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -6,11 +11,13 @@
 #include <cmocka.h>
 
 #include "path/steer.h"
+#include "path/worker.h"
 
 #include "base/bytes.h"
 #include "pkt/pkt.h"
 #include "wgmsg/wgmsg.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <rte_ether.h>
@@ -55,10 +62,15 @@ static bool raw_matches(const struct rte_flow_item_raw *raw, const struct rte_fl
 	return true;
 }
 
-static bool rule_matches(const struct steer_rule *rule, const struct frame *f)
+static bool udp_matches(const struct rte_flow_item_udp *udp, const struct rte_flow_item_udp *mask,
+	rte_be16_t dst_port)
 {
-	for (const struct rte_flow_item *item = rule->pattern;; item++) {
-		const struct rte_flow_item_udp *udp = item->spec;
+	return ((udp->hdr.dst_port ^ dst_port) & mask->hdr.dst_port) == 0;
+}
+
+static bool pattern_matches(const struct rte_flow_item *item, const struct frame *f)
+{
+	for (;; item++) {
 
 		switch ((int)item->type) {
 		case RTE_FLOW_ITEM_TYPE_ETH:
@@ -69,8 +81,8 @@ static bool rule_matches(const struct steer_rule *rule, const struct frame *f)
 				return false;
 			continue;
 		case RTE_FLOW_ITEM_TYPE_UDP:
-			if (load_be16(f->bytes + f->payload_at - 6) !=
-				rte_be_to_cpu_16(udp->hdr.dst_port))
+			if (!udp_matches(item->spec, item->mask,
+				    rte_cpu_to_be_16(load_be16(f->bytes + f->payload_at - 6))))
 				return false;
 			continue;
 		case RTE_FLOW_ITEM_TYPE_RAW:
@@ -96,7 +108,7 @@ static int queue_of(const struct card *c, const struct frame *f)
 	int queue = -1;
 
 	for (unsigned i = 0; i < 2 * N_WORKERS; i++) {
-		if (!rule_matches(&c->rules[i], f))
+		if (!pattern_matches(c->rules[i].pattern, f))
 			continue;
 		assert_int_equal(queue, -1);
 		assert_int_equal(c->rules[i].actions[0].type, RTE_FLOW_ACTION_TYPE_QUEUE);
@@ -216,6 +228,189 @@ static void a_port_without_rules_has_software_dispatch(void **state)
 	keypairs_destroy(four);
 }
 
+/* --- a port whose device takes rules -----------------------------------------------------------
+ */
+
+#define DEVICE_RULES_MAX (2 * 8)
+#define PEERS		 1000
+
+/* What stands behind rte_flow while is_there. */
+static struct device {
+	bool is_there;
+	unsigned n_validated, n_created, n_rules;
+	unsigned refuse_validate, refuse_create; /* the n-th from 1; 0: none */
+	struct rte_flow_conv_rule *rules[DEVICE_RULES_MAX];
+} device;
+
+int __real_rte_flow_validate(uint16_t port_id, const struct rte_flow_attr *attr,
+	const struct rte_flow_item pattern[], const struct rte_flow_action actions[],
+	struct rte_flow_error *error);
+int __wrap_rte_flow_validate(uint16_t port_id, const struct rte_flow_attr *attr,
+	const struct rte_flow_item pattern[], const struct rte_flow_action actions[],
+	struct rte_flow_error *error);
+struct rte_flow *__wrap_rte_flow_create(uint16_t port_id, const struct rte_flow_attr *attr,
+	const struct rte_flow_item pattern[], const struct rte_flow_action actions[],
+	struct rte_flow_error *error);
+int __real_rte_flow_flush(uint16_t port_id, struct rte_flow_error *error);
+int __wrap_rte_flow_flush(uint16_t port_id, struct rte_flow_error *error);
+
+int __wrap_rte_flow_validate(uint16_t port_id, const struct rte_flow_attr *attr,
+	const struct rte_flow_item pattern[], const struct rte_flow_action actions[],
+	struct rte_flow_error *error)
+{
+	if (!device.is_there)
+		return __real_rte_flow_validate(port_id, attr, pattern, actions, error);
+	/* All of them before the first is made. */
+	assert_int_equal(device.n_created, 0);
+	if (++device.n_validated == device.refuse_validate)
+		return rte_flow_error_set(
+			error, ENOTSUP, RTE_FLOW_ERROR_TYPE_ITEM, NULL, "no such items");
+	return 0;
+}
+
+struct rte_flow *__wrap_rte_flow_create(uint16_t port_id, const struct rte_flow_attr *attr,
+	const struct rte_flow_item pattern[], const struct rte_flow_action actions[],
+	struct rte_flow_error *error)
+{
+	struct rte_flow_conv_rule rule = {
+		.attr_ro = attr, .pattern_ro = pattern, .actions_ro = actions};
+	int bytes = rte_flow_conv(RTE_FLOW_CONV_OP_RULE, NULL, 0, &rule, error);
+
+	assert_true(device.is_there && bytes > 0 && device.n_rules < DEVICE_RULES_MAX);
+	assert_true(attr->ingress && !attr->egress && !attr->transfer);
+	if (++device.n_created == device.refuse_create) {
+		rte_flow_error_set(error, ENOSPC, RTE_FLOW_ERROR_TYPE_UNSPECIFIED, NULL, "no room");
+		return NULL;
+	}
+	device.rules[device.n_rules] = malloc((size_t)bytes);
+	assert_non_null(device.rules[device.n_rules]);
+	rte_flow_conv(
+		RTE_FLOW_CONV_OP_RULE, device.rules[device.n_rules], (size_t)bytes, &rule, error);
+	/* A handle, which nobody looks into. */
+	return (struct rte_flow *)device.rules[device.n_rules++];
+}
+
+int __wrap_rte_flow_flush(uint16_t port_id, struct rte_flow_error *error)
+{
+	if (!device.is_there)
+		return __real_rte_flow_flush(port_id, error);
+	while (device.n_rules > 0)
+		free(device.rules[--device.n_rules]);
+	return 0;
+}
+
+/* The queue of the one rule that matches; -1: none does. */
+static int device_queue_of(const struct frame *f)
+{
+	int queue = -1;
+
+	for (unsigned i = 0; i < device.n_rules; i++) {
+		const struct rte_flow_action *action = device.rules[i]->actions;
+
+		if (!pattern_matches(device.rules[i]->pattern, f))
+			continue;
+		assert_int_equal(queue, -1);
+		assert_int_equal(action[0].type, RTE_FLOW_ACTION_TYPE_QUEUE);
+		assert_int_equal(action[1].type, RTE_FLOW_ACTION_TYPE_END);
+		queue = ((const struct rte_flow_action_queue *)action[0].conf)->index;
+	}
+	return queue;
+}
+
+/* What software dispatch says of the message. */
+static uint32_t owner_of(struct keypairs *keypairs, uint8_t msg[static 16])
+{
+	const struct path p = {.params.keypairs = keypairs};
+	struct rte_mbuf m = {.buf_addr = msg, .data_len = 16, .pkt_len = 16};
+
+	return path_owner_of(&p, PATH_STAGE_OPEN, &m);
+}
+
+/* A queue is its owner's, for each index; owners without a queue here get no rule. */
+static void see_owners(struct keypairs *keypairs, uint32_t n_steered)
+{
+	uint8_t msg[16] = {WGMSG_DATA};
+
+	for (unsigned i = 0; i < N_FRAMES; i++) {
+		uint32_t worker = random_below(keypairs->n_workers), owner;
+		struct frame f;
+
+		store_le32(
+			msg + 4, keypairs_index(keypairs, worker, random_below(keypairs->n_slots),
+					 (uint32_t)random_u64()));
+		owner = owner_of(keypairs, msg);
+		assert_int_equal(owner, worker);
+		f = make_frame(i % 2, LISTEN_PORT, msg);
+		assert_int_equal(device_queue_of(&f), owner < n_steered ? (int)owner : -1);
+	}
+}
+
+static void a_port_with_rules_puts_data_to_its_owner(void **state)
+{
+	static const unsigned workers[] = {2, 3, 5, 8};
+	char fault[STEER_FAULT_CHARS];
+
+	for (unsigned i = 0; i < RTE_DIM(workers); i++) {
+		unsigned n = workers[i];
+		struct keypairs *keypairs = keypairs_create(n, PEERS);
+		struct port port;
+
+		null_port_open(&port, n);
+		assert_int_equal(port.n_rx_queues, n);
+		device = (struct device){.is_there = true};
+		assert_int_equal(steer_port(&port, keypairs, LISTEN_PORT, fault), 2 * n);
+		assert_int_equal(device.n_validated, 2 * n);
+		assert_int_equal(device.n_rules, 2 * n);
+		see_owners(keypairs, n);
+		rte_flow_flush(port.eth_id, NULL);
+		device.is_there = false;
+		port_close(&port);
+		keypairs_destroy(keypairs);
+	}
+}
+
+/* Fewer queues than workers: those that have none are found in software. */
+static void a_worker_without_a_queue_has_no_rule(void **state)
+{
+	char fault[STEER_FAULT_CHARS];
+	struct keypairs *keypairs = keypairs_create(5, PEERS);
+	struct port port;
+
+	null_port_open(&port, 2);
+	device = (struct device){.is_there = true};
+	assert_int_equal(steer_port(&port, keypairs, LISTEN_PORT, fault), 4);
+	see_owners(keypairs, 2);
+	rte_flow_flush(port.eth_id, NULL);
+	device.is_there = false;
+	port_close(&port);
+	keypairs_destroy(keypairs);
+}
+
+/* Whichever rule is refused, and when: none is left, and the device's word is passed on. */
+static void a_device_that_refuses_one_rule_has_none(void **state)
+{
+	struct keypairs *keypairs = keypairs_create(3, PEERS);
+	struct port port;
+
+	null_port_open(&port, 3);
+	for (unsigned nth = 1; nth <= 6; nth++) {
+		char fault[STEER_FAULT_CHARS];
+
+		device = (struct device){.is_there = true, .refuse_validate = nth};
+		assert_int_equal(steer_port(&port, keypairs, LISTEN_PORT, fault), 0);
+		assert_string_equal(fault, "no such items");
+		assert_int_equal(device.n_created, 0);
+		device = (struct device){.is_there = true, .refuse_create = nth};
+		assert_int_equal(steer_port(&port, keypairs, LISTEN_PORT, fault), 0);
+		assert_string_equal(fault, "no room");
+		assert_int_equal(device.n_created, nth);
+		assert_int_equal(device.n_rules, 0);
+	}
+	device.is_there = false;
+	port_close(&port);
+	keypairs_destroy(keypairs);
+}
+
 static int setup(void **state)
 {
 	eal_start();
@@ -229,6 +424,9 @@ int main(void)
 		cmocka_unit_test(data_goes_to_its_owner),
 		cmocka_unit_test(nothing_else_is_steered),
 		cmocka_unit_test(a_port_without_rules_has_software_dispatch),
+		cmocka_unit_test(a_port_with_rules_puts_data_to_its_owner),
+		cmocka_unit_test(a_worker_without_a_queue_has_no_rule),
+		cmocka_unit_test(a_device_that_refuses_one_rule_has_none),
 	};
 
 	random_seed();
