@@ -40,6 +40,8 @@ static const struct column {
 	{"what", "what", 26, 0},
 	{"n", "n", 9, 0},
 	{"bytes_each", "bytes each", 12, 0},
+	{"bytes_each_min", "min", 9, 0},
+	{"bytes_each_max", "max", 9, 0},
 	{"handshakes_per_s", "per second", 12, 0},
 	{"cycles_per_handshake", "cycles", 10, 0},
 	{"x25519_per_s", "X25519/s", 10, 0},

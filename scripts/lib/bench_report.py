@@ -61,7 +61,8 @@ COLUMNS = {
     "ndr": [("way", "way", 0), ("size", "bytes", 0), ("ndr_mpps", "no loss, Mpps", 3),
             ("ndr_gbps", "Gbit/s", 2), ("pdr_mpps", "0.5 %, Mpps", 3), ("pdr_gbps", "Gbit/s", 2),
             ("most_mpps", "most, Mpps", 3), ("trials", "trials", 0)],
-    "memory": [("what", "what", 0), ("n", "of them", 0), ("bytes_each", "bytes each", 0)],
+    "memory": [("what", "what", 0), ("n", "of them", 0), ("bytes_each", "bytes each", 0),
+               ("bytes_each_min", "min", 0), ("bytes_each_max", "max", 0)],
 }
 
 INTRO = {
@@ -109,7 +110,8 @@ INTRO = {
              "gateway's own are the CPU time of its process, less that of turns without work. "
              "Means something only with two free CPUs.",
     "memory": "Allowed: reserved for each that the configuration allows, in malloc and DPDK's "
-              "heap. Resident: what the process grows by for each that is there.",
+              "heap. Resident: what the process grows by for each that is there, found by parts, "
+              "the first of which touch pages that later ones share.",
 }
 
 TITLES = {

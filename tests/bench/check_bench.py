@@ -35,7 +35,8 @@ OTHER_ROWS = {
                 "p99_us": float, "p999_us": float, "lost": int},
     "ndr": {"size": str, "bytes": int, "ndr_mpps": float, "pdr_mpps": float, "trials": int,
             "lost": int},
-    "memory": {"what": str, "n": int, "bytes_each": float},
+    "memory": {"what": str, "n": int, "bytes_each": float, "bytes_each_min": float,
+               "bytes_each_max": float},
 }
 BEGIN_ROW = {"sessions": int, "cycles_per_pkt": float, "begun_per_s": float, "lost": int}
 # Benchmarks whose rows are packets through the gateway, and stand beside the raw AEAD.
@@ -123,6 +124,9 @@ def check_report(name, report):
             expect(row["against_first"] == 1, f"{where}: the first differs from itself")
         if name == "latency":
             expect(0 < row["p50_us"] <= row["p99_us"] <= row["p999_us"], f"{where}: no quantiles")
+        if name == "memory":
+            expect(row["bytes_each_min"] <= row["bytes_each"] <= row["bytes_each_max"] and
+                   row["bytes_each_max"] > 0, f"{where}: {row['what']}: no median")
         if name == "ndr":
             expect(0 < row["ndr_mpps"] <= row["pdr_mpps"], f"{where}: no rates")
         if name == "memif":
