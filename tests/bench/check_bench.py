@@ -138,10 +138,27 @@ def check_report(name, report):
                    row["gateway_cycles_max"], f"{where}: no median of the gateway's own cycles")
         if name in PACKETS and not begins:
             check_packets(row, where)
+    if name in ("in", "out"):
+        check_backends(report)
     for key, values in WANTED[name].items():
         found = {row.get(key) for row in report["rows"]}
         expect(None not in found, f"rows: not all have {key}")
         expect(values is None or found == values, f"rows: {key} takes {found}, not {values}")
+
+
+def check_backends(report):
+    """Each back end with each size, beside the same raw libipsec-mb: at least those that work
+    anywhere."""
+    found = {(row["backend"], row["size"]) for row in report["rows"]}
+    backends = {backend for backend, _ in found}
+    expect({"openssl", report["backend"]} <= backends and len(backends) > 1,
+           f"rows: back ends are {backends}")
+    expect(len(report["rows"]) == len(found) == len(backends) * len(WANTED["in"]["size"]),
+           "rows: not each back end with each size once")
+    expect(report["rows"][0]["backend"] == report["backend"], "rows: another back end comes first")
+    for row in report["rows"]:
+        expect(row["ipsec_mb_cycles_per_pkt"] > 0 and row["ratio_ipsec_mb"] > 0,
+               f"{row['backend']}, {row['size']}: not beside libipsec-mb")
 
 
 def check_usage(bench):

@@ -16,7 +16,8 @@ import xml.etree.ElementTree as xml
 # Those that charts are drawn of.
 NAMES = ["aead", "in", "out", "leases", "peers", "handshake", "rekey", "churn", "latency", "ndr"]
 
-CHARTS = ["Throughput of one core by packet size", "Cycles by stage: Internet to peer",
+CHARTS = ["Throughput of one core by packet size", "Internet to peer: whole gateway with each",
+          "Peer to Internet: whole gateway with each", "Cycles by stage: Internet to peer",
           "Cycles by stage: Peer to Internet", "Cost by number of leases",
           "Over time: 1,000 rekeys a second, 64 bytes, in",
           "Over time: 1,000 rekeys a second, 64 bytes, out",
@@ -29,7 +30,9 @@ BAD = {
         for name, cycles in (("ipsec-mb", 100.0), ("lanes", 75.0))
         for size in ("64", "512", "1420", "imix")]},
     "in": {"rows": [{"size": "64", "ratio_ipsec_mb": 1.36}, {"size": "1420",
-                                                             "ratio_ipsec_mb": 1.11}]},
+                                                             "ratio_ipsec_mb": 1.11},
+                    {"backend": "lanes", "size": "64", "ratio_ipsec_mb": 0.66},
+                    {"backend": "lanes", "size": "1420", "ratio_ipsec_mb": 0.81}]},
     "peers": {"rows": [{"way": "in", "size": "64", "ratio_ipsec_mb": 1.36}]},
     "leases": {"rows": [{"size": "64", "leases": 1000, "peers": 1, "against_first": 1.0},
                         {"size": "64", "leases": 1000, "peers": 9, "against_first": 1.1},
@@ -68,7 +71,7 @@ def check_goals(script):
     import bench_report  # pylint: disable=import-outside-toplevel
 
     found = bench_report.goals(BAD)
-    expect(len(found) == 22, f"{len(found)} goals are judged")
+    expect(len(found) == 24, f"{len(found)} goals are judged")
     for what, goal, measured, met in found:
         expect(not met, f"{what}: {measured} is said to be {goal}")
 
