@@ -25,7 +25,8 @@ struct note {
 
 /* Where the door of an inner key is found without a look-up in by_inner, if its place was free when
  * it was opened: one line instead of three, and a tenth of the instructions. What is found must be
- * compared with the key. W: control, R: workers. */
+ * compared with the key. In hash order, 32 to 64 bytes for each of max_leases. W: control,
+ * R: workers. */
 struct inner_places {
 	_Atomic uint32_t *records; /* 2^(64 - shift): number of the record + 1; 0: none */
 	unsigned shift;
