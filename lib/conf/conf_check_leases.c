@@ -201,36 +201,45 @@ static bool inner_number_key(
 					     (uint16_t)(l->inner_port + port->at), key);
 }
 
-/* Of two that have no protocol in common (the others are told by protocol): they are two numbers
- * for the gateway, and at least one is a range, which shares its ports with no other number. */
-static bool is_range_shared(const struct conf_ctx *ctx, uint32_t idx, uint32_t first_idx)
+/* Of two that have no protocol in common (the others are told by protocol): only as the two halves
+ * of one number, which leads one way, do they share a port. */
+static bool is_number_shared(const struct conf_ctx *ctx, uint32_t idx, uint32_t first_idx)
 {
 	const struct conf_lease_port *port = port_at(ctx, idx), *first = port_at(ctx, first_idx);
 	const struct conf_lease *a = &ctx->conf->leases[port->lease_idx];
 	const struct conf_lease *b = &ctx->conf->leases[first->lease_idx];
 
-	if ((a->protos & b->protos) != 0 || is_later_port(port, first) ||
-		(ports_of(a) == 1 && ports_of(b) == 1))
+	/* Pinholes meet inside only, and say their public port or not. */
+	if ((a->protos & b->protos) != 0 || is_later_port(port, first) || is_pinhole(ctx->conf, a))
 		return false;
 	return ports_of(a) != ports_of(b) || a->public_port != b->public_port ||
 	       a->inner_port != b->inner_port ||
 	       !ip_equal(inner_addr(ctx->conf, a), inner_addr(ctx->conf, b));
 }
 
-#define SHARED_BY_SAME "a range shares its ports with the same range of the other protocol only"
+/* What would be accepted. */
+static const char *sharing(const struct conf_ctx *ctx, uint32_t idx, uint32_t first_idx)
+{
+	const struct conf_lease *leases = ctx->conf->leases;
+
+	if (ports_of(&leases[port_at(ctx, idx)->lease_idx]) > 1 ||
+		ports_of(&leases[port_at(ctx, first_idx)->lease_idx]) > 1)
+		return "a range shares its ports with the same range of the other protocol only";
+	return "for TCP and UDP a public port leads to one port, and that one has no other";
+}
 
 static void own_number_fault(struct conf_ctx *ctx, uint32_t idx, uint32_t first_idx)
 {
 	const struct conf_lease_port *port = port_at(ctx, idx), *first = port_at(ctx, first_idx);
 	char path[CONF_KEY_PATH_CHARS], first_path[CONF_KEY_PATH_CHARS];
 
-	if (!is_range_shared(ctx, idx, first_idx))
+	if (!is_number_shared(ctx, idx, first_idx))
 		return;
 	conf_fault(ctx, ctx->lease_settings[port->lease_idx],
-		"%s.public_port = %u is a public port of %s too; " SHARED_BY_SAME,
+		"%s.public_port = %u is a public port of %s too; %s",
 		lease_path(ctx, port->lease_idx, path),
 		ctx->conf->leases[port->lease_idx].public_port + port->at,
-		lease_path(ctx, first->lease_idx, first_path));
+		lease_path(ctx, first->lease_idx, first_path), sharing(ctx, idx, first_idx));
 }
 
 static void inner_number_fault(struct conf_ctx *ctx, uint32_t idx, uint32_t first_idx)
@@ -238,13 +247,12 @@ static void inner_number_fault(struct conf_ctx *ctx, uint32_t idx, uint32_t firs
 	const struct conf_lease_port *port = port_at(ctx, idx), *first = port_at(ctx, first_idx);
 	char path[CONF_KEY_PATH_CHARS], first_path[CONF_KEY_PATH_CHARS];
 
-	if (!is_range_shared(ctx, idx, first_idx))
+	if (!is_number_shared(ctx, idx, first_idx))
 		return;
 	conf_fault(ctx, ctx->lease_settings[port->lease_idx],
-		"%s.to_port = %u is a target of %s too; " SHARED_BY_SAME,
-		lease_path(ctx, port->lease_idx, path),
+		"%s.to_port = %u is a target of %s too; %s", lease_path(ctx, port->lease_idx, path),
 		ctx->conf->leases[port->lease_idx].inner_port + port->at,
-		lease_path(ctx, first->lease_idx, first_path));
+		lease_path(ctx, first->lease_idx, first_path), sharing(ctx, idx, first_idx));
 }
 
 static void find_ports_taken_twice(struct conf_ctx *ctx, uint32_t n_ports)

@@ -175,16 +175,23 @@ static void test_pinholes(void **state)
 	conf_destroy(c);
 }
 
-/* A range of one protocol and the same of the other are one number. */
-static void test_range_of_both(void **state)
+/* A range, or a port, of one protocol and the same of the other are one number; pinholes that lead
+ * to one port are one, too, whether they say their public port or not. */
+static void test_numbers_of_both(void **state)
 {
 	struct conf *c = load_good(MINIMAL_HEAD
 		"peers = ( { public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\";\n"
-		"  address = \"100.64.0.2\"; forwarding = true; leases = (\n"
+		"  address = \"100.64.0.2,fd00::2\"; forwarding = true; max_leases = 20;\n"
+		"  leases = (\n"
 		"    { public_port = 20000; to_port = 8080; ports = 8; proto = \"tcp\"; },\n"
-		"    { public_port = 20000; to_port = 8080; ports = 8; proto = \"udp\"; } ); } );");
+		"    { public_port = 20000; to_port = 8080; ports = 8; proto = \"udp\"; },\n"
+		"    { public_port = 20100; to_port = 80; proto = \"tcp\"; },\n"
+		"    { public_port = 20100; to_port = 80; proto = \"udp\"; },\n"
+		"    { to_address = \"fd00::2\"; to_port = 2080; proto = \"tcp\"; },\n"
+		"    { to_address = \"fd00::2\"; public_port = 2080; to_port = 2080;\n"
+		"      proto = \"udp\"; } ); } );");
 
-	assert_int_equal(c->n_leases, 2);
+	assert_int_equal(c->n_leases, 6);
 	conf_destroy(c);
 }
 
@@ -360,7 +367,7 @@ int main(void)
 		cmocka_unit_test(test_bad_files),
 		cmocka_unit_test(test_minimal),
 		cmocka_unit_test(test_pinholes),
-		cmocka_unit_test(test_range_of_both),
+		cmocka_unit_test(test_numbers_of_both),
 		cmocka_unit_test(test_unreadable),
 		cmocka_unit_test(test_misread_text),
 		cmocka_unit_test(test_fault_cap),
