@@ -284,13 +284,31 @@ static int refuse_quota(
 		peer, req->peer_max_leases, n_ports, peer);
 }
 
+static int refuse_address_in_use(
+	struct ctl *c, const struct ip_addr *public_addr, struct rpc_fault *fault)
+{
+	const char *accepts = "another, or none for any";
+	const struct lease *l = lease_find_public(c->p.leases, public_addr, LEASE_PROTO_BOTH, 0);
+	uint64_t kept_ns = c->p.conf->reserve_ns + c->p.conf->quarantine_ns;
+	char addr[IP_TEXT_CHARS], owner[CTL_PEER_WORD_CHARS], kept[TIME_DURATION_CHARS];
+
+	ip_addr_format(public_addr, addr);
+	if (l == NULL)
+		return rpc_fault_set(fault, RPC_IN_USE, addr, accepts,
+			"public address %s was another's and rests for up to %s after its end; "
+			"accepted: %s",
+			addr, time_duration_format(kept_ns, kept), accepts);
+	return rpc_fault_set(fault, RPC_IN_USE, addr, accepts,
+		"public address %s is held by peer %s (lease %llu); accepted: %s", addr,
+		ctl_peer_word(c, l->peer_idx, owner), (unsigned long long)l->id, accepts);
+}
+
 /* What only a whole address is refused for. 0: something else. */
 static int refuse_whole(struct ctl *c, const struct lease_request *req, int err, const char *peer,
 	struct rpc_fault *fault)
 {
 	const struct conf *conf = c->p.conf;
-	char addr[IP_TEXT_CHARS], text[RPC_ACCEPTS_CHARS], owner[CTL_PEER_WORD_CHARS] = "a former";
-	const struct lease *l;
+	char addr[IP_TEXT_CHARS], text[RPC_ACCEPTS_CHARS];
 
 	ip_addr_format(&req->public_addr, addr);
 	switch (err) {
@@ -304,12 +322,7 @@ static int refuse_whole(struct ctl *c, const struct lease_request *req, int err,
 			"public address %s is not dedicated; accepted: one of %s, or none for any",
 			addr, text);
 	case -EADDRINUSE:
-		l = lease_find_public(c->p.leases, &req->public_addr, LEASE_PROTO_BOTH, 0);
-		if (l != NULL)
-			ctl_peer_word(c, l->peer_idx, owner);
-		return rpc_fault_set(fault, RPC_IN_USE, addr, "another, or none for any",
-			"public address %s is held by %s peer; accepted: another, or none for any",
-			addr, owner);
+		return refuse_address_in_use(c, &req->public_addr, fault);
 	case -EXDEV:
 		return rpc_fault_set(fault, RPC_IN_USE, peer, "a peer without leases to IPv4",
 			"peer %s has other leases, and all leases of a peer have one address; "

@@ -101,7 +101,7 @@ works 443
 step "closed, it is shut, rests for its owner, and the client leaves by the pool"
 ctl lease close "$LEASE_ID" >/dev/null
 is_dropped no_lease in udp $GHOST 4000 198.51.100.64 443
-refused "held by a former peer" ctl lease open --peer friend --whole-address \
+refused "was another's and rests" ctl lease open --peer friend --whole-address \
 	--public-address 198.51.100.64
 goes_out udp 4001 $GHOST 9
 [[ $PUBLIC != 198.51.100.64 ]] || fail "it leaves by $PUBLIC still"

@@ -494,6 +494,62 @@ static void limits_of_a_lease(void **state)
 	client_close(&c);
 }
 
+static void whole_addresses_are_refused(void **state)
+{
+	static const char *const others[] = {"'to_port':80", "'public_port':40000", "'ports':4",
+		"'proto':'tcp'", "'from':['192.0.2.0/24']"};
+	struct server *s = *state;
+	char params[256], name[32];
+	struct client c;
+
+	client_open(&c, s);
+	add_peer(&c, "alice", 2);
+	add_peer(&c, "bob", 3);
+	add_peer(&c, "carol", 4);
+	/* What else is said of it, by its name. */
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		snprintf(params, sizeof(params), "{'peer':'bob','whole_address':true,%s}",
+			others[i]);
+		snprintf(name, sizeof(name), "accepted: no %.*s", (int)strcspn(others[i] + 1, "'"),
+			others[i] + 1);
+		refuse(&c, "lease.open", params, RPC_INVALID_PARAMS, name, NULL);
+	}
+	json_decref(call(&c, "peer.set", "{'peer':'carol','address6':'fd00::4'}"));
+	refuse(&c, "lease.open", "{'peer':'carol','whole_address':true,'to_address':'fd00::4'}",
+		RPC_REFUSED, "whole_address is for IPv4", NULL);
+	refuse(&c, "lease.open",
+		"{'peer':'bob','whole_address':true,'public_address':'198.51.100.1'}", RPC_REFUSED,
+		"198.51.100.1 is not dedicated; accepted: one of 198.51.100.64/31", NULL);
+	/* Not one of its ports, either. */
+	refuse(&c, "lease.open", "{'peer':'bob','to_port':80,'public_address':'198.51.100.64'}",
+		RPC_REFUSED, "198.51.100.64 is not in the public pool", NULL);
+	open_lease(&c, "{'peer':'alice','whole_address':true,'public_address':'198.51.100.64'}");
+	refuse(&c, "lease.open",
+		"{'peer':'bob','whole_address':true,'public_address':'198.51.100.64'}", RPC_IN_USE,
+		"198.51.100.64 is held by peer alice (lease 1)", NULL);
+	refuse(&c, "lease.open", "{'peer':'alice','to_port':80}", RPC_IN_USE,
+		"peer alice has the whole of 198.51.100.64", NULL);
+	json_decref(call(&c, "lease.close", "{'id':1}"));
+	refuse(&c, "lease.open",
+		"{'peer':'bob','whole_address':true,'public_address':'198.51.100.64'}", RPC_IN_USE,
+		"198.51.100.64 was another's and rests for up to 2m", NULL);
+	open_lease(&c, "{'peer':'bob','whole_address':true}");
+	refuse(&c, "lease.open", "{'peer':'carol','whole_address':true}", RPC_EXHAUSTED,
+		"no dedicated address is free", NULL);
+	open_lease(&c, "{'peer':'carol','to_port':80}");
+	refuse(&c, "lease.open", "{'peer':'carol','whole_address':true}", RPC_IN_USE,
+		"peer carol has other leases", NULL);
+	json_decref(call(&c, "peer.set", "{'peer':'carol','max_leases':1}"));
+	refuse(&c, "lease.open", "{'peer':'carol','whole_address':true}", RPC_EXHAUSTED,
+		"peer carol may have 1 leases and has 1", NULL);
+	/* A configuration that has none. */
+	s->conf.n_dedicated = 0;
+	refuse(&c, "lease.open",
+		"{'peer':'alice','whole_address':true,'public_address':'198.51.100.9'}",
+		RPC_REFUSED, "public.dedicated of the configuration is empty", NULL);
+	client_close(&c);
+}
+
 /* The number that one gave up rests before another gets it. */
 static void quarantine_is_explained(void **state)
 {
@@ -853,6 +909,7 @@ int main(void)
 		served(lease_life),
 		served(lease_refusals),
 		served(a_renewal_says_what_it_leaves),
+		served(whole_addresses_are_refused),
 		served(limits_of_a_lease),
 		served(a_range_of_ports),
 		served(quarantine_is_explained),
