@@ -103,7 +103,8 @@ INTRO = {
     "latency": "From arrival in the rx ring to the end of the turn that sent the packet; "
                "random arrivals, in virtual time. Load is a share of the highest rate.",
     "ndr": "RFC 2544: the highest even rate without loss, and with at most 0.5 %, at 1,024 rx "
-           "descriptors; trials of one second of virtual time decide.",
+           "descriptors; trials of one second of virtual time decide. One search for each: five "
+           "would take ten minutes, and the machine must lend no second of them to others.",
     "memif": "A portier process of its own, reached over shared memory; 512 packets at most under "
              "way. Cycles are the time between packets that arrive, which the slower of the two "
              "processes sets; generator and sink, with the carrying, are the one's part of it. The "
