@@ -12,17 +12,19 @@ bool doors_peer_has(const struct doors *d, uint32_t peer_idx)
 	return atomic_load_explicit(&d->n_of_peer[peer_idx], memory_order_acquire) > 0;
 }
 
-/* A key may lead to a record that is shut: just being opened, or just closed. */
-static uint64_t open_only(uint64_t hits, uint32_t n, struct door **out)
+/* A key may lead to a record that is shut: just being opened, or just closed. A bit for each that
+ * stays. */
+static uint64_t open_only(uint32_t n, struct door **out)
 {
+	uint64_t hits = 0;
+
 	for (uint32_t i = 0; i < n; i++)
 		rte_prefetch0(out[i]);
 	for (uint32_t i = 0; i < n; i++) {
-		if (out[i] &&
-			!(atomic_load_explicit(&out[i]->generation, memory_order_acquire) & 1)) {
+		if (is_open(out[i]))
+			hits |= UINT64_C(1) << i;
+		else
 			out[i] = NULL;
-			hits &= ~(UINT64_C(1) << i);
-		}
 	}
 	return hits;
 }
@@ -47,7 +49,6 @@ uint64_t doors_lookup_public_bulk(
 	_Atomic uint32_t *entries[TABLE_BULK_MAX];
 	uint8_t at[TABLE_BULK_MAX];
 	uint32_t n_others = 0;
-	uint64_t hits = 0;
 
 	if (n > TABLE_BULK_MAX)
 		return 0;
@@ -66,9 +67,7 @@ uint64_t doors_lookup_public_bulk(
 	}
 	if (n_others && atomic_load_explicit(&d->n_hashed, memory_order_acquire))
 		find_hashed(d->by_public, (const void *const *)keys, at, n_others, out);
-	for (uint32_t i = 0; i < n; i++)
-		hits |= (uint64_t)(out[i] != NULL) << i;
-	return open_only(hits, n, out);
+	return open_only(n, out);
 }
 
 struct door *doors_lookup_public(const struct doors *d, const struct door_public_key *key)
@@ -98,7 +97,6 @@ uint64_t doors_lookup_inner_bulk(
 	const _Atomic uint32_t *places[TABLE_BULK_MAX];
 	uint8_t at[TABLE_BULK_MAX];
 	uint32_t n_others = 0;
-	uint64_t hits = 0;
 
 	if (n > TABLE_BULK_MAX)
 		return 0;
@@ -118,9 +116,7 @@ uint64_t doors_lookup_inner_bulk(
 			at[n_others++] = (uint8_t)i;
 	if (n_others)
 		find_hashed(d->by_inner, (const void *const *)keys, at, n_others, out);
-	for (uint32_t i = 0; i < n; i++)
-		hits |= (uint64_t)(out[i] != NULL) << i;
-	return open_only(hits, n, out);
+	return open_only(n, out);
 }
 
 struct door *doors_lookup_whole(const struct doors *d, const uint8_t public_v4[static 4])

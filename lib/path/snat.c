@@ -131,11 +131,7 @@ static void find_doors(struct path_worker *w, const struct flow_out_key *keys, u
 		return;
 	doors_lookup_inner_bulk(doors, ptrs, n_wanted, found);
 	for (uint16_t i = 0; i < n_wanted; i++) {
-		if (found[i] &&
-			atomic_load_explicit(&found[i]->generation, memory_order_acquire) & 1)
-			out[at[i]] = found[i];
-		else
-			out[at[i]] = path_whole_door(w->path, &keys[at[i]]);
+		out[at[i]] = found[i] ? found[i] : path_whole_door(w->path, &keys[at[i]]);
 		if (out[at[i]])
 			rte_prefetch0(&out[at[i]]->counters);
 	}
