@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 static uint64_t random_state;
@@ -45,9 +46,14 @@ static inline uint32_t random_below(uint32_t n)
 static inline void random_bytes(void *out, size_t len)
 {
 	uint8_t *p = out;
+	uint64_t eight;
 
-	for (size_t i = 0; i < len; i++)
-		p[i] = (uint8_t)(random_u64() >> 24);
+	for (; len >= sizeof(eight); len -= sizeof(eight), p += sizeof(eight)) {
+		eight = random_u64();
+		memcpy(p, &eight, sizeof(eight));
+	}
+	eight = random_u64();
+	memcpy(p, &eight, len);
 }
 
 #endif
