@@ -53,8 +53,8 @@ struct inside {
 
 extern const struct inside inside_avx512, inside_avx2;
 
-/* The group of tests once for each kind that can run here, named. Returns main's exit status: 77 if
- * none can. */
+/* The group of tests once for each kind that can run here, named; with PORTIER_TEST_LANES only for
+ * the kind of that name. Returns main's exit status: 77 if none can. */
 int inside_run_each(int (*group)(void));
 /* The one whose turn it is, and its working memory, zero at the beginning. */
 extern const struct inside *inside;

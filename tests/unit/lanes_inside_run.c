@@ -24,11 +24,14 @@ static int run(int (*group)(void))
 int inside_run_each(int (*group)(void))
 {
 	static const struct inside *const kinds[] = {&inside_avx512, &inside_avx2};
+	const char *wanted = getenv("PORTIER_TEST_LANES");
 	int failed = 0;
 	unsigned n_run = 0;
 
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		inside = kinds[i];
+		if (wanted && strcmp(wanted, inside->name) != 0)
+			continue;
 		if (!inside->can_run()) {
 			printf("this CPU has no %s lanes\n", inside->name);
 			continue;

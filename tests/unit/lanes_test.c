@@ -1,8 +1,8 @@
 /* Bursts through the lanes against libsodium: lengths, mixtures, strides, forgeries, the ends of
  * memory, and nothing left behind.
  *
- * PORTIER_TEST_PACKETS: so many packets at random instead of the short run's, and every length in a
- * burst of every size.
+ * PORTIER_TEST_PACKETS: so many packets at random instead of the usual 40,000; with more than
+ * those, every length in a burst of every size too.
  */
 #include "lanes_inside.h"
 #include "seeded.h"
@@ -24,9 +24,13 @@
 #include <cmocka.h>
 
 #define LEN_MAX	      1600u
-#define SEALED_MAX    (LEN_MAX + AEAD_TAG_BYTES)
+#define JUMBO_MAX     9000u
+#define SEALED_MAX    (JUMBO_MAX + AEAD_TAG_BYTES)
 #define STRIDE_MAX    4096u
-#define FRONT	      128u /* bytes of a slot in front of the text */
+#define JUMBO_STRIDE  9472u
+#define JUMBO_BURST   (AEAD_BURST_MAX * STRIDE_MAX / JUMBO_STRIDE)
+#define FRONT	      128u /* the least bytes of a slot in front of the text */
+#define SKEWS	      64u  /* the text begins so many bytes later, at random */
 #define FILL	      0xa5
 #define SHORT_PACKETS 40000u
 
@@ -35,11 +39,11 @@ static_assert(LANES_LEN_MAX == INSIDE_LEN_MAX && LANES_AVX2_LEN_MAX == INSIDE_LE
 
 static struct aead_job jobs[AEAD_BURST_MAX];
 static uint8_t keys[AEAD_BURST_MAX][AEAD_KEY_BYTES];
-static uint8_t plain[AEAD_BURST_MAX][LEN_MAX];
+static uint8_t plain[AEAD_BURST_MAX][JUMBO_MAX];
 static uint8_t sealed[AEAD_BURST_MAX][SEALED_MAX]; /* as libsodium says */
 /* Where jobs read and write, at a stride; between them is FILL. */
 static uint8_t from[AEAD_BURST_MAX * STRIDE_MAX], to[AEAD_BURST_MAX * STRIDE_MAX];
-static uint32_t stride = 2304;
+static uint32_t stride = 2304, skews[AEAD_BURST_MAX];
 
 static void draw_packet(unsigned i, uint32_t len)
 {
@@ -54,26 +58,35 @@ static void draw_packet(unsigned i, uint32_t len)
 	jobs[i] = (struct aead_job){.key = keys[i], .counter = counter, .len = len};
 }
 
+static void draw_skews(uint16_t n)
+{
+	bool is_each = random_below(2);
+
+	skews[0] = random_below(SKEWS);
+	for (uint16_t i = 1; i < n; i++)
+		skews[i] = is_each ? random_below(SKEWS) : skews[0];
+}
+
 /* Puts the n texts where the jobs are to find them. */
 static void aim(uint16_t n, bool is_seal, bool is_in_place)
 {
 	memset(to, FILL, (size_t)n * stride);
 	for (uint16_t i = 0; i < n; i++) {
-		uint8_t *src = (is_in_place ? to : from) + i * stride + FRONT;
+		uint8_t *src = (is_in_place ? to : from) + i * stride + FRONT + skews[i];
 
 		if (is_seal)
 			memcpy(src, plain[i], jobs[i].len);
 		else
 			memcpy(src, sealed[i], jobs[i].len + AEAD_TAG_BYTES);
 		jobs[i].src = src;
-		jobs[i].dst = to + i * stride + FRONT;
+		jobs[i].dst = to + i * stride + FRONT + skews[i];
 		jobs[i].is_authentic = false;
 	}
 }
 
 static void expect_fill(const uint8_t *p, size_t len)
 {
-	static uint8_t fill[STRIDE_MAX];
+	static uint8_t fill[JUMBO_STRIDE];
 
 	memset(fill, FILL, len);
 	assert_memory_equal(p, fill, len);
@@ -83,10 +96,11 @@ static void expect_fill(const uint8_t *p, size_t len)
 static void expect_slot(unsigned i, const void *text, size_t len)
 {
 	const uint8_t *slot = to + i * stride;
+	uint32_t front = FRONT + skews[i];
 
-	expect_fill(slot, FRONT);
-	assert_memory_equal(slot + FRONT, text, len);
-	expect_fill(slot + FRONT + len, stride - FRONT - len);
+	expect_fill(slot, front);
+	assert_memory_equal(slot + front, text, len);
+	expect_fill(slot + front + len, stride - front - len);
 }
 
 static void expect_sealed(uint16_t n, bool is_in_place)
@@ -110,7 +124,7 @@ static void expect_opened(uint16_t n, bool is_in_place, uint64_t forged)
 		if (is_in_place) {
 			/* Behind the text the tag stays. */
 			assert_memory_equal(jobs[i].dst, is_forged ? sealed[i] : plain[i], len);
-			memcpy(to + i * stride + FRONT, sealed[i], len);
+			memcpy(jobs[i].dst, sealed[i], len);
 			expect_slot(i, sealed[i], len + AEAD_TAG_BYTES);
 		} else if (is_forged) {
 			expect_slot(i, NULL, 0);
@@ -155,13 +169,26 @@ static uint32_t draw_len(unsigned mixture, uint32_t base)
 	}
 }
 
+static void expect_burst(uint16_t n)
+{
+	draw_skews(n);
+	expect_sealed(n, random_below(2));
+	expect_opened(n, random_below(2), 0);
+	expect_opened(n, random_below(2), forge(n, 1 + random_below(20)));
+}
+
 static void try_burst(uint16_t n, unsigned mixture, uint32_t base)
 {
 	for (uint16_t i = 0; i < n; i++)
 		draw_packet(i, draw_len(mixture, base));
-	expect_sealed(n, random_below(2));
-	expect_opened(n, random_below(2), 0);
-	expect_opened(n, random_below(2), forge(n, 1 + random_below(20)));
+	expect_burst(n);
+}
+
+static uint64_t count_packets(void)
+{
+	const char *text = getenv("PORTIER_TEST_PACKETS");
+
+	return text ? strtoull(text, NULL, 0) : SHORT_PACKETS;
 }
 
 /* --- the tests ----------------------------------------------------------------------------------
@@ -193,7 +220,7 @@ static void test_rfc_text(void **state)
 
 static void test_every_length(void **state)
 {
-	bool is_long = getenv("PORTIER_TEST_PACKETS") != NULL;
+	bool is_long = count_packets() > SHORT_PACKETS;
 
 	for (uint32_t len = 0; len <= LEN_MAX; len++)
 		if (is_long)
@@ -212,8 +239,7 @@ static void test_every_burst_size(void **state)
 
 static void test_random_bursts(void **state)
 {
-	const char *text = getenv("PORTIER_TEST_PACKETS");
-	uint64_t wanted = text ? strtoull(text, NULL, 0) : SHORT_PACKETS;
+	uint64_t wanted = count_packets();
 
 	for (uint64_t done = 0; done < wanted;) {
 		uint16_t n = (uint16_t)(1 + random_below(AEAD_BURST_MAX));
@@ -233,6 +259,17 @@ static void test_strides(void **state)
 		for (unsigned round = 0; round < 60; round++)
 			try_burst((uint16_t)(15 + random_below(AEAD_BURST_MAX - 14)), round % 6,
 				random_below(LEN_MAX + 1));
+	}
+	stride = 2304;
+}
+
+static void test_jumbo_frames(void **state)
+{
+	stride = JUMBO_STRIDE;
+	for (uint16_t n = 1; n <= JUMBO_BURST; n++) {
+		for (uint16_t i = 0; i < n; i++)
+			draw_packet(i, random_below((random_below(4) ? LEN_MAX : JUMBO_MAX) + 1));
+		expect_burst(n);
 	}
 	stride = 2304;
 }
@@ -456,6 +493,7 @@ static int run_group(void)
 		cmocka_unit_test(test_every_burst_size),
 		cmocka_unit_test(test_random_bursts),
 		cmocka_unit_test(test_strides),
+		cmocka_unit_test(test_jumbo_frames),
 		cmocka_unit_test(test_every_bit_of_the_tag),
 		cmocka_unit_test(test_every_byte_of_the_text),
 		cmocka_unit_test(test_refuses_too_long),
