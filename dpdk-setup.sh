@@ -14,7 +14,7 @@ readonly PACKAGES=(
 	cmake python3 python3-prometheus-client clang-format shellcheck lua5.4
 	wireguard-go wireguard-tools iproute2 iputils-ping ethtool curl natpmpc kmod procps
 	util-linux iperf3 traceroute bind9-dnsutils dnsmasq-base coturn man-db bsdextrautils tmux
-	valgrind systemd
+	valgrind systemd bochs bochs-term
 )
 
 # One program out of a package whose service is not wanted: it is taken out, not installed.
