@@ -27,10 +27,10 @@
 
 /* Texts of more blocks go packet by packet: their lines stay in the cache, and frames at a stride
  * of 4096 bytes do not push each other out of it. */
-#define SET_BLOCKS_MAX 8
+#define SET_BLOCKS_MAX 4
 
 /* Of the deepest callee, and some. */
-#define STACK_BYTES 4096u
+#define STACK_BYTES 2560u
 
 /* Blocks next to end - 1 of a packet, which no column has taken yet; block 0 is its Poly1305 key,
  * block b the bytes 64 (b - 1) and up of the text. nth: among the sorted jobs. */
@@ -40,10 +40,11 @@ struct run {
 	unsigned nth;
 };
 
-struct lane {
-	const struct aead_job *job;
-	uint32_t block;
-	unsigned nth;
+/* The end of a text in a lane of its own, n bytes. */
+struct part {
+	const uint8_t *src, *stream;
+	uint8_t *dst;
+	uint32_t n;
 };
 
 struct lanes_avx2 {
@@ -51,13 +52,18 @@ struct lanes_avx2 {
 	struct {
 		struct state8 state;
 		uint8_t keystream[N_LANES][BLOCK_BYTES]; /* of lanes that are no whole block */
-		uint8_t poly_keys[AEAD_BURST_MAX][32];
+		uint8_t poly_keys[AEAD_BURST_MAX][BLOCK_BYTES]; /* and what follows them */
 		struct tag_pair pairs[AEAD_BURST_MAX / 2];
 	} secret;
-	struct lane lanes[N_LANES];
-	const uint8_t *src[N_LANES];
-	uint8_t *dst[N_LANES];
-	unsigned in_parts; /* lanes whose key stream is still to be used */
+	/* What a column is, by lane. Rows of 8 are written from any lane on. */
+	const uint8_t *src[2 * N_LANES];
+	uint8_t *dst[2 * N_LANES];
+	const uint8_t *keys[2 * N_LANES];
+	uint64_t counters[2 * N_LANES];
+	uint32_t blocks[2 * N_LANES];
+	struct part parts[N_LANES];
+	unsigned n_parts;
+
 	struct run runs[AEAD_BURST_MAX];
 	unsigned first_run, n_runs;
 	uint32_t n_waiting; /* blocks of those runs */
@@ -84,62 +90,82 @@ static uint32_t count_blocks(uint32_t len)
 
 /* --- columns ---------------------------------------------------------------------------------- */
 
+/* row[0] and up: 8 times the same value. */
+static inline void fill_row(void *row, uint64_t value)
+{
+	__m256i four = _mm256_set1_epi64x((int64_t)value);
+
+	_mm256_storeu_si256(row, four);
+	_mm256_storeu_si256((__m256i *)row + 1, four);
+}
+
+/* row[0] and up: 8 blocks of a text, one behind the other. They may reach behind its end. */
+static inline void fill_row_of_blocks(void *row, uintptr_t text)
+{
+	const __m256i at = _mm256_setr_epi64x(0, BLOCK_BYTES, 2 * BLOCK_BYTES, 3 * BLOCK_BYTES);
+	__m256i four = _mm256_add_epi64(_mm256_set1_epi64x((int64_t)text), at);
+
+	_mm256_storeu_si256(row, four);
+	_mm256_storeu_si256(
+		(__m256i *)row + 1, _mm256_add_epi64(four, _mm256_set1_epi64x(4 * BLOCK_BYTES)));
+}
+
+/* Each of 8 goes on to its next block. */
+static inline void advance_row(void *row)
+{
+	__m256i *four = row;
+
+	for (unsigned i = 0; i < 2; i++)
+		_mm256_storeu_si256(four + i, _mm256_add_epi64(_mm256_loadu_si256(four + i),
+						      _mm256_set1_epi64x(BLOCK_BYTES)));
+}
+
 /* A lane that keeps its key stream here. */
 static inline void keep_lane(struct lanes_avx2 *l, unsigned lane)
 {
 	l->src[lane] = l->zeros;
 	l->dst[lane] = l->secret.keystream[lane];
-	l->in_parts |= 1u << lane;
 }
 
-/* A lane that nobody needs. */
-static inline void idle_lane(struct lanes_avx2 *l, unsigned lane)
+/* The last block of a text, where it is not a whole one. */
+static inline void keep_part(
+	struct lanes_avx2 *l, unsigned lane, const struct aead_job *job, uint32_t at)
 {
-	l->lanes[lane].job = NULL;
 	keep_lane(l, lane);
+	l->parts[l->n_parts++] = (struct part){
+		job->src + at, l->secret.keystream[lane], job->dst + at, job->len - at};
 }
 
-static inline void aim_lane(struct lanes_avx2 *l, unsigned lane, const struct aead_job *job,
-	uint32_t block, unsigned nth)
+/* A block of text of a packet that has it. */
+static inline void aim_lane(
+	struct lanes_avx2 *l, unsigned lane, const struct aead_job *job, uint32_t block)
 {
-	size_t at = (size_t)(block - 1) * BLOCK_BYTES;
+	uint32_t at = (block - 1) * BLOCK_BYTES;
 
-	l->lanes[lane] = (struct lane){job, block, nth};
-	if (block == 0 || at + BLOCK_BYTES > job->len) {
-		keep_lane(l, lane);
+	if (at + BLOCK_BYTES > job->len) {
+		keep_part(l, lane, job, at);
 		return;
 	}
 	l->src[lane] = job->src + at;
 	l->dst[lane] = job->dst + at;
 }
 
-static void apply_part(uint8_t *dst, const uint8_t *src, const uint8_t *stream, uint32_t n)
+static void apply_part(const struct part *p)
 {
 	uint32_t i = 0;
 
-	for (; i + 16 <= n; i += 16)
-		_mm_storeu_si128(
-			(void *)(dst + i), _mm_xor_si128(_mm_loadu_si128((const void *)(src + i)),
-						   _mm_load_si128((const void *)(stream + i))));
-	for (; i < n; i++)
-		dst[i] = src[i] ^ stream[i];
+	for (; i + 16 <= p->n; i += 16)
+		_mm_storeu_si128((void *)(p->dst + i),
+			_mm_xor_si128(_mm_loadu_si128((const void *)(p->src + i)),
+				_mm_load_si128((const void *)(p->stream + i))));
+	for (; i < p->n; i++)
+		p->dst[i] = p->src[i] ^ p->stream[i];
 }
 
 static void use_parts(struct lanes_avx2 *l)
 {
-	for (; l->in_parts; l->in_parts &= l->in_parts - 1) {
-		unsigned i = (unsigned)__builtin_ctz(l->in_parts);
-		const struct lane *lane = &l->lanes[i];
-		size_t at = (size_t)(lane->block - 1) * BLOCK_BYTES;
-
-		if (!lane->job)
-			continue;
-		if (lane->block == 0)
-			memcpy(l->secret.poly_keys[lane->nth], l->secret.keystream[i], 32);
-		else
-			apply_part(lane->job->dst + at, lane->job->src + at, l->secret.keystream[i],
-				(uint32_t)(lane->job->len - at));
-	}
+	for (; l->n_parts; l->n_parts--)
+		apply_part(&l->parts[l->n_parts - 1]);
 }
 
 static NOINLINE void end_pairs(struct lanes_avx2 *l);
@@ -160,14 +186,11 @@ static NOINLINE void run_lanes(struct lanes_avx2 *l)
 
 static NOINLINE void load_set(struct lanes_avx2 *l, unsigned first)
 {
-	const uint8_t *keys[N_LANES];
-	uint64_t counters[N_LANES];
-
 	for (unsigned i = 0; i < N_LANES; i++) {
-		keys[i] = l->jobs[first + i]->key;
-		counters[i] = l->jobs[first + i]->counter;
+		l->keys[i] = l->jobs[first + i]->key;
+		l->counters[i] = l->jobs[first + i]->counter;
 	}
-	load_state(&l->secret.state, keys, counters);
+	load_state(&l->secret.state, l->keys, l->counters);
 }
 
 /* The Poly1305 keys of the set whose state is loaded. */
@@ -177,7 +200,7 @@ static NOINLINE void run_set_keys(struct lanes_avx2 *l, unsigned first)
 
 	l->secret.state.block = splat(0);
 	run_column(&l->secret.state, x, &l->pair, pairs_end(l));
-	store_halves(x, l->secret.poly_keys[first], 32);
+	store_halves(x, l->secret.poly_keys[first], BLOCK_BYTES);
 	end_pairs(l);
 }
 
@@ -185,15 +208,20 @@ static NOINLINE void run_set_keys(struct lanes_avx2 *l, unsigned first)
  * Forged packets keep theirs. */
 static uint32_t run_set_texts(struct lanes_avx2 *l, unsigned first, unsigned forged)
 {
-	uint32_t n_blocks = count_blocks(l->jobs[first + N_LANES - 1]->len);
+	uint32_t shortest = l->jobs[first + N_LANES - 1]->len, n_blocks = count_blocks(shortest);
 
 	for (uint32_t block = 1; block <= n_blocks; block++) {
 		l->secret.state.block = splat(block);
-		for (unsigned i = 0; i < N_LANES; i++) {
-			if (forged >> i & 1)
-				idle_lane(l, i);
-			else
-				aim_lane(l, i, l->jobs[first + i], block, 0);
+		if (block > 1 && block * BLOCK_BYTES <= shortest && !forged) {
+			advance_row(l->src);
+			advance_row(l->dst);
+		} else {
+			for (unsigned i = 0; i < N_LANES; i++) {
+				if (forged >> i & 1)
+					keep_lane(l, i);
+				else
+					aim_lane(l, i, l->jobs[first + i], block);
+			}
 		}
 		run_lanes(l);
 		use_parts(l);
@@ -276,49 +304,87 @@ static void add_run(struct lanes_avx2 *l, unsigned nth, uint32_t next, uint32_t 
 	l->n_waiting += end - next;
 }
 
-/* Keys, nonces and block counters of n lanes that are aimed; the others are like the first. */
-static NOINLINE void load_lanes(struct lanes_avx2 *l, unsigned n)
+/* As many blocks as a run still has to lanes from this one on; returns the first lane left. */
+static unsigned aim_run(struct lanes_avx2 *l, struct run *run, unsigned lane)
 {
-	const struct aead_job *first = l->lanes[0].job;
-	const uint8_t *keys[N_LANES];
-	uint64_t counters[N_LANES];
-	uint32_t blocks[N_LANES];
-	bool is_one = true;
+	const struct aead_job *job = run->job;
+	uint32_t n_left = run->end - run->next, n_free = N_LANES - lane, text_end;
+	uint64_t at = ((uint64_t)run->next - 1) * BLOCK_BYTES;
 
-	for (unsigned i = 0; i < N_LANES; i++) {
-		const struct lane *lane = &l->lanes[i < n ? i : 0];
-
-		is_one &= lane->job == first;
-		keys[i] = lane->job->key;
-		counters[i] = lane->job->counter;
-		blocks[i] = lane->block;
+	n_free = n_left < n_free ? n_left : n_free;
+	fill_row_of_blocks(l->src + lane, (uintptr_t)job->src + at);
+	fill_row_of_blocks(l->dst + lane, (uintptr_t)job->dst + at);
+	if (run->next == 0) {
+		l->src[lane] = l->zeros;
+		l->dst[lane] = l->secret.poly_keys[run->nth];
 	}
-	if (is_one)
-		load_state_of_one(&l->secret.state, first->key, first->counter);
-	else
-		load_state(&l->secret.state, keys, counters);
-	l->secret.state.block = _mm256_loadu_si256((const void *)blocks);
+	run->next += n_free;
+	lane += n_free;
+	text_end = (run->next - 1) * BLOCK_BYTES;
+	if (text_end > job->len)
+		keep_part(l, lane - 1, job, text_end - BLOCK_BYTES);
+	return lane;
+}
+
+/* Blocks of one packet in neighbouring lanes. */
+struct segment {
+	const struct aead_job *job;
+	uint32_t block; /* of its first lane */
+	unsigned lane;
+};
+
+/* Lanes behind the last segment go on with it. */
+static NOINLINE void load_segments(
+	struct lanes_avx2 *l, const struct segment *segments, unsigned n_segments)
+{
+	const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+	const struct segment *a = &segments[0], *b = &segments[1];
+	struct state8 *state = &l->secret.state;
+
+	if (n_segments == 1) {
+		load_state_of_one(state, a->job->key, a->job->counter);
+		state->block = _mm256_add_epi32(lanes, splat(a->block));
+		return;
+	}
+	if (n_segments == 2) {
+		__m256i is_second = _mm256_cmpgt_epi32(lanes, splat(b->lane - 1));
+
+		load_state_of_two(state, (const uint8_t *const[]){a->job->key, b->job->key},
+			(const uint64_t[]){a->job->counter, b->job->counter}, is_second);
+		state->block = _mm256_add_epi32(lanes,
+			_mm256_blendv_epi8(splat(a->block), splat(b->block - b->lane), is_second));
+		return;
+	}
+	for (const struct segment *s = segments; s < segments + n_segments; s++) {
+		fill_row(l->keys + s->lane, (uintptr_t)s->job->key);
+		fill_row(l->counters + s->lane, s->job->counter);
+		_mm256_storeu_si256(
+			(void *)(l->blocks + s->lane), _mm256_add_epi32(lanes, splat(s->block)));
+	}
+	load_state(state, l->keys, l->counters);
+	state->block = _mm256_loadu_si256((const void *)l->blocks);
 }
 
 /* A column of the next blocks of runs. To seal, tags begin where texts end. */
 static void run_from_runs(struct lanes_avx2 *l)
 {
-	unsigned ended[N_LANES], n_ended = 0, n = 0;
+	struct segment segments[N_LANES];
+	unsigned ended[N_LANES], n_ended = 0, n_segments = 0, n = 0;
 
 	while (n < N_LANES && l->first_run < l->n_runs) {
 		struct run *run = &l->runs[l->first_run];
 
-		for (; n < N_LANES && run->next < run->end; n++, run->next++)
-			aim_lane(l, n, run->job, run->next, run->nth);
+		segments[n_segments++] = (struct segment){run->job, run->next, n};
+		n = aim_run(l, run, n);
 		if (run->next == run->end) {
 			ended[n_ended++] = run->nth;
 			l->first_run++;
 		}
 	}
 	l->n_waiting -= n;
-	load_lanes(l, n);
+	load_segments(l, segments, n_segments);
 	for (; n < N_LANES; n++)
-		idle_lane(l, n);
+		keep_lane(l, n);
 	run_lanes(l);
 	use_parts(l);
 	for (unsigned i = 0; i < n_ended && l->is_seal; i++)
@@ -385,6 +451,7 @@ static void begin_burst(struct lanes_avx2 *l, struct aead_job *const *jobs, bool
 	l->is_seal = is_seal;
 	l->n_begun = l->n_ended = 0;
 	l->pair = l->secret.pairs;
+	l->n_parts = 0;
 	l->forged = 0;
 }
 

@@ -6,8 +6,6 @@
 #ifndef PORTIER_AEAD_LANES_AVX2_CHACHA_H
 #define PORTIER_AEAD_LANES_AVX2_CHACHA_H
 
-#include "aead/lanes_rounds.h"
-
 #include <immintrin.h>
 #include <stdint.h>
 
@@ -30,29 +28,71 @@ ALWAYS_INLINE __m256i splat(uint32_t word)
 	return _mm256_set1_epi32((int)word);
 }
 
-/* Which bytes come where when all words are rotated by 16 and by 8. */
+/* Which bytes come where when all words are rotated by 16 and by 8: operands in memory. */
 static const uint8_t rotated16[32] __attribute__((aligned(32))) = {2, 3, 0, 1, 6, 7, 4, 5, 10, 11,
 	8, 9, 14, 15, 12, 13, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13};
 static const uint8_t rotated8[32] __attribute__((aligned(32))) = {3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9,
 	10, 15, 12, 13, 14, 3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14};
 
-/* n is a constant. Where bytes change places, their order is an operand in memory: the state fills
- * all registers, and gcc would keep it in one. */
-ALWAYS_INLINE __m256i rotate(__m256i x, int n)
-{
-	if (n == 16)
-		__asm__("vpshufb %1, %0, %0" : "+x"(x) : "m"(rotated16));
-	else if (n == 8)
-		__asm__("vpshufb %1, %0, %0" : "+x"(x) : "m"(rotated8));
-	else
-		x = _mm256_or_si256(_mm256_slli_epi32(x, n), _mm256_srli_epi32(x, 32 - n));
-	return x;
-}
+/* Half of all four quarter rounds (RFC 8439, 2.1), in two steps: a += b, d = (d ^ a) rotated by
+ * whole bytes; c += d, b = (b ^ c) rotated by n bits to the left.
+ *
+ * 16 words and one more for the rotations are a register too many: word 3 lives in memory, *a3. In
+ * assembler, because compilers put away more of them, and wait for what they have just put away. */
+#define ADD_B_TO_A(x, a3, b0, b1, b2, b3, d0, d1, d2, d3, rotated)                 \
+	do {                                                                       \
+		__m256i spare;                                                     \
+		__asm__("vpaddd %[A3], %[B3], %[T]\n\t"                            \
+			"vpaddd %[B0], %[A0], %[A0]\n\t"                           \
+			"vpaddd %[B1], %[A1], %[A1]\n\t"                           \
+			"vpaddd %[B2], %[A2], %[A2]\n\t"                           \
+			"vmovdqa %[T], %[A3]\n\t"                                  \
+			"vpxor %[T], %[D3], %[D3]\n\t"                             \
+			"vpxor %[A0], %[D0], %[D0]\n\t"                            \
+			"vpxor %[A1], %[D1], %[D1]\n\t"                            \
+			"vpxor %[A2], %[D2], %[D2]\n\t"                            \
+			"vpshufb %[R], %[D0], %[D0]\n\t"                           \
+			"vpshufb %[R], %[D1], %[D1]\n\t"                           \
+			"vpshufb %[R], %[D2], %[D2]\n\t"                           \
+			"vpshufb %[R], %[D3], %[D3]"                               \
+			: [A0] "+x"((x)[0]), [A1] "+x"((x)[1]), [A2] "+x"((x)[2]), \
+			[A3] "+m"(*(a3)), [D0] "+x"((x)[d0]), [D1] "+x"((x)[d1]),  \
+			[D2] "+x"((x)[d2]), [D3] "+x"((x)[d3]), [T] "=&x"(spare)   \
+			: [B0] "x"((x)[b0]), [B1] "x"((x)[b1]), [B2] "x"((x)[b2]), \
+			[B3] "x"((x)[b3]), [R] "m"(rotated));                      \
+	} while (0)
+#define ROTATE_B(i, left, right)                      \
+	"vpslld $" left ", %[B" i "], %[T]\n\t"       \
+	"vpsrld $" right ", %[B" i "], %[B" i "]\n\t" \
+	"vpor %[T], %[B" i "], %[B" i "]\n\t"
+#define ADD_D_TO_C(x, c0, c1, c2, c3, d0, d1, d2, d3, b0, b1, b2, b3, left, right)                 \
+	do {                                                                                       \
+		__m256i spare;                                                                     \
+		__asm__("vpaddd %[D0], %[C0], %[C0]\n\t"                                           \
+			"vpaddd %[D1], %[C1], %[C1]\n\t"                                           \
+			"vpaddd %[D2], %[C2], %[C2]\n\t"                                           \
+			"vpaddd %[D3], %[C3], %[C3]\n\t"                                           \
+			"vpxor %[C0], %[B0], %[B0]\n\t"                                            \
+			"vpxor %[C1], %[B1], %[B1]\n\t"                                            \
+			"vpxor %[C2], %[B2], %[B2]\n\t"                                            \
+			"vpxor %[C3], %[B3], %[B3]\n\t" ROTATE_B("0", left, right) ROTATE_B("1",   \
+				left, right) ROTATE_B("2", left, right) ROTATE_B("3", left, right) \
+			: [C0] "+x"((x)[c0]), [C1] "+x"((x)[c1]), [C2] "+x"((x)[c2]),              \
+			[C3] "+x"((x)[c3]), [B0] "+x"((x)[b0]), [B1] "+x"((x)[b1]),                \
+			[B2] "+x"((x)[b2]), [B3] "+x"((x)[b3]), [T] "=&x"(spare)                   \
+			: [D0] "x"((x)[d0]), [D1] "x"((x)[d1]), [D2] "x"((x)[d2]),                 \
+			[D3] "x"((x)[d3]));                                                        \
+	} while (0)
 
-#define MIX(x, a, b, d, n)                                            \
-	do {                                                          \
-		(x)[a] = _mm256_add_epi32((x)[a], (x)[b]);            \
-		(x)[d] = rotate(_mm256_xor_si256((x)[d], (x)[a]), n); \
+#define COLUMN_HALF(x, a3, rotated, left, right)                                      \
+	do {                                                                          \
+		ADD_B_TO_A(x, a3, 4, 5, 6, 7, 12, 13, 14, 15, rotated);               \
+		ADD_D_TO_C(x, 8, 9, 10, 11, 12, 13, 14, 15, 4, 5, 6, 7, left, right); \
+	} while (0)
+#define DIAGONAL_HALF(x, a3, rotated, left, right)                                    \
+	do {                                                                          \
+		ADD_B_TO_A(x, a3, 5, 6, 7, 4, 15, 12, 13, 14, rotated);               \
+		ADD_D_TO_C(x, 10, 11, 8, 9, 15, 12, 13, 14, 5, 6, 7, 4, left, right); \
 	} while (0)
 
 /* 8 rows of 8 words to 8 columns, and back. */
@@ -109,6 +149,22 @@ ALWAYS_INLINE void load_state_of_one(struct state8 *s, const uint8_t *key, uint6
 	}
 	s->nonce[0] = splat((uint32_t)counter);
 	s->nonce[1] = splat((uint32_t)(counter >> 32));
+}
+
+/* One packet in the lanes whose is_second is 0, another in those where it is all ones. */
+ALWAYS_INLINE void load_state_of_two(struct state8 *s, const uint8_t *const keys[2],
+	const uint64_t counters[2], __m256i is_second)
+{
+	struct state8 second;
+
+	load_state_of_one(s, keys[0], counters[0]);
+	load_state_of_one(&second, keys[1], counters[1]);
+#pragma GCC unroll 8
+	for (unsigned w = 0; w < 8; w++)
+		s->key[w] = _mm256_blendv_epi8(s->key[w], second.key[w], is_second);
+#pragma GCC unroll 2
+	for (unsigned w = 0; w < 2; w++)
+		s->nonce[w] = _mm256_blendv_epi8(s->nonce[w], second.nonce[w], is_second);
 }
 
 /* The 20 rounds are ROUND_PAIRS pairs. */

@@ -7,7 +7,7 @@
  *
  * Spec:    RFC 8439, 2.3 and 2.5.
  * Threads: pure functions. Only for lanes_avx2.c, which is compiled for AVX2 and BMI2.
- * Cost:    a column 435 cycles (Zen 3), with 40 blocks of Poly1305 515; 345 for these alone.
+ * Cost:    a column 375 cycles (Zen 3), with 40 blocks of Poly1305 415; 360 for these alone.
  */
 #ifndef PORTIER_AEAD_LANES_AVX2_COLUMN_H
 #define PORTIER_AEAD_LANES_AVX2_COLUMN_H
@@ -29,8 +29,10 @@ ALWAYS_INLINE void run_column(const struct state8 *s, __m256i x[16], struct tag_
 	const struct tag_pair *pairs_end)
 {
 	unsigned n_left = ROUND_PAIRS;
+	__m256i a3;
 
 	fill_words(s, x);
+	a3 = x[3];
 	for (; n_left && *pair != pairs_end; (*pair)++) {
 		struct tag_pair *t = *pair;
 		struct poly p = t->poly[0], q = t->poly[1];
@@ -40,13 +42,13 @@ ALWAYS_INLINE void run_column(const struct state8 *s, __m256i x[16], struct tag_
 		t->n_steps -= n;
 		n_left -= n;
 		for (; n; n--, a += TAG_STEP_BYTES, b += TAG_STEP_BYTES) {
-			COLUMN_ROUND_LEFT(x);
+			COLUMN_HALF(x, &a3, rotated16, "12", "20");
 			poly_text_block(&p, a);
-			COLUMN_ROUND_RIGHT(x);
+			COLUMN_HALF(x, &a3, rotated8, "7", "25");
 			poly_text_block(&q, b);
-			DIAGONAL_ROUND_LEFT(x);
+			DIAGONAL_HALF(x, &a3, rotated16, "12", "20");
 			poly_text_block(&p, a + POLY_BYTES);
-			DIAGONAL_ROUND_RIGHT(x);
+			DIAGONAL_HALF(x, &a3, rotated8, "7", "25");
 			poly_text_block(&q, b + POLY_BYTES);
 		}
 		t->poly[0] = p;
@@ -57,11 +59,12 @@ ALWAYS_INLINE void run_column(const struct state8 *s, __m256i x[16], struct tag_
 			break;
 	}
 	for (; n_left; n_left--) {
-		COLUMN_ROUND_LEFT(x);
-		COLUMN_ROUND_RIGHT(x);
-		DIAGONAL_ROUND_LEFT(x);
-		DIAGONAL_ROUND_RIGHT(x);
+		COLUMN_HALF(x, &a3, rotated16, "12", "20");
+		COLUMN_HALF(x, &a3, rotated8, "7", "25");
+		DIAGONAL_HALF(x, &a3, rotated16, "12", "20");
+		DIAGONAL_HALF(x, &a3, rotated8, "7", "25");
 	}
+	x[3] = a3;
 	add_words(s, x);
 }
 

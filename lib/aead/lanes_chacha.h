@@ -6,8 +6,6 @@
 #ifndef PORTIER_AEAD_LANES_CHACHA_H
 #define PORTIER_AEAD_LANES_CHACHA_H
 
-#include "aead/lanes_rounds.h"
-
 #include <immintrin.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,6 +53,27 @@ struct first_round {
 		(x)[a] += (x)[b];                    \
 		(x)[d] = ROTATE((x)[d] ^ (x)[a], n); \
 	} while (0)
+
+/* Four quarter rounds side by side; gcc keeps an array in registers only if its indices are
+ * constants from the start. */
+#define HALF_ROUND(x, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3, n, m) \
+	do {                                                                \
+		MIX(x, 0, b0, d0, n);                                       \
+		MIX(x, 1, b1, d1, n);                                       \
+		MIX(x, 2, b2, d2, n);                                       \
+		MIX(x, 3, b3, d3, n);                                       \
+		MIX(x, c0, d0, b0, m);                                      \
+		MIX(x, c1, d1, b1, m);                                      \
+		MIX(x, c2, d2, b2, m);                                      \
+		MIX(x, c3, d3, b3, m);                                      \
+	} while (0)
+#define ROUND(x, ...)                               \
+	do {                                        \
+		HALF_ROUND(x, __VA_ARGS__, 16, 12); \
+		HALF_ROUND(x, __VA_ARGS__, 8, 7);   \
+	} while (0)
+#define COLUMN_ROUND(x)	  ROUND(x, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#define DIAGONAL_ROUND(x) ROUND(x, 5, 6, 7, 4, 10, 11, 8, 9, 15, 12, 13, 14)
 /* The quarter round that meets the block counter. */
 #define FIRST_QUARTER(x)              \
 	do {                          \
