@@ -4,19 +4,6 @@
  */
 #include "path/worker.h"
 
-static bool is_gateway_inner(const struct path *p, const struct ip_addr *addr)
-{
-	return ip_is_v4(addr) ? path_addrs_has_v4(&p->inner, load_be32(ip_v4_bytes(addr)))
-			      : path_addrs_has_v6(&p->inner, addr);
-}
-
-/* Entry and port addresses: from inside there is nothing behind them. */
-static bool is_gateway_outer(const struct path *p, const struct ip_addr *addr)
-{
-	return ip_is_v4(addr) ? path_addrs_has_v4(&p->own, load_be32(ip_v4_bytes(addr)))
-			      : path_addrs_has_v6(&p->own, addr);
-}
-
 bool path_is_blocked(const struct path *p, const struct nat_view *v)
 {
 	uint8_t proto = v->proto == NAT_PROTO_TCP   ? LEASE_PROTO_TCP
@@ -63,8 +50,8 @@ static void take_neighbour(struct path_worker *w, struct rte_mbuf *m, uint32_t t
 }
 
 /* Parse. NAT_MALFORMED: it ended here. */
-static enum nat_verdict take_in(struct path_worker *w, struct rte_mbuf *m,
-	const struct peer_view *view, struct ip_addr ends[static 2])
+static enum nat_verdict take_in(
+	struct path_worker *w, struct rte_mbuf *m, const struct peer_view *view)
 {
 	struct path_meta *meta = path_meta(m);
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
@@ -84,13 +71,6 @@ static enum nat_verdict take_in(struct path_worker *w, struct rte_mbuf *m,
 	meta->via = PATH_VIA_NONE;
 	meta->is_hairpin = meta->is_error = meta->is_exempt = meta->is_fragment = false;
 	meta->probe = 0;
-	if (meta->view.version == 4) {
-		ends[0] = ip_from_v4(ip + 12);
-		ends[1] = ip_from_v4(ip + 16);
-	} else {
-		ends[0] = ip_from_v6(ip + 8);
-		ends[1] = ip_from_v6(ip + 24);
-	}
 	return verdict;
 }
 
@@ -122,27 +102,81 @@ static bool is_led(struct path_worker *w, struct rte_mbuf *m, enum nat_verdict v
 	return false;
 }
 
-unsigned path_way_inner(const struct path *p, const struct peer_view *view,
-	const struct nat_view *v, enum nat_verdict verdict, const struct ip_addr ends[static 2],
+/* To none of the gateway's addresses. */
+static unsigned way_past_us(const struct path *p, enum nat_verdict verdict, uint32_t neighbour)
+{
+	if (neighbour != PEER_NONE)
+		return p->peer_to_peer ? PATH_WAY_NEIGHBOUR : STATS_DROP_inner_to_peer;
+	return verdict == NAT_FRAGMENT ? PATH_WAY_FRAGMENT : PATH_WAY_INTERNET;
+}
+
+/* To an entry or port address: from inside there is nothing behind it. */
+static unsigned way_to_outer(const struct nat_view *v)
+{
+	return path_service_is_request(v) ? STATS_DROP_portmap_outside : STATS_DROP_inner_to_self;
+}
+
+unsigned path_way_inner_v4(const struct path *p, const struct peer_view *view,
+	const struct nat_view *v, enum nat_verdict verdict, uint32_t src, uint32_t dst,
 	uint32_t *neighbour)
 {
-	const struct ip_addr *src = &ends[0], *dst = &ends[1];
+	if (!peer_view_has_v4(view, src))
+		return STATS_DROP_inner_source;
+	if (unlikely(path_service_is_request(v)) && path_service_is_at_v4(p, src, dst))
+		return PATH_WAY_SERVICE;
+	if (unlikely(path_is_odd_destination(p, dst))) {
+		if (path_addrs_has_v4(&p->inner, dst))
+			return PATH_WAY_PING;
+		if (path_is_martian_v4(dst) || path_is_link_local_v4(dst))
+			return STATS_DROP_martian_destination;
+		if (path_addrs_has_v4(&p->own, dst))
+			return way_to_outer(v);
+	}
+	*neighbour = peer_find_inner_v4(p->params.peers, dst);
+	return way_past_us(p, verdict, *neighbour);
+}
 
+unsigned path_way_inner_v6(const struct path *p, const struct peer_view *view,
+	const struct nat_view *v, enum nat_verdict verdict, const struct ip_addr *src,
+	const struct ip_addr *dst, uint32_t *neighbour)
+{
 	if (!peer_view_has(view, src))
 		return STATS_DROP_inner_source;
-	if (path_service_is_for(p, v, src, dst))
+	if (path_service_is_request(v) && path_service_is_at_v6(p, dst))
 		return PATH_WAY_SERVICE;
-	if (is_gateway_inner(p, dst))
+	if (path_addrs_has_v6(&p->inner, dst))
 		return PATH_WAY_PING;
 	if (ip_is_martian(dst) || ip_is_link_local(dst))
 		return STATS_DROP_martian_destination;
-	if (is_gateway_outer(p, dst))
-		return path_service_is_request(v) ? STATS_DROP_portmap_outside
-						  : STATS_DROP_inner_to_self;
+	if (path_addrs_has_v6(&p->own, dst))
+		return way_to_outer(v);
 	*neighbour = peer_find_inner(p->params.peers, dst);
-	if (*neighbour != PEER_NONE)
-		return p->peer_to_peer ? PATH_WAY_NEIGHBOUR : STATS_DROP_inner_to_peer;
-	return verdict == NAT_FRAGMENT ? PATH_WAY_FRAGMENT : PATH_WAY_INTERNET;
+	return way_past_us(p, verdict, *neighbour);
+}
+
+/* Which way it goes that take_in parsed. */
+static unsigned way_of(const struct path *p, struct rte_mbuf *m, const struct peer_view *view,
+	enum nat_verdict verdict, uint32_t *neighbour)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	const struct nat_view *v = &path_meta(m)->view;
+	struct ip_addr src, dst;
+
+	if (likely(v->version == 4))
+		return path_way_inner_v4(
+			p, view, v, verdict, load_be32(ip + 12), load_be32(ip + 16), neighbour);
+	src = ip_from_v6(ip + 8);
+	dst = ip_from_v6(ip + 24);
+	return path_way_inner_v6(p, view, v, verdict, &src, &dst, neighbour);
+}
+
+static bool is_from(struct rte_mbuf *m, const struct peer_view *view)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct ip_addr src =
+		path_meta(m)->view.version == 4 ? ip_from_v4(ip + 12) : ip_from_v6(ip + 8);
+
+	return peer_view_has(view, &src);
 }
 
 /* True: it goes on to the Internet by IPv4. False: it ended here, or goes another way. */
@@ -150,17 +184,16 @@ static bool admit(struct path_worker *w, struct rte_mbuf *m)
 {
 	const struct path *p = w->path;
 	const struct peer_view *view = peer_view(p->params.peers, path_meta(m)->peer_idx);
-	struct ip_addr ends[2];
-	enum nat_verdict verdict = take_in(w, m, view, ends);
+	enum nat_verdict verdict = take_in(w, m, view);
 	uint32_t neighbour;
 	unsigned way;
 
 	if (verdict == NAT_MALFORMED)
 		return false;
-	if (unlikely(probes_are_running(p->params.probes)) && peer_view_has(view, &ends[0]) &&
+	if (unlikely(probes_are_running(p->params.probes)) && is_from(m, view) &&
 		path_probe_answers(w, m, verdict))
 		return false;
-	way = path_way_inner(p, view, &path_meta(m)->view, verdict, ends, &neighbour);
+	way = way_of(p, m, view, verdict, &neighbour);
 	switch (way) {
 	case PATH_WAY_INTERNET:
 		return is_led(w, m, verdict) && path_inner_led(w, m);

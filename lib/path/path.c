@@ -94,31 +94,42 @@ static void nat_init(struct path *p)
 	}
 }
 
-static void odd_source_add(struct path *p, const struct path_prefix *prefix)
-{
-	for (uint32_t octet = prefix->net >> 24; octet <= (prefix->net | ~prefix->mask) >> 24;
-		octet++)
-		p->odd_sources[octet / 64] |= UINT64_C(1) << octet % 64;
-}
-
-/* After ports_init and nat_init. */
-static void odd_sources_init(struct path *p)
-{
-	for (uint32_t octet = 0; octet < 256; octet++)
-		if (path_is_martian_v4(octet << 24))
-			odd_source_add(p, &(struct path_prefix){octet << 24, 0xff000000});
-	for (unsigned i = 0; i < p->own.n_v4; i++)
-		odd_source_add(p, &(struct path_prefix){p->own.v4[i], UINT32_MAX});
-	for (unsigned i = 0; i < p->n_pool; i++)
-		odd_source_add(p, &p->pool[i]);
-}
-
 static void inner_init(struct path *p)
 {
 	const struct conf *conf = p->params.conf;
 
 	for (unsigned i = 0; i < conf->n_inner_addrs; i++)
 		addrs_add(&p->inner, &conf->inner_addrs[i]);
+}
+
+static void nets_add(struct path_nets *nets, const struct path_prefix *prefix)
+{
+	for (uint32_t net = prefix->net >> 20; net <= (prefix->net | ~prefix->mask) >> 20; net++)
+		nets->bits[net / 64] |= UINT64_C(1) << net % 64;
+}
+
+static void nets_add_addrs(struct path_nets *nets, const struct path_addrs *addrs)
+{
+	for (unsigned i = 0; i < addrs->n_v4; i++)
+		nets_add(nets, &(struct path_prefix){addrs->v4[i], UINT32_MAX});
+}
+
+/* After all others. */
+static void odd_init(struct path *p)
+{
+	for (uint32_t octet = 0; octet < 256; octet++)
+		if (path_is_martian_v4(octet << 24))
+			nets_add(&p->odd_sources, &(struct path_prefix){octet << 24, 0xff000000});
+	nets_add_addrs(&p->odd_sources, &p->own);
+	for (unsigned i = 0; i < p->n_pool; i++)
+		nets_add(&p->odd_sources, &p->pool[i]);
+
+	p->odd_destinations = p->odd_sources;
+	nets_add(&p->odd_destinations, &(struct path_prefix){0xa9fe0000, 0xffff0000});
+	nets_add_addrs(&p->odd_destinations, &p->inner);
+	for (unsigned i = 0; i < p->n_ports; i++)
+		for (unsigned l = 0; l < p->ports[i].n_on_link; l++)
+			nets_add(&p->odd_destinations, &p->ports[i].on_link[l]);
 }
 
 static void assign_rx_queues(struct path *p)
@@ -243,8 +254,8 @@ struct path *path_create(const struct path_params *params)
 	p->max_holding = RTE_MAX(conf->n_mbufs / 8 / params->n_workers, (uint32_t)PEER_HOLD_MAX);
 	ports_init(p);
 	nat_init(p);
-	odd_sources_init(p);
 	inner_init(p);
+	odd_init(p);
 	p->blocks = blocks_make(conf);
 	for (unsigned i = 0; i < params->n_workers; i++) {
 		if (!p->blocks || !worker_create(p, i)) {

@@ -20,13 +20,15 @@
 static const struct ip_addr anycast_v6 = {{0x20, 0x01, 0, 1, [15] = 1}}; /* 2001:1::1 */
 
 /* On the gateway's own addresses, on those of anycast, and where the peer guesses its gateway. */
-static bool is_served(const struct path *p, const struct ip_addr *src, const struct ip_addr *dst)
+bool path_service_is_at_v4(const struct path *p, uint32_t src, uint32_t dst)
 {
-	if (!ip_is_v4(dst))
-		return path_addrs_has_v6(&p->inner, dst) || ip_equal(dst, &anycast_v6);
-	return path_addrs_has_v4(&p->inner, load_be32(ip_v4_bytes(dst))) ||
-	       load_be32(ip_v4_bytes(dst)) == ANYCAST_V4 ||
-	       (ip_is_gateway_guess(dst) && memcmp(ip_v4_bytes(src), ip_v4_bytes(dst), 3) == 0);
+	return path_addrs_has_v4(&p->inner, dst) || dst == ANYCAST_V4 ||
+	       ((dst & 0xff) == 1 && src >> 8 == dst >> 8);
+}
+
+bool path_service_is_at_v6(const struct path *p, const struct ip_addr *dst)
+{
+	return path_addrs_has_v6(&p->inner, dst) || ip_equal(dst, &anycast_v6);
 }
 
 static void addresses(struct rte_mbuf *m, struct ip_addr *src, struct ip_addr *dst)
@@ -36,12 +38,6 @@ static void addresses(struct rte_mbuf *m, struct ip_addr *src, struct ip_addr *d
 
 	*src = is_v4 ? ip_from_v4(ip + 12) : ip_from_v6(ip + 8);
 	*dst = is_v4 ? ip_from_v4(ip + 16) : ip_from_v6(ip + 24);
-}
-
-bool path_service_is_for(const struct path *p, const struct nat_view *v, const struct ip_addr *src,
-	const struct ip_addr *dst)
-{
-	return unlikely(path_service_is_request(v)) && is_served(p, src, dst);
 }
 
 static bool is_sound(const uint8_t *ip, const struct nat_view *v)

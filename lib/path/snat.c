@@ -250,16 +250,20 @@ void path_to_public(struct path_worker *w, struct rte_mbuf *m)
 	const struct path *p = w->path;
 	struct path_meta *meta = path_meta(m);
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
-	struct ip_addr dst = meta->view.version == 4 ? ip_from_v4(ip + 16) : ip_from_v6(ip + 24);
+	uint32_t dst = load_be32(ip + 16);
 
-	if (unlikely(meta->view.version == 4 && path_is_pool(p, load_be32(ip + 16)))) {
+	if (unlikely(meta->view.version == 6)) {
+		struct ip_addr to = ip_from_v6(ip + 24);
+
+		path_route(w, m, (uint16_t)p->public_idx, &to);
+	} else if (unlikely(path_is_odd_destination(p, dst) && path_is_pool(p, dst))) {
 		meta->is_hairpin = true;
 		meta->via = PATH_VIA_NONE;
 		w->stats.counter[STATS_hairpinned]++;
 		path_knock(w, m);
-		return;
+	} else {
+		path_route_v4(w, m, (uint16_t)p->public_idx, dst);
 	}
-	path_route(w, m, (uint16_t)p->public_idx, &dst);
 }
 
 void path_snat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)

@@ -265,7 +265,6 @@ void why_from_peer(struct why_ask *k, uint32_t peer_idx)
 {
 	const struct path *p = k->p;
 	const struct peer_view *view = peer_view(p->params.peers, peer_idx);
-	const struct ip_addr ends[2] = {k->src.addr, k->dst.addr};
 	uint32_t neighbour = PEER_NONE;
 	unsigned way;
 
@@ -275,7 +274,13 @@ void why_from_peer(struct why_ask *k, uint32_t peer_idx)
 		return;
 	}
 	say_home(k, peer_idx);
-	way = path_way_inner(p, view, &k->v, k->verdict, ends, &neighbour);
+	if (k->v.version == 4)
+		way = path_way_inner_v4(p, view, &k->v, k->verdict,
+			load_be32(ip_v4_bytes(&k->src.addr)), load_be32(ip_v4_bytes(&k->dst.addr)),
+			&neighbour);
+	else
+		way = path_way_inner_v6(
+			p, view, &k->v, k->verdict, &k->src.addr, &k->dst.addr, &neighbour);
 	switch (way) {
 	case PATH_WAY_INTERNET:
 		to_outside(k, peer_idx);

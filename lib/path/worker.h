@@ -120,6 +120,23 @@ static inline bool path_is_martian_v4(uint32_t addr)
 	return net == 0 || net == 127 || net >= 224;
 }
 
+/* 169.254.0.0/16 */
+static inline bool path_is_link_local_v4(uint32_t addr)
+{
+	return addr >> 16 == 0xa9fe;
+}
+
+/* IPv4 addresses by their first 12 bits: what asks several sets of them about every packet asks
+ * here first, and almost never goes on. */
+struct path_nets {
+	uint64_t bits[4096 / 64];
+};
+
+static inline bool path_nets_may_have(const struct path_nets *nets, uint32_t addr)
+{
+	return nets->bits[addr >> 26] >> (addr >> 20 & 63) & 1;
+}
+
 /* A port as the stages see it; read-only while workers run. */
 
 struct path_port {
@@ -209,8 +226,10 @@ struct path {
 	struct path_port ports[CONF_PORTS_MAX];
 	struct path_addrs own;	 /* of all ports */
 	struct path_addrs inner; /* inside the tunnel */
-	/* By first octet: sources that nobody outside has are among them. Almost no source is. */
-	uint64_t odd_sources[4];
+	/* Sources that nobody outside has are among them. */
+	struct path_nets odd_sources;
+	/* What is not reached through the Internet's router is among them, but for peers. */
+	struct path_nets odd_destinations;
 	unsigned n_pool;
 	struct path_prefix pool[3 * CONF_POOL_MAX]; /* every public address */
 	unsigned n_exempt;
@@ -228,7 +247,14 @@ struct path {
 /* False: the IPv4 source is no martian, and not the gateway's own, on whichever port. */
 static inline bool path_is_odd_source(const struct path *p, uint32_t src)
 {
-	return p->odd_sources[src >> 30] >> (src >> 24 & 63) & 1;
+	return path_nets_may_have(&p->odd_sources, src);
+}
+
+/* False: the IPv4 destination is no martian, not the gateway's own, inside or outside, and on no
+ * link of ours. */
+static inline bool path_is_odd_destination(const struct path *p, uint32_t dst)
+{
+	return path_nets_may_have(&p->odd_destinations, dst);
 }
 
 static inline bool path_is_pool(const struct path *p, uint32_t addr)
@@ -379,10 +405,13 @@ struct door_knock path_door_knock(
 enum stats_drop path_door_reason(enum door_verdict verdict);
 
 /* inner.c: of a peer's packet SERVICE, PING, NEIGHBOUR (then *neighbour is set), FRAGMENT or
- * INTERNET. */
-unsigned path_way_inner(const struct path *p, const struct peer_view *view,
-	const struct nat_view *v, enum nat_verdict verdict, const struct ip_addr ends[static 2],
+ * INTERNET. Addresses of IPv4 in host order. */
+unsigned path_way_inner_v4(const struct path *p, const struct peer_view *view,
+	const struct nat_view *v, enum nat_verdict verdict, uint32_t src, uint32_t dst,
 	uint32_t *neighbour);
+unsigned path_way_inner_v6(const struct path *p, const struct peer_view *view,
+	const struct nat_view *v, enum nat_verdict verdict, const struct ip_addr *src,
+	const struct ip_addr *dst, uint32_t *neighbour);
 /* v6.c: the pinhole at the peer's end; NULL: none is open, or it is another peer's. */
 struct door *path_whole_door(const struct path *p, const struct flow_out_key *key);
 struct door *path_v6_door(const struct path *p, const struct flow_v6_key *key, uint32_t peer_idx);
@@ -393,8 +422,8 @@ bool path_hold_ends(const struct path_worker *w, const struct peer_hot *hot,
 /* To a destination port that peers may not use. */
 bool path_is_blocked(const struct path *p, const struct nat_view *v);
 /* service.c: NAT-PMP or PCP, to where the gateway serves it. */
-bool path_service_is_for(const struct path *p, const struct nat_view *v, const struct ip_addr *src,
-	const struct ip_addr *dst);
+bool path_service_is_at_v4(const struct path *p, uint32_t src, uint32_t dst);
+bool path_service_is_at_v6(const struct path *p, const struct ip_addr *dst);
 
 /* --- stages --------------------------------------------------------------------------------------
  */
@@ -458,6 +487,7 @@ void path_seal_flush(struct path_worker *w);
  * the neighbour is known. */
 void path_route(
 	struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx, const struct ip_addr *dst);
+void path_route_v4(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx, uint32_t dst);
 /* A finished frame. */
 void path_tx(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx);
 void path_tx_flush(struct path_worker *w);

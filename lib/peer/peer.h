@@ -24,6 +24,7 @@
 
 #include <rte_mbuf.h>
 
+#include "base/bytes.h"
 #include "base/ip.h"
 #include "cookie/cookie.h"
 #include "flow/flow.h"
@@ -85,6 +86,12 @@ static inline bool peer_addresses_have(const struct ip_addr *address4,
 static inline bool peer_view_has(const struct peer_view *v, const struct ip_addr *a)
 {
 	return peer_addresses_have(&v->address4, &v->address6, v->routes, v->n_routes, a);
+}
+
+/* The same of an IPv4 address, host order. */
+static inline bool peer_view_has_v4(const struct peer_view *v, uint32_t a)
+{
+	return a != 0 && a == load_be32(ip_v4_bytes(&v->address4));
 }
 
 static inline bool peer_conf_has(const struct peer_conf *c, const struct ip_addr *a)
