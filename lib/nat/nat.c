@@ -382,22 +382,6 @@ static inline void set_ttl(uint8_t *pkt, uint8_t ttl)
 	pkt[8] = ttl;
 }
 
-bool nat_hop(uint8_t *pkt, const struct nat_view *v)
-{
-	uint8_t hops = v->version == 4 ? pkt[8] : pkt[7];
-
-	if (UNLIKELY(hops <= 1))
-		return false;
-	if (v->version == 4) {
-		/* One less in set_ttl's word, whichever TTL it was. */
-		nat_mend(pkt + IPV4_CHECKSUM_AT, nat_diff16(1 << 8, 0));
-		pkt[8] = (uint8_t)(hops - 1);
-	} else {
-		pkt[7] = (uint8_t)(hops - 1);
-	}
-	return true;
-}
-
 /* The L4 length that checksums cover: UDP has its own, which may be less than what IP carries. */
 static unsigned l4_bytes(const uint8_t *pkt, const struct nat_view *v)
 {

@@ -99,7 +99,22 @@ void nat_set_ip_id(uint8_t *pkt, const struct nat_view *v, uint16_t id);
 
 /* One hop: decrement TTL or hop limit and mend the IPv4 checksum. False, unchanged, when it is 0 or
  * 1: the packet ends here. The packet's own byte counts, not the view's. */
-bool nat_hop(uint8_t *pkt, const struct nat_view *v);
+static inline bool nat_hop(uint8_t *pkt, const struct nat_view *v)
+{
+	uint8_t *hops = v->version == 4 ? &pkt[8] : &pkt[7];
+	uint32_t sum;
+
+	if (__builtin_expect(*hops <= 1, 0))
+		return false;
+	*hops -= 1;
+	if (v->version == 4) {
+		/* The TTL is the high byte of its word: 256 less there, 256 more here (RFC 1141).
+		 */
+		sum = load_be16(pkt + 10) + 0x100u;
+		store_be16(pkt + 10, (uint16_t)(sum + (sum >= 0xffff)));
+	}
+	return true;
+}
 
 /* The ICMP or ICMPv6 checksum of an unfragmented packet is right (RFC 5508 REQ-3). False for other
  * protocols. */

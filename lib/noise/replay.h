@@ -28,9 +28,30 @@ struct noise_replay {
 /* All zero is the valid start. */
 void noise_replay_init(struct noise_replay *r);
 
+/* Move the front of the window to the word of counter, which is not behind it: words that enter it
+ * have seen nothing (RFC 6479, 2). */
+void noise_replay_advance(struct noise_replay *r, uint64_t counter);
+
 /* True when counter is new: it is then marked as seen. False, unchanged, when it was seen, is
  * behind the window, or is at or over NOISE_REJECT_AFTER_MSGS. O(1), except after a jump (at most
  * 128 words). */
-bool noise_replay_accept(struct noise_replay *r, uint64_t counter);
+static inline bool noise_replay_accept(struct noise_replay *r, uint64_t counter)
+{
+	uint64_t *word = &r->bitmap[counter / 64 % NOISE_REPLAY_WORDS];
+	uint64_t bit = UINT64_C(1) << (counter % 64);
+
+	if (counter >= NOISE_REJECT_AFTER_MSGS)
+		return false;
+	if (counter >= r->next) {
+		/* Of the first packet, next - 1 is in no word that there is. */
+		if (counter / 64 != (r->next - 1) / 64)
+			noise_replay_advance(r, counter);
+		r->next = counter + 1;
+	} else if (r->next - counter > NOISE_REPLAY_WINDOW_PKTS || *word & bit) {
+		return false;
+	}
+	*word |= bit;
+	return true;
+}
 
 #endif

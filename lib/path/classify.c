@@ -26,13 +26,22 @@ static void punt_neigh_frame(struct path_worker *w, uint16_t port_idx, struct rt
 	path_drop(w, m, STATS_DROP_punt_full);
 }
 
+static struct ip_addr source(const uint8_t *ip, const struct nat_view *v)
+{
+	return likely(v->version == 4) ? ip_from_v4(ip + 12) : ip_from_v6(ip + 8);
+}
+
+static struct ip_addr destination(const uint8_t *ip, const struct nat_view *v)
+{
+	return likely(v->version == 4) ? ip_from_v4(ip + 16) : ip_from_v6(ip + 24);
+}
+
 /* A UDP packet to the WireGuard port of an entry address; data begins at the IP header. */
-static void take_wireguard(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m,
-	const struct ip_addr *src, const struct ip_addr *dst)
+static void take_wireguard(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m)
 {
 	struct path_meta *meta = path_meta(m);
 	const struct nat_view *v = &meta->view;
-	const uint8_t *udp = rte_pktmbuf_mtod_offset(m, const uint8_t *, v->l4_offset);
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *), *udp = ip + v->l4_offset;
 	uint16_t udp_len = load_be16(udp + 4);
 	enum wgmsg_type type;
 
@@ -46,8 +55,10 @@ static void take_wireguard(struct path_worker *w, uint16_t port_idx, struct rte_
 		path_drop(w, m, STATS_DROP_wg_malformed);
 		return;
 	}
-	meta->path = (struct peer_path){
-		.remote = {*src, v->src_port}, .local = *dst, .port_idx = port_idx};
+	meta->path.remote.addr = source(ip, v);
+	meta->path.remote.port = v->src_port;
+	meta->path.local = destination(ip, v);
+	meta->path.port_idx = port_idx;
 	m->data_off += v->l4_offset + 8;
 	m->data_len = udp_len - 8;
 	m->pkt_len = m->data_len;
@@ -79,18 +90,21 @@ unsigned path_way_local(
 }
 
 /* To an address of the gateway itself. */
-static void take_local(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m,
-	enum nat_verdict verdict, const struct ip_addr *src, const struct ip_addr *dst)
+static void take_local(
+	struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m, enum nat_verdict verdict)
 {
-	unsigned way = path_way_local(w->path, port_idx, &path_meta(m)->view, verdict);
+	const struct nat_view *v = &path_meta(m)->view;
+	unsigned way = path_way_local(w->path, port_idx, v, verdict);
+	struct ip_addr asker;
 
 	if (path_way_ends(way)) {
 		path_drop(w, m, (enum stats_drop)way);
 	} else if (way == PATH_WAY_WIREGUARD) {
-		take_wireguard(w, port_idx, m, src, dst);
+		take_wireguard(w, port_idx, m);
 	} else if (nat_echo_reply(rte_pktmbuf_mtod(m, uint8_t *), m->data_len)) {
+		asker = destination(rte_pktmbuf_mtod(m, const uint8_t *), v);
 		path_answer(w, m);
-		path_route(w, m, port_idx, src);
+		path_route(w, m, port_idx, &asker);
 	} else {
 		path_drop(w, m, STATS_DROP_entry_closed);
 	}
@@ -115,8 +129,7 @@ static enum nat_verdict parse_ip(struct rte_mbuf *m)
 static bool is_quote_of(struct rte_mbuf *m, const struct nat_icmp_error *quote)
 {
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
-	struct ip_addr dst =
-		path_meta(m)->view.version == 4 ? ip_from_v4(ip + 16) : ip_from_v6(ip + 24);
+	struct ip_addr dst = destination(ip, &path_meta(m)->view);
 
 	return ip_equal(&quote->inner_src, &dst);
 }
@@ -200,9 +213,7 @@ static void classify_ipv4(struct path_worker *w, uint16_t port_idx, struct rte_m
 	if (path_way_ends(way)) {
 		path_drop(w, m, (enum stats_drop)way);
 	} else if (way == PATH_WAY_LOCAL) {
-		struct ip_addr src = ip_from_v4(ip + 12), dst = ip_from_v4(ip + 16);
-
-		take_local(w, port_idx, m, verdict, &src, &dst);
+		take_local(w, port_idx, m, verdict);
 	} else {
 		meta->is_exempt = way == PATH_WAY_EXEMPT;
 		take_public(w, port_idx, m, verdict);
@@ -266,7 +277,7 @@ static void classify_ipv6(struct path_worker *w, uint16_t port_idx, struct rte_m
 	if (path_way_ends(way))
 		path_drop(w, m, (enum stats_drop)way);
 	else if (way == PATH_WAY_LOCAL)
-		take_local(w, port_idx, m, verdict, &src, &dst);
+		take_local(w, port_idx, m, verdict);
 	else
 		take_public(w, port_idx, m, verdict);
 }

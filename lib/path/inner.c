@@ -179,6 +179,41 @@ static bool is_from(struct rte_mbuf *m, const struct peer_view *view)
 	return peer_view_has(view, &src);
 }
 
+bool path_inner_led(struct path_worker *w, struct rte_mbuf *m)
+{
+	if (unlikely(w->path->n_blocked && path_is_blocked(w->path, &path_meta(m)->view))) {
+		path_refuse_peer(w, m, STATS_DROP_nat_blocked, 0);
+		return false;
+	}
+	w->stats.counter[STATS_admitted]++;
+	if (path_meta(m)->view.version == 4)
+		return true;
+	path_v6_out(w, m);
+	return false;
+}
+
+/* Ways that are not to the Internet. */
+static void take_other(struct path_worker *w, struct rte_mbuf *m, enum nat_verdict verdict,
+	unsigned way, uint32_t neighbour)
+{
+	switch (way) {
+	case PATH_WAY_SERVICE:
+		path_service_take(w, m);
+		break;
+	case PATH_WAY_PING:
+		take_service(w, m, verdict);
+		break;
+	case PATH_WAY_NEIGHBOUR:
+		take_neighbour(w, m, neighbour);
+		break;
+	case PATH_WAY_FRAGMENT:
+		path_fragment_peer(w, m);
+		break;
+	default:
+		path_drop(w, m, (enum stats_drop)way);
+	}
+}
+
 /* True: it goes on to the Internet by IPv4. False: it ended here, or goes another way. */
 static bool admit(struct path_worker *w, struct rte_mbuf *m)
 {
@@ -194,37 +229,9 @@ static bool admit(struct path_worker *w, struct rte_mbuf *m)
 		path_probe_answers(w, m, verdict))
 		return false;
 	way = way_of(p, m, view, verdict, &neighbour);
-	switch (way) {
-	case PATH_WAY_INTERNET:
+	if (likely(way == PATH_WAY_INTERNET))
 		return is_led(w, m, verdict) && path_inner_led(w, m);
-	case PATH_WAY_SERVICE:
-		path_service_take(w, m);
-		return false;
-	case PATH_WAY_PING:
-		take_service(w, m, verdict);
-		return false;
-	case PATH_WAY_NEIGHBOUR:
-		take_neighbour(w, m, neighbour);
-		return false;
-	case PATH_WAY_FRAGMENT:
-		path_fragment_peer(w, m);
-		return false;
-	default:
-		path_drop(w, m, (enum stats_drop)way);
-		return false;
-	}
-}
-
-bool path_inner_led(struct path_worker *w, struct rte_mbuf *m)
-{
-	if (unlikely(w->path->n_blocked && path_is_blocked(w->path, &path_meta(m)->view))) {
-		path_refuse_peer(w, m, STATS_DROP_nat_blocked, 0);
-		return false;
-	}
-	w->stats.counter[STATS_admitted]++;
-	if (path_meta(m)->view.version == 4)
-		return true;
-	path_v6_out(w, m);
+	take_other(w, m, verdict, way, neighbour);
 	return false;
 }
 

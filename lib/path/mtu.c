@@ -3,13 +3,6 @@
  */
 #include "path/worker.h"
 
-bool path_fits(struct rte_mbuf *m, uint16_t mtu_bytes)
-{
-	const struct nat_view *v = &path_meta(m)->view;
-
-	return likely(v->total_len <= mtu_bytes) || !v->dont_fragment;
-}
-
 void path_cut(struct path_worker *w, struct rte_mbuf *m, uint16_t mtu_bytes,
 	void (*sink)(struct path_worker *w, struct rte_mbuf *m))
 {

@@ -13,13 +13,14 @@ static uint32_t receiver_idx(struct rte_mbuf *m)
 		m, const uint8_t *, offsetof(struct wgmsg_data, receiver_idx_le32)));
 }
 
-/* The keypairs that the packets name, under way at once. */
-static void fetch_keypairs(const struct path *p, struct rte_mbuf **pkts, uint16_t n)
+/* The places that the packets name, under way at once. */
+static void fetch_keypairs(
+	const struct path *p, struct rte_mbuf **pkts, uint16_t n, struct noise_keypair **places)
 {
 	for (uint16_t i = 0; i < n; i++) {
-		const struct noise_keypair *kp =
-			keypairs_get(p->params.keypairs, receiver_idx(pkts[i]));
+		struct noise_keypair *kp = keypairs_get(p->params.keypairs, receiver_idx(pkts[i]));
 
+		places[i] = kp;
 		if (kp) {
 			rte_prefetch0(kp);
 			rte_prefetch0(kp->recv_key);
@@ -31,15 +32,16 @@ static void fetch_keypairs(const struct path *p, struct rte_mbuf **pkts, uint16_
 uint16_t path_open_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 {
 	const struct path *p = w->path;
+	struct noise_keypair *places[PATH_BURST];
 	struct aead_job jobs[PATH_BURST];
 	uint16_t n_jobs = 0, kept = 0;
 
-	fetch_keypairs(p, pkts, n);
+	fetch_keypairs(p, pkts, n, places);
 	for (uint16_t i = 0; i < n; i++) {
 		uint8_t *msg = rte_pktmbuf_mtod(pkts[i], uint8_t *);
-		struct noise_keypair *kp = keypairs_find(p->params.keypairs, receiver_idx(pkts[i]));
+		struct noise_keypair *kp = places[i];
 
-		if (!kp) {
+		if (!keypairs_is(kp, receiver_idx(pkts[i]))) {
 			path_drop(w, pkts[i], STATS_DROP_wg_unknown_index);
 			continue;
 		}

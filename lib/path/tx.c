@@ -179,7 +179,7 @@ static void send_burst(struct path_worker *w, uint16_t port_idx)
 	b->n = 0;
 }
 
-void path_tx(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx)
+void path_tx_otherwise(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx)
 {
 	unsigned sender = w->path->ports[port_idx].tx_worker[w->idx];
 	struct path_burst *b = &w->sending[port_idx];
@@ -189,8 +189,7 @@ void path_tx(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx)
 		path_hand_over(w, sender, PATH_STAGE_TX, m);
 		return;
 	}
-	if (b->n == PATH_BURST)
-		send_burst(w, port_idx);
+	send_burst(w, port_idx);
 	b->pkts[b->n++] = m;
 }
 

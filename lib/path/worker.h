@@ -488,8 +488,17 @@ void path_seal_flush(struct path_worker *w);
 void path_route(
 	struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx, const struct ip_addr *dst);
 void path_route_v4(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx, uint32_t dst);
-/* A finished frame. */
-void path_tx(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx);
+/* A finished frame. Otherwise: not the burst of this worker, or that is full. */
+void path_tx_otherwise(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx);
+static inline void path_tx(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx)
+{
+	struct path_burst *b = &w->sending[port_idx];
+
+	if (likely(w->path->ports[port_idx].tx_worker[w->idx] == w->idx && b->n < PATH_BURST))
+		b->pkts[b->n++] = m;
+	else
+		path_tx_otherwise(w, m, port_idx);
+}
 void path_tx_flush(struct path_worker *w);
 /* Put UDP and IP in front of a WireGuard message and route it. remote.port is not 0. */
 void path_send_outer(struct path_worker *w, struct rte_mbuf *m, const struct peer_path *path,
@@ -502,7 +511,13 @@ void path_send_peer(struct path_worker *w, struct rte_mbuf *m, struct peer_hot *
  */
 
 /* False: larger than mtu_bytes, and may not be cut. */
-bool path_fits(struct rte_mbuf *m, uint16_t mtu_bytes);
+static inline bool path_fits(struct rte_mbuf *m, uint16_t mtu_bytes)
+{
+	const struct nat_view *v = &path_meta(m)->view;
+
+	return likely(v->total_len <= mtu_bytes) || !v->dont_fragment;
+}
+
 /* Cut an IPv4 packet into pieces of at most mtu_bytes, each to sink. The first is m itself, the
  * others are the gateway's own (is_originated). */
 void path_cut(struct path_worker *w, struct rte_mbuf *m, uint16_t mtu_bytes,

@@ -59,12 +59,18 @@ static inline struct noise_keypair *keypairs_get(const struct keypairs *k, uint3
 	return worker < k->n_workers ? &k->slots[worker][keypairs_slot(k, idx)] : NULL;
 }
 
+/* Owner only: at this place is the live keypair whose index is idx. */
+static inline bool keypairs_is(const struct noise_keypair *kp, uint32_t idx)
+{
+	return kp && kp->is_live && kp->local_idx == idx;
+}
+
 /* Owner only: the live keypair whose index is idx; NULL. */
 static inline struct noise_keypair *keypairs_find(const struct keypairs *k, uint32_t idx)
 {
 	struct noise_keypair *kp = keypairs_get(k, idx);
 
-	return kp && kp->is_live && kp->local_idx == idx ? kp : NULL;
+	return keypairs_is(kp, idx) ? kp : NULL;
 }
 
 /* tag: any number; its low bits are used, 1 for 0. */

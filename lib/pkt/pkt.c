@@ -68,14 +68,3 @@ void pkt_udp_prepend(struct rte_mbuf *m, const struct pkt_udp *u)
 	else
 		prepend_ipv6(m, u);
 }
-
-void pkt_ether_prepend(
-	struct rte_mbuf *m, const struct rte_ether_addr *src, const struct rte_ether_addr *dst)
-{
-	bool is_v6 = *rte_pktmbuf_mtod(m, uint8_t *) >> 4 == 6;
-	struct rte_ether_hdr *eth = (void *)rte_pktmbuf_prepend(m, sizeof(*eth));
-
-	eth->dst_addr = *dst;
-	eth->src_addr = *src;
-	eth->ether_type = is_v6 ? RTE_BE16(RTE_ETHER_TYPE_IPV6) : RTE_BE16(RTE_ETHER_TYPE_IPV4);
-}

@@ -45,7 +45,15 @@ struct pkt_udp {
 void pkt_udp_prepend(struct rte_mbuf *m, const struct pkt_udp *u);
 
 /* Prepend the Ethernet header; the type follows from the IP version of the first byte. */
-void pkt_ether_prepend(
-	struct rte_mbuf *m, const struct rte_ether_addr *src, const struct rte_ether_addr *dst);
+static inline void pkt_ether_prepend(
+	struct rte_mbuf *m, const struct rte_ether_addr *src, const struct rte_ether_addr *dst)
+{
+	bool is_v6 = *rte_pktmbuf_mtod(m, uint8_t *) >> 4 == 6;
+	struct rte_ether_hdr *eth = (void *)rte_pktmbuf_prepend(m, sizeof(*eth));
+
+	eth->dst_addr = *dst;
+	eth->src_addr = *src;
+	eth->ether_type = is_v6 ? RTE_BE16(RTE_ETHER_TYPE_IPV6) : RTE_BE16(RTE_ETHER_TYPE_IPV4);
+}
 
 #endif
