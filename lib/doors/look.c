@@ -3,6 +3,7 @@
 
 #include "crypto/crypto.h"
 
+#include <rte_branch_prediction.h>
 #include <rte_prefetch.h>
 
 #include <string.h>
@@ -18,8 +19,6 @@ static uint64_t open_only(uint32_t n, struct door **out)
 {
 	uint64_t hits = 0;
 
-	for (uint32_t i = 0; i < n; i++)
-		rte_prefetch0(out[i]);
 	for (uint32_t i = 0; i < n; i++) {
 		if (is_open(out[i]))
 			hits |= UINT64_C(1) << i;
@@ -29,24 +28,24 @@ static uint64_t open_only(uint32_t n, struct door **out)
 	return hits;
 }
 
-/* Those that are in no array; at[] is where they stand. */
-static void find_hashed(const struct table *t, const void *const *keys, const uint8_t *at,
-	uint32_t n, struct door **out)
+/* Those that are in no array; at[] is where they stand in out. */
+static void find_hashed(const struct table *t, const void **wanted, const uint8_t *at, uint32_t n,
+	struct door **out)
 {
-	const void *wanted[TABLE_BULK_MAX];
 	void *found[TABLE_BULK_MAX];
 
-	for (uint32_t i = 0; i < n; i++)
-		wanted[i] = keys[at[i]];
 	table_lookup_bulk(t, wanted, n, found);
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
 		out[at[i]] = found[i];
+		rte_prefetch0(found[i]);
+	}
 }
 
 uint64_t doors_lookup_public_bulk(
 	const struct doors *d, const struct door_public_key **keys, uint32_t n, struct door **out)
 {
 	_Atomic uint32_t *entries[TABLE_BULK_MAX];
+	const void *wanted[TABLE_BULK_MAX];
 	uint8_t at[TABLE_BULK_MAX];
 	uint32_t n_others = 0;
 
@@ -59,14 +58,17 @@ uint64_t doors_lookup_public_bulk(
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t record = 0;
 
-		if (entries[i])
+		if (likely(entries[i])) {
 			record = atomic_load_explicit(entries[i], memory_order_acquire);
-		else
+		} else {
+			wanted[n_others] = keys[i];
 			at[n_others++] = (uint8_t)i;
+		}
 		out[i] = record ? &d->records[record - 1] : NULL;
+		rte_prefetch0(out[i]);
 	}
 	if (n_others && atomic_load_explicit(&d->n_hashed, memory_order_acquire))
-		find_hashed(d->by_public, (const void *const *)keys, at, n_others, out);
+		find_hashed(d->by_public, wanted, at, n_others, out);
 	return open_only(n, out);
 }
 
@@ -91,18 +93,17 @@ static bool has_inner_key(const struct door *door, const struct door_inner_key *
 	       atomic_load_explicit(&door->protos, memory_order_relaxed) & bit;
 }
 
-uint64_t doors_lookup_inner_bulk(
-	const struct doors *d, const struct door_inner_key **keys, uint32_t n, struct door **out)
+void doors_lookup_inner_bulk(
+	const struct doors *d, const struct door_inner_key *keys, uint32_t n, struct door **out)
 {
 	const _Atomic uint32_t *places[TABLE_BULK_MAX];
+	const void *wanted[TABLE_BULK_MAX];
 	uint8_t at[TABLE_BULK_MAX];
 	uint32_t n_others = 0;
 
-	if (n > TABLE_BULK_MAX)
-		return 0;
 	for (uint32_t i = 0; i < n; i++) {
 		places[i] = inner_place(
-			d, keys[i]->peer_idx, rte_be_to_cpu_16(keys[i]->port_be16), keys[i]->proto);
+			d, keys[i].peer_idx, rte_be_to_cpu_16(keys[i].port_be16), keys[i].proto);
 		rte_prefetch0((const void *)places[i]);
 	}
 	for (uint32_t i = 0; i < n; i++) {
@@ -111,12 +112,18 @@ uint64_t doors_lookup_inner_bulk(
 		out[i] = record ? &d->records[record - 1] : NULL;
 		rte_prefetch0(out[i]);
 	}
-	for (uint32_t i = 0; i < n; i++)
-		if (!out[i] || !has_inner_key(out[i], keys[i]))
-			at[n_others++] = (uint8_t)i;
-	if (n_others)
-		find_hashed(d->by_inner, (const void *const *)keys, at, n_others, out);
-	return open_only(n, out);
+	for (uint32_t i = 0; i < n; i++) {
+		if (likely(is_open(out[i]) && has_inner_key(out[i], &keys[i])))
+			continue;
+		wanted[n_others] = &keys[i];
+		at[n_others++] = (uint8_t)i;
+	}
+	if (n_others == 0)
+		return;
+	find_hashed(d->by_inner, wanted, at, n_others, out);
+	for (uint32_t i = 0; i < n_others; i++)
+		if (!is_open(out[at[i]]))
+			out[at[i]] = NULL;
 }
 
 struct door *doors_lookup_whole(const struct doors *d, const uint8_t public_v4[static 4])

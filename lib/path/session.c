@@ -161,6 +161,7 @@ static void install(struct path_worker *w, struct peer_order *o)
 	struct noise_keypair *kp = keypairs_get(p->params.keypairs, o->local_idx);
 	struct noise_retired retired = {.n = 0};
 
+	assert(kp && "the handshake thread took this place");
 	peer_order_keys_move(o, kp, w->now_ns);
 	noise_session_install(&hot->session, &p->timing, kp, w->now_ns, &retired);
 	hot->last_handshake_ns = w->now_ns;

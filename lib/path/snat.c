@@ -109,7 +109,6 @@ static void find_doors(struct path_worker *w, const struct flow_out_key *keys, u
 {
 	const struct doors *doors = w->path->params.doors;
 	struct door_inner_key wanted[PATH_BURST];
-	const struct door_inner_key *ptrs[PATH_BURST];
 	struct door *found[PATH_BURST];
 	uint16_t at[PATH_BURST], n_wanted = 0;
 
@@ -124,12 +123,11 @@ static void find_doors(struct path_worker *w, const struct flow_out_key *keys, u
 			.proto = keys[i].proto,
 		};
 		store_be32(wanted[n_wanted].addr_v4, keys[i].inner_v4);
-		ptrs[n_wanted] = &wanted[n_wanted];
 		n_wanted++;
 	}
 	if (n_wanted == 0)
 		return;
-	doors_lookup_inner_bulk(doors, ptrs, n_wanted, found);
+	doors_lookup_inner_bulk(doors, wanted, n_wanted, found);
 	for (uint16_t i = 0; i < n_wanted; i++) {
 		out[at[i]] = found[i] ? found[i] : path_whole_door(w->path, &keys[at[i]]);
 		if (out[at[i]])
@@ -274,8 +272,6 @@ void path_snat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 	struct flow_session *sessions[PATH_BURST];
 	struct door *doors[PATH_BURST];
 
-	if (n == 0)
-		return;
 	for (uint16_t i = 0; i < n; i++)
 		out_key(pkts[i], &keys[i]);
 	find_sessions(w, pkts, keys, n, sessions);

@@ -55,13 +55,12 @@ static const struct door *find_door(
 	struct door_inner_key key = {.peer_idx = peer_idx,
 		.port_be16 = rte_cpu_to_be_16(lead.src.port),
 		.proto = lead.proto};
-	const struct door_inner_key *keys[] = {&key};
 	struct door *door;
 
 	if (!doors_peer_has(k->p->params.doors, peer_idx))
 		return NULL;
 	memcpy(key.addr_v4, ip_v4_bytes(&lead.src.addr), 4);
-	doors_lookup_inner_bulk(k->p->params.doors, keys, 1, &door);
+	doors_lookup_inner_bulk(k->p->params.doors, &key, 1, &door);
 	if (door && atomic_load_explicit(&door->generation, memory_order_acquire) & 1)
 		return door;
 	return path_whole_door(k->p, out);

@@ -93,12 +93,11 @@ static struct door *lookup_inner(struct world *w, const struct lease *l, uint8_t
 {
 	struct door_inner_key key = {
 		.peer_idx = l->peer_idx, .addr_v4 = {10, 0, 0, 9}, .proto = proto};
-	const struct door_inner_key *keys[1] = {&key};
-	struct door *out[1];
+	struct door *out;
 
 	key.port_be16 = htons(l->inner_port);
-	doors_lookup_inner_bulk(w->doors, keys, 1, out);
-	return out[0];
+	doors_lookup_inner_bulk(w->doors, &key, 1, &out);
+	return out;
 }
 
 /* A lease on the n-th public address. */
