@@ -445,6 +445,19 @@ static bool is_short_set(const struct lanes_avx2 *l, unsigned first, unsigned n)
 	       count_blocks(l->jobs[first + N_LANES - 1]->len) <= SET_BLOCKS_MAX;
 }
 
+/* Does a whole set begin here, of texts that fill columns without a rest? Its keys have a column of
+ * their own; others go in front of their texts, where they fill what is left. */
+static bool is_even_set(const struct lanes_avx2 *l, unsigned first, unsigned n)
+{
+	uint32_t rest = 0;
+
+	if (n - first < N_LANES)
+		return false;
+	for (unsigned i = first; i < first + N_LANES; i++)
+		rest |= count_blocks(l->jobs[i]->len) % N_LANES;
+	return rest == 0;
+}
+
 static void begin_burst(struct lanes_avx2 *l, struct aead_job *const *jobs, bool is_seal)
 {
 	l->jobs = jobs;
@@ -455,13 +468,14 @@ static void begin_burst(struct lanes_avx2 *l, struct aead_job *const *jobs, bool
 	l->forged = 0;
 }
 
-static void seal_set(struct lanes_avx2 *l, unsigned first)
+static void seal_set(struct lanes_avx2 *l, unsigned first, bool is_short)
 {
-	uint32_t next;
+	uint32_t next = 1;
 
 	load_set(l, first);
 	run_set_keys(l, first);
-	next = 1 + run_set_texts(l, first, 0);
+	if (is_short)
+		next += run_set_texts(l, first, 0);
 	for (unsigned i = first; i < first + N_LANES; i++) {
 		uint32_t end = 1 + count_blocks(l->jobs[i]->len);
 
@@ -483,8 +497,10 @@ static NOINLINE void seal_all(struct lanes_avx2 *l, struct aead_job *jobs, uint1
 	n = sort_jobs(jobs, n, sorted);
 	begin_burst(l, sorted, true);
 	while (first < n) {
-		if (is_short_set(l, first, n)) {
-			seal_set(l, first);
+		bool is_short = is_short_set(l, first, n);
+
+		if (is_short || is_even_set(l, first, n)) {
+			seal_set(l, first, is_short);
 			first += N_LANES;
 		} else {
 			add_run(l, first, 0, 1 + count_blocks(sorted[first]->len));
