@@ -72,31 +72,25 @@ uint16_t path_open_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t
 	return kept;
 }
 
-/* Packets that follow each other under one keypair. */
-struct run {
-	struct noise_keypair *keypair;
-	const struct peer_path *path; /* of the newest */
-	uint64_t n_pkts, n_bytes;
-	bool has_data;
-};
-
-static void touch_peer(struct path_worker *w, const struct run *run)
+/* Packets that followed each other under one keypair; path: of the newest. */
+static void touch_peer(struct path_worker *w, struct noise_keypair *keypair,
+	const struct peer_path *path, uint64_t n_pkts, uint64_t n_bytes)
 {
 	struct noise_retired retired = {.n = 0};
 	struct peer_hot *hot;
 	unsigned actions;
 
 	/* Retired by an earlier run of this burst: authentic, but no longer state of anyone. */
-	if (!run->keypair || !run->keypair->is_live)
+	if (!keypair->is_live)
 		return;
-	hot = peer_hot(w->path->params.peers, run->keypair->peer_idx);
-	path_endpoint_set(w, hot, run->path);
-	hot->rx_pkts += run->n_pkts;
-	hot->rx_bytes += run->n_bytes;
+	hot = peer_hot(w->path->params.peers, keypair->peer_idx);
+	path_endpoint_set(w, hot, path);
+	hot->rx_pkts += n_pkts;
+	hot->rx_bytes += n_bytes;
 	if (w->now_ns - hot->last_received_ns >= PATH_USED_REFRESH_NS)
 		hot->last_received_ns = w->now_ns;
 	actions = noise_session_received(
-		&hot->session, &w->path->timing, run->keypair, run->has_data, w->now_ns, &retired);
+		&hot->session, &w->path->timing, keypair, n_bytes != 0, w->now_ns, &retired);
 	path_session_act(w, hot, actions, &retired);
 }
 
@@ -117,10 +111,34 @@ static void fetch_peers(struct path_worker *w, struct rte_mbuf **pkts, uint16_t 
 	}
 }
 
+/* Leaves the inner packet; returns its length. */
+static uint16_t strip(struct rte_mbuf *m)
+{
+	m->data_off += sizeof(struct wgmsg_data);
+	m->data_len -= WGMSG_DATA_MIN_BYTES;
+	m->pkt_len = m->data_len;
+	return m->data_len;
+}
+
+/* Those without keepalives, which end here. */
+static uint16_t drop_keepalives(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t kept = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		if (pkts[i]->data_len) {
+			pkts[kept++] = pkts[i];
+		} else {
+			w->stats.counter[STATS_keepalives_in]++;
+			path_consume(w, pkts[i]);
+		}
+	}
+	return kept;
+}
+
 uint16_t path_replay_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 {
-	struct run run = {0};
-	uint16_t kept = 0, n_fresh = 0;
+	uint16_t n_fresh = 0, n_data = 0;
 
 	fetch_peers(w, pkts, n);
 
@@ -136,31 +154,18 @@ uint16_t path_replay_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16
 	}
 
 	w->stats.counter[STATS_fresh] += n_fresh;
-	for (uint16_t i = 0; i < n_fresh; i++) {
-		struct rte_mbuf *m = pkts[i];
-		struct path_meta *meta = path_meta(m);
+	for (uint16_t i = 0; i < n_fresh;) {
+		struct noise_keypair *keypair = path_meta(pkts[i])->keypair;
+		uint16_t first = i;
+		uint64_t n_bytes = 0;
 
-		m->data_off += sizeof(struct wgmsg_data);
-		m->data_len -= WGMSG_DATA_MIN_BYTES;
-		m->pkt_len = m->data_len;
-		if (meta->keypair != run.keypair) {
-			touch_peer(w, &run);
-			run = (struct run){.keypair = meta->keypair};
-		}
-		run.path = &meta->path;
-		run.n_pkts++;
-		run.n_bytes += m->data_len;
-		run.has_data |= m->data_len != 0;
-	}
-	touch_peer(w, &run);
+		for (; i < n_fresh && path_meta(pkts[i])->keypair == keypair; i++) {
+			uint16_t len = strip(pkts[i]);
 
-	for (uint16_t i = 0; i < n_fresh; i++) {
-		if (pkts[i]->data_len) {
-			pkts[kept++] = pkts[i];
-		} else {
-			w->stats.counter[STATS_keepalives_in]++;
-			path_consume(w, pkts[i]);
+			n_data += len != 0;
+			n_bytes += len;
 		}
+		touch_peer(w, keypair, &path_meta(pkts[i - 1])->path, i - first, n_bytes);
 	}
-	return kept;
+	return likely(n_data == n_fresh) ? n_fresh : drop_keepalives(w, pkts, n_fresh);
 }
