@@ -161,7 +161,7 @@ static struct flow_session *begin(
 	return NULL;
 }
 
-bool path_may_leave(struct path_worker *w, struct rte_mbuf *m)
+static inline bool may_leave(struct path_worker *w, struct rte_mbuf *m)
 {
 	const struct path *p = w->path;
 	uint16_t mtu_bytes = p->ports[p->public_idx].mtu_bytes;
@@ -175,6 +175,11 @@ bool path_may_leave(struct path_worker *w, struct rte_mbuf *m)
 		return false;
 	}
 	return true;
+}
+
+bool path_may_leave(struct path_worker *w, struct rte_mbuf *m)
+{
+	return may_leave(w, m);
 }
 
 /* What only the ends of a connection have. Not inlined: other packets are many more. */
@@ -219,7 +224,7 @@ static bool translate(
 	const struct nat_icmp_error *quote = path_quote_of(m, &room);
 	uint8_t public_v4[4];
 
-	if (!path_may_leave(w, m))
+	if (!may_leave(w, m))
 		return false;
 	/* Whoever shares the public address may have chosen the same number (RFC 6864, 5.3); a
 	 * fragment got that of its datagram when it was collected. */
@@ -243,7 +248,7 @@ static bool translate(
 }
 
 /* After NAT: out, or in again by another door. */
-void path_to_public(struct path_worker *w, struct rte_mbuf *m)
+static inline void to_public(struct path_worker *w, struct rte_mbuf *m)
 {
 	const struct path *p = w->path;
 	struct path_meta *meta = path_meta(m);
@@ -262,6 +267,11 @@ void path_to_public(struct path_worker *w, struct rte_mbuf *m)
 	} else {
 		path_route_v4(w, m, (uint16_t)p->public_idx, dst);
 	}
+}
+
+void path_to_public(struct path_worker *w, struct rte_mbuf *m)
+{
+	to_public(w, m);
 }
 
 void path_snat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
@@ -286,7 +296,7 @@ void path_snat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 			continue;
 		w->stats.counter[STATS_translated_out]++;
 		if (likely(path_meta(pkts[i])->view.total_len <= mtu_bytes))
-			path_to_public(w, pkts[i]);
+			to_public(w, pkts[i]);
 		else
 			path_cut(w, pkts[i], mtu_bytes, path_to_public);
 	}

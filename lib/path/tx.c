@@ -54,25 +54,6 @@ void path_send_outer(struct path_worker *w, struct rte_mbuf *m, const struct pee
 	path_route(w, m, port_idx, &path->remote.addr);
 }
 
-/* Whose MAC leads to this IPv4 destination, as neigh sees it. */
-static uint32_t hop_of(const struct path *p, const struct path_port *port, uint32_t dst)
-{
-	bool is_near = unlikely(path_is_odd_destination(p, dst)) &&
-		       (path_is_martian_v4(dst) ||
-			       path_prefixes_have(port->on_link, port->n_on_link, dst));
-
-	return is_near || !port->gateway_v4 ? dst : port->gateway_v4;
-}
-
-/* A small cache of next hops (IPv4 only) in front of neigh_resolve: a look-up costs about 60
- * cycles, a hit 10, and hosts of the Internet are all behind one router. */
-static struct path_hop *hop_slot(
-	struct path_worker *w, uint16_t port_idx, uint32_t dst, uint32_t *addr)
-{
-	*addr = hop_of(w->path, &w->path->ports[port_idx], dst);
-	return &w->hops[port_idx][*addr % PATH_HOPS];
-}
-
 static bool resolve(struct path_worker *w, uint16_t port_idx, const struct ip_addr *dst,
 	struct rte_ether_addr *out, bool *is_unreachable)
 {
@@ -82,15 +63,14 @@ static bool resolve(struct path_worker *w, uint16_t port_idx, const struct ip_ad
 	if (!neigh_resolve(w->path->params.neigh, port_idx, dst, out, is_unreachable))
 		return false;
 	if (ip_is_v4(dst)) {
-		hop = hop_slot(w, port_idx, load_be32(ip_v4_bytes(dst)), &addr);
+		hop = path_hop_slot(w, port_idx, load_be32(ip_v4_bytes(dst)), &addr);
 		*hop = (struct path_hop){
 			.addr = addr, .mac = *out, .fresh_until_ns = w->now_ns + PATH_HOP_FRESH_NS};
 	}
 	return true;
 }
 
-/* To a next hop that has to be asked for, of neigh or of the link. */
-static void route_anew(
+void path_route_anew(
 	struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx, const struct ip_addr *dst)
 {
 	const struct path *p = w->path;
@@ -121,30 +101,13 @@ static void route_anew(
 	path_drop(w, m, STATS_DROP_neigh_queue_full);
 }
 
-void path_route_v4(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx, uint32_t dst)
-{
-	uint32_t addr;
-	const struct path_hop *hop = hop_slot(w, port_idx, dst, &addr);
-	struct ip_addr to;
-	uint8_t bytes[4];
-
-	if (likely(hop->addr == addr && w->now_ns < hop->fresh_until_ns)) {
-		pkt_ether_prepend(m, &w->path->ports[port_idx].port->mac, &hop->mac);
-		path_tx(w, m, port_idx);
-		return;
-	}
-	store_be32(bytes, dst);
-	to = ip_from_v4(bytes);
-	route_anew(w, m, port_idx, &to);
-}
-
 void path_route(
 	struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx, const struct ip_addr *dst)
 {
 	if (ip_is_v4(dst))
 		path_route_v4(w, m, port_idx, load_be32(ip_v4_bytes(dst)));
 	else
-		route_anew(w, m, port_idx, dst);
+		path_route_anew(w, m, port_idx, dst);
 }
 
 static void send_burst(struct path_worker *w, uint16_t port_idx)

@@ -483,11 +483,6 @@ static inline uint8_t path_tcp_flags(struct rte_mbuf *m)
 void path_seal_push(struct path_worker *w, struct rte_mbuf *m);
 void path_seal_flush(struct path_worker *w);
 
-/* Send an IP packet towards dst through this port: Ethernet header, tx queue; or to control, until
- * the neighbour is known. */
-void path_route(
-	struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx, const struct ip_addr *dst);
-void path_route_v4(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx, uint32_t dst);
 /* A finished frame. Otherwise: not the burst of this worker, or that is full. */
 void path_tx_otherwise(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx);
 static inline void path_tx(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx)
@@ -498,6 +493,48 @@ static inline void path_tx(struct path_worker *w, struct rte_mbuf *m, uint16_t p
 		b->pkts[b->n++] = m;
 	else
 		path_tx_otherwise(w, m, port_idx);
+}
+/* Whose MAC leads to this IPv4 destination, as neigh sees it. */
+static inline uint32_t path_hop_of(const struct path *p, const struct path_port *port, uint32_t dst)
+{
+	bool is_near = unlikely(path_is_odd_destination(p, dst)) &&
+		       (path_is_martian_v4(dst) ||
+			       path_prefixes_have(port->on_link, port->n_on_link, dst));
+
+	return is_near || !port->gateway_v4 ? dst : port->gateway_v4;
+}
+
+/* A small cache of next hops (IPv4 only) in front of neigh_resolve: a look-up costs about 60
+ * cycles, a hit 10, and hosts of the Internet are all behind one router. */
+static inline struct path_hop *path_hop_slot(
+	struct path_worker *w, uint16_t port_idx, uint32_t dst, uint32_t *addr)
+{
+	*addr = path_hop_of(w->path, &w->path->ports[port_idx], dst);
+	return &w->hops[port_idx][*addr % PATH_HOPS];
+}
+
+/* Send an IP packet towards dst through this port: Ethernet header, tx queue; or to control, until
+ * the neighbour is known. Anew: to a next hop that has to be asked for, of neigh or of the link. */
+void path_route(
+	struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx, const struct ip_addr *dst);
+void path_route_anew(
+	struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx, const struct ip_addr *dst);
+static inline void path_route_v4(
+	struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx, uint32_t dst)
+{
+	uint32_t addr;
+	const struct path_hop *hop = path_hop_slot(w, port_idx, dst, &addr);
+	struct ip_addr to;
+	uint8_t bytes[4];
+
+	if (likely(hop->addr == addr && w->now_ns < hop->fresh_until_ns)) {
+		pkt_ether_prepend(m, &w->path->ports[port_idx].port->mac, &hop->mac);
+		path_tx(w, m, port_idx);
+		return;
+	}
+	store_be32(bytes, dst);
+	to = ip_from_v4(bytes);
+	path_route_anew(w, m, port_idx, &to);
 }
 void path_tx_flush(struct path_worker *w);
 /* Put UDP and IP in front of a WireGuard message and route it. remote.port is not 0. */
