@@ -3,7 +3,9 @@
  * Packets are taken longest first, in sets of 8. A whole set of short packets has one column for
  * its Poly1305 keys (block 0 of each) and one for each further block that all have, with keys put
  * into lanes once. Everything else (long packets, blocks that only some have, a set that is not
- * whole) becomes runs of one packet each, which fill columns one behind the other.
+ * whole) becomes runs of one packet each, which fill columns one behind the other. Keys are made by
+ * the set even so: to open, always; to seal, where they would not fill what texts leave of a
+ * column.
  *
  * Tags are worked two and two, beside the columns of other packets: to seal, those of packets whose
  * text is done; to open, those of packets that come next. What is not done by then is worked alone.
@@ -52,7 +54,7 @@ struct lanes_avx2 {
 	struct {
 		struct state8 state;
 		uint8_t keystream[N_LANES][BLOCK_BYTES]; /* of lanes that are no whole block */
-		uint8_t poly_keys[AEAD_BURST_MAX][BLOCK_BYTES]; /* and what follows them */
+		uint8_t poly_keys[AEAD_BURST_MAX][BLOCK_BYTES]; /* block 0: 32 bytes of it */
 		struct tag_pair pairs[AEAD_BURST_MAX / 2];
 	} secret;
 	/* What a column is, by lane. Rows of 8 are written from any lane on. */
@@ -304,26 +306,26 @@ static void add_run(struct lanes_avx2 *l, unsigned nth, uint32_t next, uint32_t 
 	l->n_waiting += end - next;
 }
 
-/* As many blocks as a run still has to lanes from this one on; returns the first lane left. */
+/* As many blocks as the run still has go into lanes from this one on; returns the first lane that
+ * is left. Rows reach further, and what follows overwrites that. */
 static unsigned aim_run(struct lanes_avx2 *l, struct run *run, unsigned lane)
 {
 	const struct aead_job *job = run->job;
-	uint32_t n_left = run->end - run->next, n_free = N_LANES - lane, text_end;
 	uint64_t at = ((uint64_t)run->next - 1) * BLOCK_BYTES;
+	uint32_t n = run->end - run->next, text_end;
 
-	n_free = n_left < n_free ? n_left : n_free;
+	n = n < N_LANES - lane ? n : N_LANES - lane;
 	fill_row_of_blocks(l->src + lane, (uintptr_t)job->src + at);
 	fill_row_of_blocks(l->dst + lane, (uintptr_t)job->dst + at);
 	if (run->next == 0) {
 		l->src[lane] = l->zeros;
 		l->dst[lane] = l->secret.poly_keys[run->nth];
 	}
-	run->next += n_free;
-	lane += n_free;
+	run->next += n;
 	text_end = (run->next - 1) * BLOCK_BYTES;
 	if (text_end > job->len)
-		keep_part(l, lane - 1, job, text_end - BLOCK_BYTES);
-	return lane;
+		keep_part(l, lane + n - 1, job, text_end - BLOCK_BYTES);
+	return lane + n;
 }
 
 /* Blocks of one packet in neighbouring lanes. */

@@ -38,28 +38,30 @@ static const uint8_t rotated8[32] __attribute__((aligned(32))) = {3, 0, 1, 2, 7,
  * whole bytes; c += d, b = (b ^ c) rotated by n bits to the left.
  *
  * 16 words and one more for the rotations are a register too many: word 3 lives in memory, *a3. In
- * assembler, because compilers put away more of them, and wait for what they have just put away. */
-#define ADD_B_TO_A(x, a3, b0, b1, b2, b3, d0, d1, d2, d3, rotated)                 \
-	do {                                                                       \
-		__m256i spare;                                                     \
-		__asm__("vpaddd %[A3], %[B3], %[T]\n\t"                            \
-			"vpaddd %[B0], %[A0], %[A0]\n\t"                           \
-			"vpaddd %[B1], %[A1], %[A1]\n\t"                           \
-			"vpaddd %[B2], %[A2], %[A2]\n\t"                           \
-			"vmovdqa %[T], %[A3]\n\t"                                  \
-			"vpxor %[T], %[D3], %[D3]\n\t"                             \
-			"vpxor %[A0], %[D0], %[D0]\n\t"                            \
-			"vpxor %[A1], %[D1], %[D1]\n\t"                            \
-			"vpxor %[A2], %[D2], %[D2]\n\t"                            \
-			"vpshufb %[R], %[D0], %[D0]\n\t"                           \
-			"vpshufb %[R], %[D1], %[D1]\n\t"                           \
-			"vpshufb %[R], %[D2], %[D2]\n\t"                           \
-			"vpshufb %[R], %[D3], %[D3]"                               \
-			: [A0] "+x"((x)[0]), [A1] "+x"((x)[1]), [A2] "+x"((x)[2]), \
-			[A3] "+m"(*(a3)), [D0] "+x"((x)[d0]), [D1] "+x"((x)[d1]),  \
-			[D2] "+x"((x)[d2]), [D3] "+x"((x)[d3]), [T] "=&x"(spare)   \
-			: [B0] "x"((x)[b0]), [B1] "x"((x)[b1]), [B2] "x"((x)[b2]), \
-			[B3] "x"((x)[b3]), [R] "m"(rotated));                      \
+ * assembler, because compilers put away more of them, and wait for what they have just put away. As
+ * macros, because gcc keeps an array in registers only if its indices are constants from the start.
+ */
+#define ADD_B_TO_A(x, a3, b0, b1, b2, b3, d0, d1, d2, d3, rotated)                    \
+	do {                                                                          \
+		__m256i spare;                                                        \
+		__asm__("vpaddd %[A3], %[B3], %[T]\n\t"                               \
+			"vpaddd %[B0], %[A0], %[A0]\n\t"                              \
+			"vpaddd %[B1], %[A1], %[A1]\n\t"                              \
+			"vpaddd %[B2], %[A2], %[A2]\n\t"                              \
+			"vmovdqa %[T], %[A3]\n\t"                                     \
+			"vpxor %[T], %[D3], %[D3]\n\t"                                \
+			"vpxor %[A0], %[D0], %[D0]\n\t"                               \
+			"vpxor %[A1], %[D1], %[D1]\n\t"                               \
+			"vpxor %[A2], %[D2], %[D2]\n\t"                               \
+			"vpshufb %[R], %[D0], %[D0]\n\t"                              \
+			"vpshufb %[R], %[D1], %[D1]\n\t"                              \
+			"vpshufb %[R], %[D2], %[D2]\n\t"                              \
+			"vpshufb %[R], %[D3], %[D3]"                                  \
+			: [A0] "+&x"((x)[0]), [A1] "+&x"((x)[1]), [A2] "+&x"((x)[2]), \
+			[A3] "+m"(*(a3)), [D0] "+&x"((x)[d0]), [D1] "+&x"((x)[d1]),   \
+			[D2] "+&x"((x)[d2]), [D3] "+&x"((x)[d3]), [T] "=&x"(spare)    \
+			: [B0] "x"((x)[b0]), [B1] "x"((x)[b1]), [B2] "x"((x)[b2]),    \
+			[B3] "x"((x)[b3]), [R] "m"(rotated));                         \
 	} while (0)
 #define ROTATE_B(i, left, right)                      \
 	"vpslld $" left ", %[B" i "], %[T]\n\t"       \
@@ -77,9 +79,9 @@ static const uint8_t rotated8[32] __attribute__((aligned(32))) = {3, 0, 1, 2, 7,
 			"vpxor %[C2], %[B2], %[B2]\n\t"                                            \
 			"vpxor %[C3], %[B3], %[B3]\n\t" ROTATE_B("0", left, right) ROTATE_B("1",   \
 				left, right) ROTATE_B("2", left, right) ROTATE_B("3", left, right) \
-			: [C0] "+x"((x)[c0]), [C1] "+x"((x)[c1]), [C2] "+x"((x)[c2]),              \
-			[C3] "+x"((x)[c3]), [B0] "+x"((x)[b0]), [B1] "+x"((x)[b1]),                \
-			[B2] "+x"((x)[b2]), [B3] "+x"((x)[b3]), [T] "=&x"(spare)                   \
+			: [C0] "+&x"((x)[c0]), [C1] "+&x"((x)[c1]), [C2] "+&x"((x)[c2]),           \
+			[C3] "+&x"((x)[c3]), [B0] "+&x"((x)[b0]), [B1] "+&x"((x)[b1]),             \
+			[B2] "+&x"((x)[b2]), [B3] "+&x"((x)[b3]), [T] "=&x"(spare)                 \
 			: [D0] "x"((x)[d0]), [D1] "x"((x)[d1]), [D2] "x"((x)[d2]),                 \
 			[D3] "x"((x)[d3]));                                                        \
 	} while (0)

@@ -152,14 +152,14 @@ bool doors_seen_get(
 void doors_failures_get(const struct doors *d, uint64_t lease_id, struct door_failures *out);
 uint32_t doors_count(const struct doors *d);
 
-/* Workers, grace readers. NULL, and a clear bit: no open door. keys and out are arrays of n <=
- * TABLE_BULK_MAX. The first line of what is found has been brought into the cache. */
-uint64_t doors_lookup_public_bulk(
-	const struct doors *d, const struct door_public_key **keys, uint32_t n, struct door **out);
-/* One of them; NULL: none that is open. */
-struct door *doors_lookup_public(const struct doors *d, const struct door_public_key *key);
+/* Workers, grace readers. NULL: no open door. keys and out are arrays of n <= TABLE_BULK_MAX. The
+ * first line of what is found has been brought into the cache. */
+void doors_lookup_public_bulk(
+	const struct doors *d, const struct door_public_key *keys, uint32_t n, struct door **out);
 void doors_lookup_inner_bulk(
 	const struct doors *d, const struct door_inner_key *keys, uint32_t n, struct door **out);
+/* One of them; NULL: none that is open. */
+struct door *doors_lookup_public(const struct doors *d, const struct door_public_key *key);
 /* The lease that has a whole address, for what no other door and no port of a block leads: by that
  * address, and by whom it leads to. One load while there are none. NULL: none is open. */
 struct door *doors_lookup_whole(const struct doors *d, const uint8_t public_v4[static 4]);

@@ -13,19 +13,12 @@ bool doors_peer_has(const struct doors *d, uint32_t peer_idx)
 	return atomic_load_explicit(&d->n_of_peer[peer_idx], memory_order_acquire) > 0;
 }
 
-/* A key may lead to a record that is shut: just being opened, or just closed. A bit for each that
- * stays. */
-static uint64_t open_only(uint32_t n, struct door **out)
+/* A key may lead to a record that is shut: just being opened, or just closed. */
+static void leave_open(uint32_t n, struct door **out)
 {
-	uint64_t hits = 0;
-
-	for (uint32_t i = 0; i < n; i++) {
-		if (is_open(out[i]))
-			hits |= UINT64_C(1) << i;
-		else
+	for (uint32_t i = 0; i < n; i++)
+		if (!is_open(out[i]))
 			out[i] = NULL;
-	}
-	return hits;
 }
 
 /* Those that are in no array; at[] is where they stand in out. */
@@ -41,18 +34,16 @@ static void find_hashed(const struct table *t, const void **wanted, const uint8_
 	}
 }
 
-uint64_t doors_lookup_public_bulk(
-	const struct doors *d, const struct door_public_key **keys, uint32_t n, struct door **out)
+void doors_lookup_public_bulk(
+	const struct doors *d, const struct door_public_key *keys, uint32_t n, struct door **out)
 {
 	_Atomic uint32_t *entries[TABLE_BULK_MAX];
 	const void *wanted[TABLE_BULK_MAX];
 	uint8_t at[TABLE_BULK_MAX];
 	uint32_t n_others = 0;
 
-	if (n > TABLE_BULK_MAX)
-		return 0;
 	for (uint32_t i = 0; i < n; i++) {
-		entries[i] = entry_of(d, keys[i]);
+		entries[i] = entry_of(d, &keys[i]);
 		rte_prefetch0((const void *)entries[i]);
 	}
 	for (uint32_t i = 0; i < n; i++) {
@@ -61,7 +52,7 @@ uint64_t doors_lookup_public_bulk(
 		if (likely(entries[i])) {
 			record = atomic_load_explicit(entries[i], memory_order_acquire);
 		} else {
-			wanted[n_others] = keys[i];
+			wanted[n_others] = &keys[i];
 			at[n_others++] = (uint8_t)i;
 		}
 		out[i] = record ? &d->records[record - 1] : NULL;
@@ -69,14 +60,14 @@ uint64_t doors_lookup_public_bulk(
 	}
 	if (n_others && atomic_load_explicit(&d->n_hashed, memory_order_acquire))
 		find_hashed(d->by_public, wanted, at, n_others, out);
-	return open_only(n, out);
+	leave_open(n, out);
 }
 
 struct door *doors_lookup_public(const struct doors *d, const struct door_public_key *key)
 {
 	struct door *door;
 
-	doors_lookup_public_bulk(d, &key, 1, &door);
+	doors_lookup_public_bulk(d, key, 1, &door);
 	return door;
 }
 

@@ -108,8 +108,8 @@ static inline bool nat_hop(uint8_t *pkt, const struct nat_view *v)
 		return false;
 	*hops -= 1;
 	if (v->version == 4) {
-		/* The TTL is the high byte of its word: 256 less there, 256 more here (RFC 1141).
-		 */
+		/* The TTL is the high byte of its word: 256 less there, 256 more here, and 0 for
+		 * 0xffff (RFC 1624, 4). */
 		sum = load_be16(pkt + 10) + 0x100u;
 		store_be16(pkt + 10, (uint16_t)(sum + (sum >= 0xffff)));
 	}

@@ -28,8 +28,8 @@ struct noise_replay {
 /* All zero is the valid start. */
 void noise_replay_init(struct noise_replay *r);
 
-/* Move the front of the window to the word of counter, which is not behind it: words that enter it
- * have seen nothing (RFC 6479, 2). */
+/* Clear the words from behind that of next - 1 to that of counter, which is at least next: they
+ * have seen nothing (RFC 6479, 2). The caller then sets next. */
 void noise_replay_advance(struct noise_replay *r, uint64_t counter);
 
 /* True when counter is new: it is then marked as seen. False, unchanged, when it was seen, is

@@ -26,22 +26,12 @@ static void punt_neigh_frame(struct path_worker *w, uint16_t port_idx, struct rt
 	path_drop(w, m, STATS_DROP_punt_full);
 }
 
-static struct ip_addr source(const uint8_t *ip, const struct nat_view *v)
-{
-	return likely(v->version == 4) ? ip_from_v4(ip + 12) : ip_from_v6(ip + 8);
-}
-
-static struct ip_addr destination(const uint8_t *ip, const struct nat_view *v)
-{
-	return likely(v->version == 4) ? ip_from_v4(ip + 16) : ip_from_v6(ip + 24);
-}
-
 /* A UDP packet to the WireGuard port of an entry address; data begins at the IP header. */
 static void take_wireguard(struct path_worker *w, uint16_t port_idx, struct rte_mbuf *m)
 {
 	struct path_meta *meta = path_meta(m);
 	const struct nat_view *v = &meta->view;
-	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *), *udp = ip + v->l4_offset;
+	const uint8_t *udp = rte_pktmbuf_mtod_offset(m, const uint8_t *, v->l4_offset);
 	uint16_t udp_len = load_be16(udp + 4);
 	enum wgmsg_type type;
 
@@ -55,9 +45,10 @@ static void take_wireguard(struct path_worker *w, uint16_t port_idx, struct rte_
 		path_drop(w, m, STATS_DROP_wg_malformed);
 		return;
 	}
-	meta->path.remote.addr = source(ip, v);
+	/* Where they stay: wide loads of a copy wait for the narrow stores that made it. */
+	meta->path.remote.addr = path_source(m);
 	meta->path.remote.port = v->src_port;
-	meta->path.local = destination(ip, v);
+	meta->path.local = path_destination(m);
 	meta->path.port_idx = port_idx;
 	m->data_off += v->l4_offset + 8;
 	m->data_len = udp_len - 8;
@@ -102,7 +93,7 @@ static void take_local(
 	} else if (way == PATH_WAY_WIREGUARD) {
 		take_wireguard(w, port_idx, m);
 	} else if (nat_echo_reply(rte_pktmbuf_mtod(m, uint8_t *), m->data_len)) {
-		asker = destination(rte_pktmbuf_mtod(m, const uint8_t *), v);
+		asker = path_destination(m);
 		path_answer(w, m);
 		path_route(w, m, port_idx, &asker);
 	} else {
@@ -128,8 +119,7 @@ static enum nat_verdict parse_ip(struct rte_mbuf *m)
 /* It is sent to the one who sent what it quotes. */
 static bool is_quote_of(struct rte_mbuf *m, const struct nat_icmp_error *quote)
 {
-	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
-	struct ip_addr dst = destination(ip, &path_meta(m)->view);
+	struct ip_addr dst = path_destination(m);
 
 	return ip_equal(&quote->inner_src, &dst);
 }
@@ -247,7 +237,8 @@ unsigned path_way_v6(const struct path *p, uint16_t port_idx, const struct ip_ad
 		return STATS_DROP_own_source;
 	if (path_addrs_has_v6(&port->locals, dst))
 		return PATH_WAY_LOCAL;
-	*peer_idx = port->is_public ? peer_find_inner(p->params.peers, dst) : PEER_NONE;
+	*peer_idx = port->is_public && !ip_is_v4(dst) ? peer_find_inner(p->params.peers, dst)
+						      : PEER_NONE;
 	if (*peer_idx == PEER_NONE)
 		return STATS_DROP_not_for_us;
 	return is_inner_v6(p, src) ? STATS_DROP_martian_source : PATH_WAY_PUBLIC;

@@ -40,17 +40,16 @@ static uint32_t find_owner(
 uint16_t path_door_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct door_public_key keys[PATH_BURST];
-	const struct door_public_key *key_ptrs[PATH_BURST];
 	struct door *doors[PATH_BURST];
-	uint16_t kept = 0, n_doors = 0;
+	uint16_t kept = 0, n_doors = 0, n_keys = 0;
 
 	if (n == 0)
 		return 0;
-	for (uint16_t i = 0; i < n; i++) {
-		public_key(pkts[i], &keys[i]);
-		key_ptrs[i] = &keys[i];
-	}
-	doors_lookup_public_bulk(w->path->params.doors, key_ptrs, n, doors);
+	/* Of what a loop that may not begin leaves unset, gcc warns. */
+	do
+		public_key(pkts[n_keys], &keys[n_keys]);
+	while (++n_keys < n);
+	doors_lookup_public_bulk(w->path->params.doors, keys, n, doors);
 
 	for (uint16_t i = 0; i < n; i++) {
 		struct path_meta *meta = path_meta(pkts[i]);

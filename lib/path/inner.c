@@ -140,8 +140,11 @@ unsigned path_way_inner_v6(const struct path *p, const struct peer_view *view,
 	const struct nat_view *v, enum nat_verdict verdict, const struct ip_addr *src,
 	const struct ip_addr *dst, uint32_t *neighbour)
 {
-	if (!peer_view_has(view, src))
+	/* IPv4 written as IPv6 is no address on any link, and would pass as one of ours. */
+	if (ip_is_v4(src) || !peer_view_has(view, src))
 		return STATS_DROP_inner_source;
+	if (ip_is_v4(dst))
+		return STATS_DROP_martian_destination;
 	if (path_service_is_request(v) && path_service_is_at_v6(p, dst))
 		return PATH_WAY_SERVICE;
 	if (path_addrs_has_v6(&p->inner, dst))
@@ -165,16 +168,14 @@ static unsigned way_of(const struct path *p, struct rte_mbuf *m, const struct pe
 	if (likely(v->version == 4))
 		return path_way_inner_v4(
 			p, view, v, verdict, load_be32(ip + 12), load_be32(ip + 16), neighbour);
-	src = ip_from_v6(ip + 8);
-	dst = ip_from_v6(ip + 24);
+	src = path_source(m);
+	dst = path_destination(m);
 	return path_way_inner_v6(p, view, v, verdict, &src, &dst, neighbour);
 }
 
 static bool is_from(struct rte_mbuf *m, const struct peer_view *view)
 {
-	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
-	struct ip_addr src =
-		path_meta(m)->view.version == 4 ? ip_from_v4(ip + 12) : ip_from_v6(ip + 8);
+	struct ip_addr src = path_source(m);
 
 	return peer_view_has(view, &src);
 }
@@ -220,7 +221,7 @@ static bool admit(struct path_worker *w, struct rte_mbuf *m)
 	const struct path *p = w->path;
 	const struct peer_view *view = peer_view(p->params.peers, path_meta(m)->peer_idx);
 	enum nat_verdict verdict = take_in(w, m, view);
-	uint32_t neighbour;
+	uint32_t neighbour = PEER_NONE;
 	unsigned way;
 
 	if (verdict == NAT_MALFORMED)

@@ -154,6 +154,8 @@ uint16_t path_replay_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16
 	}
 
 	w->stats.counter[STATS_fresh] += n_fresh;
+	/* Sums of a run in registers: in a struct they are a vector that is read behind its store.
+	 */
 	for (uint16_t i = 0; i < n_fresh;) {
 		struct noise_keypair *keypair = path_meta(pkts[i])->keypair;
 		uint16_t first = i;

@@ -114,7 +114,7 @@ static void nets_add_addrs(struct path_nets *nets, const struct path_addrs *addr
 		nets_add(nets, &(struct path_prefix){addrs->v4[i], UINT32_MAX});
 }
 
-/* After all others. */
+/* After ports_init, nat_init and inner_init. */
 static void odd_init(struct path *p)
 {
 	for (uint32_t octet = 0; octet < 256; octet++)

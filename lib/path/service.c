@@ -31,15 +31,6 @@ bool path_service_is_at_v6(const struct path *p, const struct ip_addr *dst)
 	return path_addrs_has_v6(&p->inner, dst) || ip_equal(dst, &anycast_v6);
 }
 
-static void addresses(struct rte_mbuf *m, struct ip_addr *src, struct ip_addr *dst)
-{
-	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
-	bool is_v4 = path_meta(m)->view.version == 4;
-
-	*src = is_v4 ? ip_from_v4(ip + 12) : ip_from_v6(ip + 8);
-	*dst = is_v4 ? ip_from_v4(ip + 16) : ip_from_v6(ip + 24);
-}
-
 static bool is_sound(const uint8_t *ip, const struct nat_view *v)
 {
 	uint16_t sum = load_be16(ip + v->l4_offset + 6);
@@ -77,7 +68,8 @@ void path_service_take(struct path_worker *w, struct rte_mbuf *m)
 	uint16_t udp_len = load_be16(ip + v->l4_offset + 4);
 	struct ip_addr src, dst;
 
-	addresses(m, &src, &dst);
+	src = path_source(m);
+	dst = path_destination(m);
 	if (!is_sound(ip, v) || udp_len < 8) {
 		path_drop(w, m, STATS_DROP_inner_malformed);
 		return;

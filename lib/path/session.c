@@ -154,6 +154,13 @@ static void send_message(struct path_worker *w, struct rte_mbuf *m, const struct
 	path_send_outer(w, m, path, HANDSHAKE_TRAFFIC_CLASS);
 }
 
+static void lose_message(struct path_worker *w, struct rte_mbuf *m)
+{
+	*path_meta(m) = (struct path_meta){.is_originated = true};
+	w->stats.counter[STATS_originated]++;
+	path_drop(w, m, STATS_DROP_internal);
+}
+
 static void install(struct path_worker *w, struct peer_order *o)
 {
 	struct path *p = w->path;
@@ -161,7 +168,12 @@ static void install(struct path_worker *w, struct peer_order *o)
 	struct noise_keypair *kp = keypairs_get(p->params.keypairs, o->local_idx);
 	struct noise_retired retired = {.n = 0};
 
-	assert(kp && "the handshake thread took this place");
+	/* An index of no worker at all: nobody makes such an order. */
+	if (unlikely(!kp)) {
+		if (o->pkt)
+			lose_message(w, o->pkt);
+		return;
+	}
 	peer_order_keys_move(o, kp, w->now_ns);
 	noise_session_install(&hot->session, &p->timing, kp, w->now_ns, &retired);
 	hot->last_handshake_ns = w->now_ns;

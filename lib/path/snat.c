@@ -8,6 +8,8 @@
 
 #include "path/worker.h"
 
+static_assert(PATH_BURST <= TABLE_BULK_MAX, "a burst is looked up at once");
+
 enum stats_drop path_flow_reason(enum flow_verdict verdict)
 {
 	switch (verdict) {
@@ -161,7 +163,7 @@ static struct flow_session *begin(
 	return NULL;
 }
 
-static inline bool may_leave(struct path_worker *w, struct rte_mbuf *m)
+inline bool path_may_leave(struct path_worker *w, struct rte_mbuf *m)
 {
 	const struct path *p = w->path;
 	uint16_t mtu_bytes = p->ports[p->public_idx].mtu_bytes;
@@ -175,11 +177,6 @@ static inline bool may_leave(struct path_worker *w, struct rte_mbuf *m)
 		return false;
 	}
 	return true;
-}
-
-bool path_may_leave(struct path_worker *w, struct rte_mbuf *m)
-{
-	return may_leave(w, m);
 }
 
 /* What only the ends of a connection have. Not inlined: other packets are many more. */
@@ -224,7 +221,7 @@ static bool translate(
 	const struct nat_icmp_error *quote = path_quote_of(m, &room);
 	uint8_t public_v4[4];
 
-	if (!may_leave(w, m))
+	if (!path_may_leave(w, m))
 		return false;
 	/* Whoever shares the public address may have chosen the same number (RFC 6864, 5.3); a
 	 * fragment got that of its datagram when it was collected. */
@@ -248,18 +245,20 @@ static bool translate(
 }
 
 /* After NAT: out, or in again by another door. */
-static inline void to_public(struct path_worker *w, struct rte_mbuf *m)
+inline void path_to_public(struct path_worker *w, struct rte_mbuf *m)
 {
 	const struct path *p = w->path;
 	struct path_meta *meta = path_meta(m);
-	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
-	uint32_t dst = load_be32(ip + 16);
+	struct ip_addr to;
+	uint32_t dst;
 
 	if (unlikely(meta->view.version == 6)) {
-		struct ip_addr to = ip_from_v6(ip + 24);
-
+		to = path_destination(m);
 		path_route(w, m, (uint16_t)p->public_idx, &to);
-	} else if (unlikely(path_is_odd_destination(p, dst) && path_is_pool(p, dst))) {
+		return;
+	}
+	dst = load_be32(rte_pktmbuf_mtod_offset(m, const uint8_t *, 16));
+	if (unlikely(path_is_odd_destination(p, dst) && path_is_pool(p, dst))) {
 		meta->is_hairpin = true;
 		meta->via = PATH_VIA_NONE;
 		w->stats.counter[STATS_hairpinned]++;
@@ -267,11 +266,6 @@ static inline void to_public(struct path_worker *w, struct rte_mbuf *m)
 	} else {
 		path_route_v4(w, m, (uint16_t)p->public_idx, dst);
 	}
-}
-
-void path_to_public(struct path_worker *w, struct rte_mbuf *m)
-{
-	to_public(w, m);
 }
 
 void path_snat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
@@ -296,7 +290,7 @@ void path_snat_burst(struct path_worker *w, struct rte_mbuf **pkts, uint16_t n)
 			continue;
 		w->stats.counter[STATS_translated_out]++;
 		if (likely(path_meta(pkts[i])->view.total_len <= mtu_bytes))
-			to_public(w, pkts[i]);
+			path_to_public(w, pkts[i]);
 		else
 			path_cut(w, pkts[i], mtu_bytes, path_to_public);
 	}

@@ -250,8 +250,8 @@ static inline bool path_is_odd_source(const struct path *p, uint32_t src)
 	return path_nets_may_have(&p->odd_sources, src);
 }
 
-/* False: the IPv4 destination is no martian, not the gateway's own, inside or outside, and on no
- * link of ours. */
+/* False: the IPv4 destination is no martian, not link-local, not the gateway's own (inside, outside
+ * or of the pool), and on no link of ours. */
 static inline bool path_is_odd_destination(const struct path *p, uint32_t dst)
 {
 	return path_nets_may_have(&p->odd_destinations, dst);
@@ -266,6 +266,21 @@ static inline bool path_is_pool(const struct path *p, uint32_t addr)
 static inline bool path_is_own_v4(const struct path *p, uint32_t addr)
 {
 	return path_addrs_has_v4(&p->own, addr) || path_is_pool(p, addr);
+}
+
+/* Of the IP packet that the data begins with, once it is parsed. */
+static inline struct ip_addr path_source(struct rte_mbuf *m)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+
+	return likely(path_meta(m)->view.version == 4) ? ip_from_v4(ip + 12) : ip_from_v6(ip + 8);
+}
+
+static inline struct ip_addr path_destination(struct rte_mbuf *m)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+
+	return likely(path_meta(m)->view.version == 4) ? ip_from_v4(ip + 16) : ip_from_v6(ip + 24);
 }
 
 /* --- accounting ----------------------------------------------------------------------------------
@@ -421,7 +436,8 @@ bool path_hold_ends(const struct path_worker *w, const struct peer_hot *hot,
 	const struct peer_path *path, enum stats_drop *reason);
 /* To a destination port that peers may not use. */
 bool path_is_blocked(const struct path *p, const struct nat_view *v);
-/* service.c: NAT-PMP or PCP, to where the gateway serves it. */
+/* service.c: of what path_service_is_request() says yes to: does the gateway serve it at dst? IPv4
+ * in host order, and from whom, because a peer may guess the gateway at .1 of its own /24. */
 bool path_service_is_at_v4(const struct path *p, uint32_t src, uint32_t dst);
 bool path_service_is_at_v6(const struct path *p, const struct ip_addr *dst);
 
@@ -483,7 +499,7 @@ static inline uint8_t path_tcp_flags(struct rte_mbuf *m)
 void path_seal_push(struct path_worker *w, struct rte_mbuf *m);
 void path_seal_flush(struct path_worker *w);
 
-/* A finished frame. Otherwise: not the burst of this worker, or that is full. */
+/* A finished frame. Otherwise: when another worker sends for this port, or the burst is full. */
 void path_tx_otherwise(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx);
 static inline void path_tx(struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx)
 {
@@ -494,6 +510,7 @@ static inline void path_tx(struct path_worker *w, struct rte_mbuf *m, uint16_t p
 	else
 		path_tx_otherwise(w, m, port_idx);
 }
+
 /* Whose MAC leads to this IPv4 destination, as neigh sees it. */
 static inline uint32_t path_hop_of(const struct path *p, const struct path_port *port, uint32_t dst)
 {
@@ -514,7 +531,8 @@ static inline struct path_hop *path_hop_slot(
 }
 
 /* Send an IP packet towards dst through this port: Ethernet header, tx queue; or to control, until
- * the neighbour is known. Anew: to a next hop that has to be asked for, of neigh or of the link. */
+ * the neighbour is known. v4: host order, by what is remembered of next hops. Anew: IPv6, and what
+ * has to be asked for, of neigh or of the link. */
 void path_route(
 	struct path_worker *w, struct rte_mbuf *m, uint16_t port_idx, const struct ip_addr *dst);
 void path_route_anew(

@@ -88,15 +88,15 @@ static inline bool peer_view_has(const struct peer_view *v, const struct ip_addr
 	return peer_addresses_have(&v->address4, &v->address6, v->routes, v->n_routes, a);
 }
 
-/* The same of an IPv4 address, host order. */
-static inline bool peer_view_has_v4(const struct peer_view *v, uint32_t a)
-{
-	return a != 0 && a == load_be32(ip_v4_bytes(&v->address4));
-}
-
 static inline bool peer_conf_has(const struct peer_conf *c, const struct ip_addr *a)
 {
 	return peer_addresses_have(&c->address4, &c->address6, c->routes, c->n_routes, a);
+}
+
+/* peer_view_has of an IPv4 address, host order. */
+static inline bool peer_view_has_v4(const struct peer_view *v, uint32_t a)
+{
+	return a != 0 && a == load_be32(ip_v4_bytes(&v->address4));
 }
 
 /* Where a peer is heard, and through which of our addresses and ports we answer it. local is none

@@ -781,12 +781,11 @@ static struct door *door_of(struct server *s, const char *addr, uint16_t port)
 {
 	struct ip_addr a = address(addr);
 	struct door_public_key key = {.proto = 6};
-	const struct door_public_key *keys[1] = {&key};
 	struct door *door = NULL;
 
 	memcpy(key.addr_v4, ip_v4_bytes(&a), 4);
 	key.port_be16 = rte_cpu_to_be_16(port);
-	doors_lookup_public_bulk(s->doors, keys, 1, &door);
+	door = doors_lookup_public(s->doors, &key);
 	return door;
 }
 

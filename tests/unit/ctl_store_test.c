@@ -91,19 +91,16 @@ static void what_ended_meanwhile_is_kept_for_its_owner(void **state)
 static void use_lease(uint64_t id)
 {
 	const struct lease *l = lease_get(server->leases, id);
-	const struct door_public_key key =
-					     {
-						     .addr_v4 = {l->public_addr.bytes[12],
-							     l->public_addr.bytes[13],
-							     l->public_addr.bytes[14],
-							     l->public_addr.bytes[15]},
-						     .port_be16 = htons(l->public_port),
-						     .proto = IPPROTO_TCP,
-					     },
-				     *keys[] = {&key};
+	const struct door_public_key key = {
+		.addr_v4 = {l->public_addr.bytes[12], l->public_addr.bytes[13],
+			l->public_addr.bytes[14], l->public_addr.bytes[15]},
+		.port_be16 = htons(l->public_port),
+		.proto = IPPROTO_TCP,
+	};
 	struct door *door;
 
-	assert_int_equal(doors_lookup_public_bulk(server->doors, keys, 1, &door), 1);
+	door = doors_lookup_public(server->doors, &key);
+	assert_non_null(door);
 	door->counters.last_used_ns = test_now_ns();
 }
 

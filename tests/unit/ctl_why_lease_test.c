@@ -88,14 +88,15 @@ static json_int_t make_lease(struct client *c, struct server *s, const char *mor
 static void fails(struct server *s, enum door_failure failure, unsigned n)
 {
 	struct door_public_key key = {.port_be16 = htons(40007), .proto = IPPROTO_TCP};
-	const struct door_public_key *keys[] = {&key};
 	struct ip_addr addr = address("198.51.100.1");
 	struct door *door;
 
 	memcpy(key.addr_v4, ip_v4_bytes(&addr), 4);
-	if (doors_lookup_public_bulk(s->doors, keys, 1, &door) == 0) {
+	door = doors_lookup_public(s->doors, &key);
+	if (!door) {
 		key.proto = IPPROTO_UDP;
-		assert_int_not_equal(doors_lookup_public_bulk(s->doors, keys, 1, &door), 0);
+		door = doors_lookup_public(s->doors, &key);
+		assert_non_null(door);
 	}
 	while (n-- > 0)
 		doors_note_failure(s->doors, door, failure, false, test_now_ns());
