@@ -67,9 +67,13 @@ static void conf_fill(struct rig *r)
 	tunnel->ifaddrs[tunnel->n_ifaddrs++] = ifaddr(RIG_ENTRY4 "/24");
 	tunnel->ifaddrs[tunnel->n_ifaddrs++] = ifaddr(RIG_ENTRY6 "/64");
 	public->is_public = true;
-	public->ifaddrs[public->n_ifaddrs++] = ifaddr(RIG_PUBLIC4 "/24");
+	public->ifaddrs[public->n_ifaddrs++] =
+		ifaddr(r->params.is_wide ? "172.32.0.1/11" : RIG_PUBLIC4 "/24");
 	public->ifaddrs[public->n_ifaddrs++] = ifaddr(RIG_PUBLIC6 "/64");
 	assert_int_equal(ip_prefix_parse("203.0.113.0/28", &c->pool[c->n_pool++]), 0);
+	if (r->params.is_wide)
+		assert_int_equal(
+			ip_prefix_parse("64.0.0.0/10", &c->dedicated[c->n_dedicated++]), 0);
 	c->listen_port = RIG_LISTEN_PORT;
 	c->inner_addrs[c->n_inner_addrs++] = frame_addr(RIG_INNER_GW4);
 	c->inner_addrs[c->n_inner_addrs++] = frame_addr(RIG_INNER_GW6);

@@ -58,6 +58,7 @@ struct rig_params {
 	bool one_device;			      /* the tunnel port is the public one too */
 	bool has_no_ping;
 	bool peer_to_peer;
+	bool is_wide;		   /* public port 172.32.0.1/11, whole addresses 64.0.0.0/10 */
 	uint16_t public_mtu_bytes; /* 0: 1500 */
 };
 

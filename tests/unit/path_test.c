@@ -39,6 +39,11 @@ static int setup_no_ping(void **state)
 	return setup_with(&(struct rig_params){.has_no_ping = true});
 }
 
+static int setup_wide(void **state)
+{
+	return setup_with(&(struct rig_params){.is_wide = true});
+}
+
 static int teardown(void **state)
 {
 	rig_destroy(rig);
@@ -560,6 +565,58 @@ static void test_peer_gone(void **state)
 	expect_inner_drop(&f, STATS_DROP_peer_gone, "deleted a moment ago");
 }
 
+/* --- what an address is asked first --- */
+
+static uint32_t v4(const char *text)
+{
+	struct ip_addr a;
+
+	assert_int_equal(ip_addr_parse(text, &a), 0);
+	return load_be32(ip_v4_bytes(&a));
+}
+
+/* Prefixes wider than the 12 bits that are looked at, and addresses that share these with others.
+ */
+static void test_odd_addresses(void **state)
+{
+	static const struct {
+		const char *addr;
+		bool is_odd_source, is_odd_destination;
+	} cases[] = {
+		{"8.8.8.8", false, false},
+		{"0.0.0.1", true, true},
+		{"127.0.0.1", true, true},
+		{"224.0.0.5", true, true},
+		{"255.255.255.255", true, true},
+		{"169.254.9.9", false, true},
+		{"169.240.0.1", false, true}, /* as the last */
+		{"169.239.255.255", false, false},
+		{RIG_ENTRY4, true, true},
+		{"192.0.2.200", true, true}, /* as the last */
+		{"192.16.0.1", false, false},
+		{RIG_POOL4, true, true},
+		{"64.0.0.1", true, true}, /* to be had whole */
+		{"64.63.255.255", true, true},
+		{"64.64.0.0", false, false},
+		{"63.255.255.255", false, false},
+		{"172.32.0.1", true, true},	 /* the port itself */
+		{"172.63.255.254", false, true}, /* on its link */
+		{"172.64.0.0", false, false},
+		{"172.31.255.255", false, false},
+		{RIG_INNER_GW4, false, true},
+		{"10.16.0.1", false, false},
+	};
+	const struct path *p = rig->path;
+
+	for (size_t i = 0; i < RTE_DIM(cases); i++) {
+		uint32_t addr = v4(cases[i].addr);
+
+		if (path_is_odd_source(p, addr) != cases[i].is_odd_source ||
+			path_is_odd_destination(p, addr) != cases[i].is_odd_destination)
+			fail_msg("%s is taken for another", cases[i].addr);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -580,6 +637,7 @@ int main(void)
 		CASE(test_wireguard_every_byte_forged, setup),
 		CASE(test_wireguard_replayed, setup),
 		CASE(test_wireguard_key_expired, setup),
+		CASE(test_odd_addresses, setup_wide),
 		CASE(test_inner, setup),
 		CASE(test_inner_malformed, setup),
 		CASE(test_peer_gone, setup),
