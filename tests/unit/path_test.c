@@ -209,6 +209,8 @@ static void test_destinations(void **state)
 		{RIG_PUBLIC, {RIG_HOST4, RIG_INNER_GW4, 0, 0, IPPROTO_ICMP}, STATS_DROP_not_for_us},
 		{RIG_TUNNEL, {RIG_CLIENT6, "2001:db8:1::99", 9, RIG_LISTEN_PORT, IPPROTO_UDP},
 			STATS_DROP_not_for_us},
+		{RIG_PUBLIC, {RIG_HOST6, "::ffff:10.0.0.10", 9, RIG_INNER_PORT, IPPROTO_UDP},
+			STATS_DROP_not_for_us},
 		/* The entry has WireGuard and ping, nothing else. */
 		{RIG_TUNNEL, {RIG_CLIENT4, RIG_ENTRY4, 9, RIG_LISTEN_PORT, IPPROTO_TCP},
 			STATS_DROP_entry_closed},
