@@ -112,9 +112,7 @@ void doors_lookup_inner_bulk(
 	if (n_others == 0)
 		return;
 	find_hashed(d->by_inner, wanted, at, n_others, out);
-	for (uint32_t i = 0; i < n_others; i++)
-		if (!is_open(out[at[i]]))
-			out[at[i]] = NULL;
+	leave_open(n, out);
 }
 
 struct door *doors_lookup_whole(const struct doors *d, const uint8_t public_v4[static 4])

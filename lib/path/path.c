@@ -125,7 +125,7 @@ static void odd_init(struct path *p)
 		nets_add(&p->odd_sources, &p->pool[i]);
 
 	p->odd_destinations = p->odd_sources;
-	nets_add(&p->odd_destinations, &(struct path_prefix){0xa9fe0000, 0xffff0000});
+	nets_add(&p->odd_destinations, &PATH_LINK_LOCAL_V4);
 	nets_add_addrs(&p->odd_destinations, &p->inner);
 	for (unsigned i = 0; i < p->n_ports; i++)
 		for (unsigned l = 0; l < p->ports[i].n_on_link; l++)

@@ -147,17 +147,22 @@ void path_endpoint_set(struct path_worker *w, struct peer_hot *hot, const struct
 	set_path(hot, path);
 }
 
-static void send_message(struct path_worker *w, struct rte_mbuf *m, const struct peer_path *path)
+/* What control or the handshake thread made: from here on in the balance of packets. */
+static void take_originated(struct path_worker *w, struct rte_mbuf *m)
 {
 	*path_meta(m) = (struct path_meta){.is_originated = true};
 	w->stats.counter[STATS_originated]++;
+}
+
+static void send_message(struct path_worker *w, struct rte_mbuf *m, const struct peer_path *path)
+{
+	take_originated(w, m);
 	path_send_outer(w, m, path, HANDSHAKE_TRAFFIC_CLASS);
 }
 
 static void lose_message(struct path_worker *w, struct rte_mbuf *m)
 {
-	*path_meta(m) = (struct path_meta){.is_originated = true};
-	w->stats.counter[STATS_originated]++;
+	take_originated(w, m);
 	path_drop(w, m, STATS_DROP_internal);
 }
 
@@ -264,8 +269,7 @@ unsigned path_mail_turn(struct path_worker *w)
 		struct rte_mbuf *m = mail[i];
 		uint16_t port_idx = ((struct path_punt *)rte_mbuf_to_priv(m))->port_idx;
 
-		*path_meta(m) = (struct path_meta){.is_originated = true};
-		w->stats.counter[STATS_originated]++;
+		take_originated(w, m);
 		path_tx(w, m, port_idx);
 	}
 	return n_orders + n_frames;

@@ -61,9 +61,7 @@ static const struct door *find_door(
 		return NULL;
 	memcpy(key.addr_v4, ip_v4_bytes(&lead.src.addr), 4);
 	doors_lookup_inner_bulk(k->p->params.doors, &key, 1, &door);
-	if (door && atomic_load_explicit(&door->generation, memory_order_acquire) & 1)
-		return door;
-	return path_whole_door(k->p, out);
+	return door ? door : path_whole_door(k->p, out);
 }
 
 static void refuse_beginning(struct why_ask *k, const char *stage, enum flow_verdict verdict)

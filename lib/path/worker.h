@@ -121,9 +121,11 @@ static inline bool path_is_martian_v4(uint32_t addr)
 }
 
 /* 169.254.0.0/16 */
+#define PATH_LINK_LOCAL_V4 ((struct path_prefix){0xa9fe0000, 0xffff0000})
+
 static inline bool path_is_link_local_v4(uint32_t addr)
 {
-	return addr >> 16 == 0xa9fe;
+	return path_prefixes_have(&PATH_LINK_LOCAL_V4, 1, addr);
 }
 
 /* IPv4 addresses by their first 12 bits: what asks several sets of them about every packet asks

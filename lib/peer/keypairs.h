@@ -65,14 +65,6 @@ static inline bool keypairs_is(const struct noise_keypair *kp, uint32_t idx)
 	return kp && kp->is_live && kp->local_idx == idx;
 }
 
-/* Owner only: the live keypair whose index is idx; NULL. */
-static inline struct noise_keypair *keypairs_find(const struct keypairs *k, uint32_t idx)
-{
-	struct noise_keypair *kp = keypairs_get(k, idx);
-
-	return keypairs_is(kp, idx) ? kp : NULL;
-}
-
 /* tag: any number; its low bits are used, 1 for 0. */
 static inline uint32_t keypairs_index(
 	const struct keypairs *k, uint32_t worker, uint32_t slot, uint32_t tag)

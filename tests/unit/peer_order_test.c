@@ -44,7 +44,7 @@ static void test_index_layout(void **state)
 				assert_int_equal(keypairs_slot(k, idx), slots[n / 5]);
 				assert_ptr_equal(
 					keypairs_get(k, idx), &k->slots[worker][slots[n / 5]]);
-				assert_null(keypairs_find(k, idx));
+				assert_false(keypairs_is(keypairs_get(k, idx), idx));
 			}
 		}
 		if (k->n_workers == 3 || k->n_workers == 1)
@@ -90,8 +90,9 @@ static void test_order_moves_its_keys(void **state)
 	assert_int_equal(kp->peer_idx, 3);
 	assert_int_equal(kp->remote_idx, 4);
 	assert_true(kp->is_initiator);
-	assert_ptr_equal(keypairs_find(k, o->local_idx), kp);
-	assert_null(keypairs_find(k, o->local_idx ^ 1));
+	assert_ptr_equal(keypairs_get(k, o->local_idx), kp);
+	assert_true(keypairs_is(kp, o->local_idx));
+	assert_false(keypairs_is(keypairs_get(k, o->local_idx ^ 1), o->local_idx ^ 1));
 	memcpy(o->send_key, secret, 32);
 	peer_order_put(o);
 	assert_false(holds_secret(o, sizeof(*o)));
